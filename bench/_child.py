@@ -1,0 +1,79 @@
+"""What the child scripts share: data in, one timed fit and one timed prediction, a report out.
+
+A child is run as ``python _child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
+``DATA_DIR/{X_train,Y_train,X_test}.npz`` and writes ``OUT_DIR/top.npy``, the best labels of each
+test row, best first, and ``OUT_DIR/report.json``. It must run under the peers' older NumPy too.
+"""
+
+import json
+import platform
+import resource
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import scipy
+from scipy import sparse
+
+TOP = 5
+
+
+def run(train, predict, versions, reload=None):
+    """Time a system's fit and its prediction.
+
+    ``train(X, Y, threads) -> model, settings``; ``predict(model, X, threads) -> labels``, best
+    first. ``reload(model) -> model``, where a system predicts best from a model that was written
+    and read back, is timed by itself and counts as neither.
+    """
+    data, out, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    X_train, Y_train, X_test = (
+        sparse.csr_matrix(sparse.load_npz(data / f"{name}.npz"))
+        for name in ("X_train", "Y_train", "X_test")
+    )
+
+    start = perf_counter()
+    model, settings = train(X_train, Y_train, threads)
+    trained = perf_counter()
+    if reload is not None:
+        model = reload(model)
+    ready = perf_counter()
+    top = predict(model, X_test, threads)
+    predicted = perf_counter()
+
+    np.save(out / "top.npy", np.asarray(top, dtype=np.int32))
+    report = {
+        "train_s": trained - start,
+        "reload_s": ready - trained,
+        "predict_s": predicted - ready,
+        "peak_mb": peak_mb(),
+        "settings": settings,
+        "versions": {
+            **versions,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+    }
+    (out / "report.json").write_text(json.dumps(report, default=str))
+
+
+def pad(rows):
+    """Rows of at most TOP labels -> (n, TOP) array; -1 where a system returned fewer."""
+    top = np.full((len(rows), TOP), -1, dtype=np.int32)
+    for i, row in enumerate(rows):
+        top[i, : len(row)] = row[:TOP]
+    return top
+
+
+def peak_mb():
+    """Peak resident memory of this process in MB, data loading included.
+
+    Linux starts a child's ``ru_maxrss`` at its parent's peak, so the kernel's mark comes first.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 1024

@@ -1,0 +1,85 @@
+"""The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test`` in CSR, float32.
+
+Files are looked for in ``$SLIDE_DATA``, then in ``../shared/data`` beside the repository.
+"""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+DATASETS = ("oewn", "bibtex", "delicious")
+REPO = Path(__file__).resolve().parents[1]
+
+
+def data_dir():
+    """The folder that holds the data sets."""
+    candidates = [Path(os.environ["SLIDE_DATA"])] if os.environ.get("SLIDE_DATA") else []
+    candidates.append(REPO.parent / "shared" / "data")
+    for path in candidates:
+        if path.is_dir():
+            return path
+    raise FileNotFoundError(f"no data in {', '.join(map(str, candidates))}; set SLIDE_DATA")
+
+
+def load(name):
+    """Load the data set of that name."""
+    if name == "oewn":
+        return load_oewn()
+    if name in DATASETS:
+        return load_xmc_split(data_dir() / "mulan" / f"{name}.xmc.txt.gz")
+    raise ValueError(f"dataset must be one of {DATASETS}, got {name!r}")
+
+
+def load_oewn():
+    """Definition -> hypernyms, split and features as in the data folder's README."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts, labels = {"train": [], "test": []}, {"train": [], "test": []}
+    with gzip.open(data_dir() / "oewn" / "synsets.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            words = row["definition"] + row["examples"] + row["lemmas"]
+            texts[row["split"]].append(" ".join(words))
+            labels[row["split"]].append(row["hypernyms"])
+
+    tfidf = TfidfVectorizer(min_df=2, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    X_train = tfidf.fit_transform(texts["train"])
+    X_test = tfidf.transform(texts["test"])
+    seen = sorted({label for row in labels["train"] for label in row})
+    column = {label: i for i, label in enumerate(seen)}
+    Y_train, Y_test = (_indicator(labels[split], column) for split in ("train", "test"))
+    return _canonical(X_train, Y_train, X_test, Y_test)
+
+
+def load_xmc_split(path, test_fraction=0.2, seed=0):
+    """A file in the Extreme Classification text format, split at random."""
+    from slide.datasets import load_xmc
+
+    X, Y = load_xmc(path)
+    order = np.random.default_rng(seed).permutation(X.shape[0])
+    n_test = round(test_fraction * X.shape[0])
+    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
+    return _canonical(X[train], Y[train], X[test], Y[test])
+
+
+def _indicator(rows, column):
+    """Lists of labels -> CSR indicator; a label without a column is dropped."""
+    ids = [[column[label] for label in row if label in column] for row in rows]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    indices = np.fromiter((i for row in ids for i in row), dtype=np.int32, count=indptr[-1])
+    ones = np.ones(len(indices), dtype=np.float32)
+    return sparse.csr_matrix((ones, indices, indptr), shape=(len(rows), len(column)))
+
+
+def _canonical(*matrices):
+    """float32 CSR with sorted, unique int32 indices."""
+    out = []
+    for matrix in matrices:
+        matrix = sparse.csr_matrix(matrix, dtype=np.float32)
+        matrix.sum_duplicates()
+        out.append(matrix)
+    return tuple(out)

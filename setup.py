@@ -1,0 +1,56 @@
+"""Build of the extension modules; metadata stands in pyproject.toml.
+
+SLIDE_DEBUG=1 builds with bounds checks and without optimisation; add --force when switching.
+"""
+
+import os
+
+from Cython.Build import cythonize
+from extension_helpers import add_openmp_flags_if_available
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
+
+# module -> (C sources beside its .pyx, uses OpenMP)
+MODULES = {
+    "_simd": (["slide/_simd_tables.c"], False),
+    "_hash": ([], False),
+    "_tables": ([], True),
+    "_layers": ([], False),
+    "_model": ([], False),
+    "_predict": ([], True),
+    "_centroids": ([], False),
+    "_core": ([], True),
+    "_threads": ([], True),
+}
+
+
+def extension(name, c_sources, openmp):
+    ext = Extension(
+        f"slide.{name}",
+        [f"slide/{name}.pyx", *c_sources],
+        include_dirs=["slide"],
+        depends=["slide/_simd.h", "slide/_simd_kernels.h"] if c_sources else [],
+        extra_compile_args=[] if os.name == "nt" else ["-O0" if DEBUG else "-O3", "-g1"],
+    )
+    if openmp:
+        add_openmp_flags_if_available(ext)
+    return ext
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(name, *spec) for name, spec in MODULES.items()],
+        # The directives below are in the C files, so the two kinds must not be mixed up.
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    )
+)

@@ -1,0 +1,46 @@
+"""From scores to probabilities and labels."""
+
+import numpy as np
+from scipy.special import log_expit
+
+from slide import _predict
+from slide._labels import LabelRows
+
+_LOG_TINY = np.log(np.finfo(np.float32).tiny)
+_BLOCK = 1 << 22  # scores that are held at a time
+
+
+def log_probabilities(scores, loss, multilabel):
+    """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
+
+    A row sums to 1, but for the independent labels of a multilabel target under the sigmoid loss.
+    No probability is 0, which float32 would make of a small one.
+    """
+    if loss == "sigmoid":
+        log_expit(scores, out=scores)
+    if loss == "softmax" or not multilabel:
+        scores -= scores.max(axis=1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return np.maximum(scores, _LOG_TINY, out=scores)
+
+
+def predict_label_rows(network, x, labels_per_row, n_threads):
+    """The labels that every row of a multilabel target gets, as LabelRows.
+
+    Under the sigmoid loss those with a score above 0. Under the softmax loss the labels share one
+    probability; a label is taken when it has more than it would have as one of
+    1 + labels_per_row equals. The scores are computed for some rows at a time.
+    """
+    model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
+    counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
+    block = max(64 * n_threads, _BLOCK // n_classes)
+    for first in range(0, x.n_rows, block):
+        last = min(first + block, x.n_rows)
+        scores, threshold = _predict.scores(model, x, first, last, n_threads), 0.0
+        if loss == "softmax":
+            log_probabilities(scores, loss, multilabel=True)
+            threshold = -np.log1p(labels_per_row)
+        chosen = scores > threshold
+        counts.append(np.count_nonzero(chosen, axis=1))
+        indices.append(np.nonzero(chosen)[1].astype(np.int32))
+    return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)

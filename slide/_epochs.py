@@ -1,0 +1,177 @@
+"""The course of a training: its start, epochs, the fall of the learning rate, when to stop."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from slide import _predict
+from slide._model import InputRows
+from slide._network import Network
+
+
+def start_network(params, settings, data, rng, n_threads):
+    """A new Network for `data`, TrainingRows, with its initial weights."""
+    network = Network(
+        n_features=data.x.shape[1],
+        n_classes=data.labels.n_classes,
+        hidden_layer_sizes=params["hidden_layer_sizes"],
+        settings=settings,
+        seed=int(rng.randint(2**31 - 1)),
+    )
+    network.start(InputRows(data.x), data.labels, n_threads)
+    return network
+
+
+def hold_out(data, multilabel, fraction, rng):
+    """Split TrainingRows into those to train on and the share `fraction` to judge by."""
+    n = len(data)
+    n_held_out = int(np.ceil(fraction * n))
+    if n_held_out >= n:
+        raise ValueError(
+            f"validation_fraction={fraction!r} of {n} rows leaves none to train on; "
+            "early_stopping needs more rows or a smaller share"
+        )
+    stratify = None
+    if not multilabel:
+        counts = np.bincount(data.labels.indices)
+        if counts[counts > 0].min() > 1 and min(n_held_out, n - n_held_out) >= len(counts):
+            stratify = data.labels.indices
+    rows, held_out = train_test_split(
+        np.arange(n), test_size=n_held_out, random_state=rng, stratify=stratify
+    )
+    return data.take(np.sort(rows)), data.take(np.sort(held_out))
+
+
+def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
+    """Train until nothing improves or `max_iter` epochs are over.
+
+    Parameters
+    ----------
+    network : slide._network.Network
+    data, held_out : slide._validation.TrainingRows
+        Rows to train on; rows to judge by, or None to judge by the training loss. With them the
+        network ends with the weights of its best epoch.
+    rng : numpy.random.RandomState
+        Draws the order of the rows.
+    params : dict
+        Of the estimator.
+    max_iter, n_threads : int
+
+    Returns
+    -------
+    losses, scores : list of float
+        Training loss and validation score of every epoch; no scores without `held_out`.
+
+    Raises
+    ------
+    FloatingPointError
+        When training diverges.
+    """
+    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+    losses, scores = [], []
+    best, best_weights, n_stale = -np.inf, None, 0
+    for epoch in range(max_iter):
+
+        def learning_rate(share, done=epoch):
+            return _learning_rate(params, (done + share) / max_iter)
+
+        loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch + 1, n_threads)
+        losses.append(loss)
+        _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
+        merit = -loss
+        if held_out is not None:
+            merit = precision_at_1(network, held_out, n_threads)
+            scores.append(merit)
+            _report(params, f"Validation score: {merit:.6f}")
+        n_stale = n_stale + 1 if merit < best + params["tol"] else 0
+        if merit > best:
+            best = merit
+            if held_out is not None:
+                best_weights = _keep_weights(network, best_weights)
+        if n_stale > params["n_iter_no_change"]:
+            what = "Training loss" if held_out is None else "Validation score"
+            _report(
+                params,
+                f"{what} did not improve more than tol={params['tol']:f} for "
+                f"{params['n_iter_no_change']} consecutive epochs. Stopping.",
+            )
+            break
+    if best_weights is not None:
+        for layer, (w, b) in zip(network.layers, best_weights, strict=True):
+            layer.w[...], layer.b[...] = w, b
+    _check_finite(network, params, len(losses))
+    return losses, scores
+
+
+def run_pass(network, data, rng, params, epoch, n_threads):
+    """Train one epoch, number `epoch`, at a constant learning rate; returns the training loss."""
+    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+
+    def learning_rate(share):
+        return params["learning_rate_init"]
+
+    loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads)
+    # A batch may be small beside the network: look where it trained.
+    _check_finite(network, params, epoch, np.unique(data.labels.indices))
+    return loss
+
+
+def precision_at_1(network, data, n_threads):
+    """Weighted share of the rows whose best class is one of their labels."""
+    ids, _ = _predict.topk(network.model(), InputRows(data.x), 1, n_threads)
+    return float(np.average(data.labels.contain(ids[:, 0]), weights=data.weights))
+
+
+def _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads):
+    """One pass over the rows; returns the mean loss per unit of sample weight."""
+    n = len(data)
+    order = (rng.permutation(n) if params["shuffle"] else np.arange(n)).astype(np.int32)
+    try:
+        with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
+            tally = network.train(trainer, order, learning_rate, n_threads)
+    except FloatingPointError as error:
+        raise _diverged(network, params, epoch) from error
+    return float(tally.loss / tally.weight)
+
+
+def _check_finite(network, params, epoch, output_rows=slice(None)):
+    """Refuse a network whose weights are no numbers, or so large that scores would be none.
+
+    Of the output layer's weights only `output_rows` are looked at.
+    """
+    first, *middle, output = network.layers
+    arrays = [layer.w for layer in middle] + [layer.b for layer in network.layers]
+    arrays.append(output.w[output_rows])
+    with np.errstate(all="ignore"):
+        # The first layer's scale is that of X; the others' squares stay far from overflow.
+        sums = [first.w.sum()] + [np.vdot(array, array) for array in arrays]
+    if not np.isfinite(sums).all():
+        raise _diverged(network, params, epoch)
+
+
+def _diverged(network, params, epoch):
+    return FloatingPointError(
+        f"training diverged in epoch {epoch}, by step {network.counter}: loss or weights are no "
+        f"longer finite. Either learning_rate_init={params['learning_rate_init']!r} is too large, "
+        "or the values of X are too large or too small: scale X, for example with MaxAbsScaler"
+    )
+
+
+def _learning_rate(params, progress):
+    """Adam's step size after the share `progress` of all epochs."""
+    if params["learning_rate"] == "constant":
+        return params["learning_rate_init"]
+    return params["learning_rate_init"] * max(1 - progress, 0.01)
+
+
+def _keep_weights(network, kept):
+    """Copy weights and biases, over the copies kept before if there are any."""
+    if kept is None:
+        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
+    for layer, (w, b) in zip(network.layers, kept, strict=True):
+        w[...], b[...] = layer.w, layer.b
+    return kept
+
+
+def _report(params, line):
+    if params["verbose"]:
+        print(line)

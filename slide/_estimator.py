@@ -1,0 +1,499 @@
+"""The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
+
+from dataclasses import asdict
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from slide import _auto, _predict, _simd
+from slide._decisions import log_probabilities, predict_label_rows
+from slide._epochs import hold_out, run_epochs, run_pass, start_network
+from slide._labels import LabelCoder
+from slide._model import InputRows
+from slide._parallel import is_parallel, resolve_n_jobs
+from slide._validation import (
+    TrainingRows,
+    check_k,
+    check_params,
+    check_rows,
+    check_same_network,
+    check_weights,
+)
+
+_BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
+_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
+
+
+class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
+    """Multi-layer perceptron that computes only the output neurons that matter for a sample.
+
+    The neurons of a wide output layer stand in hash tables of a locality-sensitive hash. A
+    micro-batch computes and updates its labels, the wrong neurons that the tables return and that
+    prove hardest, and a small uniform sample of the rest [1]_ [2]_ [3]_. So a step costs little
+    more with a million classes than with a thousand. Threads share the weights without locks [4]_.
+    Prediction is exact. Names, order and meaning of parameters follow
+    :class:`sklearn.neural_network.MLPClassifier`.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(256,)
+        Width of every hidden layer, at least one. The hidden layers are dense.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of the hidden layers.
+    loss : {"auto", "softmax", "sigmoid"}, default="auto"
+        One cross-entropy over all classes, or the sum of every class's own binary one.
+    active_fraction : {"auto"}, 1.0 or sequence of float, default="auto"
+        1.0 computes every neuron. A sequence has one number in (0, 1] a layer, output last: 1.0 for
+        hidden layers, for the output the share of its neurons that a micro-batch computes.
+    hash_family : {"auto", "simhash"}, default="auto"
+        Hash functions of the tables.
+    n_tables : "auto" or int, default="auto"
+        Number of hash tables, 1 to 255.
+    n_hash_bits : "auto" or int, default="auto"
+        Bits of a hash value, 1 to 16; a table has ``2 ** n_hash_bits`` buckets.
+    retrieval : {"auto", "rerank", "none"}, default="auto"
+        "rerank" keeps those of the tables' neurons whose exact pre-activation is largest; "none"
+        builds no tables and leaves all to the uniform sample.
+    tail_size : "auto" or int, default="auto"
+        Neurons that a micro-batch draws uniformly from those it did not choose.
+    rehash_every : "auto" or int, default="auto"
+        Samples before the tables are first rebuilt; every gap is 1.5 times the one before.
+    solver : {"adam"}, default="adam"
+        Optimiser; Adam on the rows of weights that had a gradient.
+    dropout : "auto" or float, default="auto"
+        Share of the hidden activations that training sets to zero, in [0, 1).
+    batch_size : "auto" or int, default="auto"
+        Samples of a micro-batch, which shares its active neurons and makes one update.
+    learning_rate : {"constant", "linear"}, default="linear"
+        "linear" falls to zero over `max_iter` epochs. `partial_fit` is always "constant".
+    learning_rate_init : float, default=0.001
+        Step size of Adam at the start.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of Adam's first and second moments, in [0, 1).
+    epsilon : float, default=1e-8
+        Adam's guard against division by zero.
+    max_iter : "auto" or int, default="auto"
+        Most epochs of `fit`.
+    shuffle : bool, default=True
+        Whether every epoch takes the samples in a new order.
+    tol : float, default=1e-4
+        Improvement below which an epoch counts as no progress; see `n_iter_no_change`.
+    n_iter_no_change : int, default=10
+        `fit` stops after more epochs than this in a row without progress of the training loss, or
+        of the validation score under `early_stopping`.
+    early_stopping : bool, default=False
+        Hold rows out, stop when they are predicted no better, and return to the best weights.
+    validation_fraction : float, default=0.1
+        Share of rows that `early_stopping` holds out, stratified where every class has two.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the present network: its classes, features, and the parameters up
+        to `batch_size` and Adam's must then stay.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all that is random. With one thread, the same seed gives the same bits.
+    n_jobs : int or None, default=None
+        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+    verbose : bool or int, default=False
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; column numbers for a multilabel target.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had any.
+    n_outputs_ : int
+        Number of output neurons: classes.
+    coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
+        Weights of every layer: views, not copies.
+    intercepts_ : list of ndarray of shape (n_out,), dtype=float32
+        Biases of every layer.
+    n_iter_ : int
+        Epochs, and calls of `partial_fit`.
+    t_ : int
+        Samples that the engine has trained on, by its own count.
+    loss_curve_ : list of float
+        Training loss of every epoch, over the computed neurons and per unit of sample weight.
+    loss_, best_loss_ : float
+        Its last and its smallest value; no smallest one (None) with `early_stopping`.
+    validation_scores_, best_validation_score_ : list of float and float, or None
+        With `early_stopping`, the share of held-out rows whose best class is one of their labels.
+    compute_fraction_ : float
+        Multiply-adds of the training, hashing included, divided by a dense network's; counted.
+    hash_params_ : dict
+        What every "auto" became, the number of table rebuilds and the instruction set in use.
+
+    Raises
+    ------
+    ValueError
+        For a wrong parameter or wrong data. `fit` then leaves the estimator unfitted,
+        `partial_fit` leaves it as it was.
+    FloatingPointError
+        When training diverges. The estimator is then unfitted.
+
+    References
+    ----------
+    .. [1] R. Spring, A. Shrivastava. "Scalable and Sustainable Deep Learning via Randomized
+       Hashing." KDD 2017. arXiv:1602.08194
+    .. [2] B. Chen et al. "SLIDE: In Defense of Smart Algorithms over Hardware Acceleration for
+       Large-Scale Deep Learning Systems." MLSys 2020. arXiv:1903.03129
+    .. [3] S. Mussmann, D. Levy, S. Ermon. "Fast Amortized Inference and Learning in Log-linear
+       Models with Randomly Perturbed Nearest Neighbor Search." UAI 2017.
+    .. [4] F. Niu et al. "HOGWILD!: A Lock-Free Approach to Parallelizing Stochastic Gradient
+       Descent." NIPS 2011.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> X, y = make_extreme_classification(3000, 2000, 100, random_state=0)
+    >>> clf = SparseMLPClassifier(random_state=0).fit(X[:2500], y[:2500])
+    >>> bool(clf.score(X[2500:], y[2500:]) > 0.7)
+    True
+    >>> clf.predict_topk(X[2500:], k=3)[0].shape
+    (500, 3)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256,),
+        activation="relu",
+        *,
+        loss="auto",
+        active_fraction="auto",
+        hash_family="auto",
+        n_tables="auto",
+        n_hash_bits="auto",
+        retrieval="auto",
+        tail_size="auto",
+        rehash_every="auto",
+        solver="adam",
+        dropout="auto",
+        batch_size="auto",
+        learning_rate="linear",
+        learning_rate_init=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        max_iter="auto",
+        shuffle=True,
+        tol=1e-4,
+        n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=False,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.active_fraction = active_fraction
+        self.hash_family = hash_family
+        self.n_tables = n_tables
+        self.n_hash_bits = n_hash_bits
+        self.retrieval = retrieval
+        self.tail_size = tail_size
+        self.rehash_every = rehash_every
+        self.solver = solver
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # ------------------------------------------------------------ training --
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features. CSR is taken as it is, other sparse formats are converted.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            One label a row, of any type that sorts, or an indicator of zeros and ones, which is
+            never made dense.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts in the loss, >= 0. A row of weight 0 is left out.
+
+        Returns
+        -------
+        self : SparseMLPClassifier
+        """
+        if not self.warm_start:
+            self._forget()
+        try:
+            self._fit(X, y, sample_weight)
+        except BaseException:
+            self._forget()
+            raise
+        return self
+
+    def _fit(self, X, y, sample_weight):
+        params, coder, data = self._prepare(X, y, sample_weight, LabelCoder.from_y)
+        rng, held_out = check_random_state(self.random_state), None
+        if self.early_stopping:
+            data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
+        settings = _auto.resolve(params, data.shape(coder.multilabel))
+        n_threads = resolve_n_jobs(self.n_jobs)
+        network = getattr(self, "_network", None)
+        if network is None:
+            network = start_network(params, settings, data, rng, n_threads)
+        losses, scores = run_epochs(
+            network, data, held_out, rng, params, settings.max_iter, n_threads
+        )
+        self._set_fitted(network, coder, params, rng, data, losses, scores)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train on one batch more: one pass over it, at a constant learning rate.
+
+        The first batch decides the initial weights and what "auto" becomes: take a fair sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            Labels, as in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come. The first call needs them, if y is one-dimensional.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts in the loss, >= 0.
+
+        Returns
+        -------
+        self : SparseMLPClassifier
+        """
+        was_fitted = self._is_fitted()
+        try:
+            self._partial_fit(X, y, classes, sample_weight)
+        except BaseException as error:
+            if not was_fitted or isinstance(error, FloatingPointError):
+                self._forget()
+            raise
+        return self
+
+    def _partial_fit(self, X, y, classes, sample_weight):
+        if self.early_stopping:
+            raise ValueError("early_stopping must be False for partial_fit; got True")
+        params, coder, data = self._prepare(
+            X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)
+        )
+        coder.check_classes(classes)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        if self._is_fitted():
+            network, rng, epoch = self._network, self._rng, self.n_iter_ + 1
+        else:
+            rng, epoch = check_random_state(self.random_state), 1
+            settings = _auto.resolve(params, data.shape(coder.multilabel))
+            network = start_network(params, settings, data, rng, n_threads)
+        loss = run_pass(network, data, rng, params, epoch, n_threads)
+        self._set_fitted(network, coder, params, rng, data, [loss], [])
+
+    def _prepare(self, X, y, sample_weight, make_coder):
+        """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
+        goes_on = self._is_fitted()
+        params = check_params(self.get_params(deep=False))
+        if goes_on:
+            check_same_network(self._params, params)
+        X, y = check_rows(self, X, y, reset=not goes_on)
+        coder = self._coder if goes_on else make_coder(y)
+        labels = coder.encode(y)
+        weights = check_weights(sample_weight, len(labels))
+        return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
+
+    def _set_fitted(self, network, coder, params, rng, data, losses, scores):
+        """Set all that a fitted estimator has; nothing here can fail."""
+        if self._is_fitted():
+            losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
+        else:
+            self._labels_per_row = len(data.labels.indices) / len(data)
+        self._network, self._coder, self._params, self._rng = network, coder, params, rng
+        self.classes_ = coder.classes
+        self.n_outputs_ = coder.n_classes
+        self.n_iter_ = len(losses)
+        self.loss_ = losses[-1]
+        self.loss_curve_ = losses
+        self.best_loss_ = None if self.early_stopping else min(losses)
+        self.validation_scores_ = scores if self.early_stopping else None
+        self.best_validation_score_ = max(scores) if self.early_stopping else None
+
+    def _is_fitted(self):
+        return hasattr(self, "_network")
+
+    def _forget(self):
+        """Become unfitted."""
+        for name in list(vars(self)):
+            if name.endswith("_") or name in _STATE:
+                delattr(self, name)
+
+    # ---------------------------------------------------------- prediction --
+
+    def predict(self, X):
+        """Predict labels.
+
+        A row of a multilabel target gets every class whose probability is above 1/2 (sigmoid) or
+        above 1 / (1 + mean labels of a training row) (softmax).
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
+            The best class of every row, or the indicator, sparse if that of `fit` was.
+        """
+        x, n_threads = self._input_rows(X), resolve_n_jobs(self.n_jobs)
+        if self._coder.multilabel:
+            rows = predict_label_rows(self._network, x, self._labels_per_row, n_threads)
+            return self._coder.indicator(rows)
+        ids, _ = _predict.topk(self._network.model(), x, 1, n_threads)
+        return self._coder.decode(ids[:, 0])
+
+    def predict_proba(self, X):
+        """Predict probabilities.
+
+        They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
+            In the order of `classes_`.
+        """
+        result = self.predict_log_proba(X)
+        np.exp(result, out=result)
+        # Where no other class limits it, a probability of 1 would be rounding, not certainty.
+        return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
+            In the order of `classes_`.
+        """
+        scores = self._all_scores(X)
+        return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
+
+    def decision_function(self, X):
+        """Compute the pre-activations of the output neurons.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,), dtype=float32
+            In the order of `classes_`; of two classes, one a row, the second's less the first's.
+        """
+        scores = self._all_scores(X)
+        if self._coder.multilabel or self.n_outputs_ != 2:
+            return scores
+        return scores[:, 1] - scores[:, 0]
+
+    def predict_topk(self, X, k=5):
+        """Rank the best classes of every row.
+
+        No array of all classes is made: memory is that of the result.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        k : int, default=5
+            How many classes, at most all.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples, k)
+            Best first; column numbers (int64) for a multilabel target.
+        scores : ndarray of shape (n_samples, k), dtype=float32
+            Their pre-activations.
+        """
+        x = self._input_rows(X)
+        check_k(k, self.n_outputs_)
+        ids, scores = _predict.topk(self._network.model(), x, k, resolve_n_jobs(self.n_jobs))
+        return self._coder.decode(ids), scores
+
+    def _input_rows(self, X):
+        check_is_fitted(self)
+        return InputRows(check_rows(self, X, reset=False))
+
+    def _all_scores(self, X):
+        x = self._input_rows(X)
+        return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
+
+    # --------------- fitted attributes that are read off the network: see the class docstring --
+
+    @property
+    def coefs_(self):
+        check_is_fitted(self)
+        first, *others = self._network.layers
+        return [first.w, *(layer.w.T for layer in others)]
+
+    @property
+    def intercepts_(self):
+        check_is_fitted(self)
+        return [layer.b for layer in self._network.layers]
+
+    @property
+    def t_(self):
+        check_is_fitted(self)
+        return self._network.tally.n_samples
+
+    @property
+    def compute_fraction_(self):
+        check_is_fitted(self)
+        tally = self._network.tally
+        return tally.multiply_adds / tally.dense_multiply_adds
+
+    @property
+    def hash_params_(self):
+        check_is_fitted(self)
+        settings = self._network.settings
+        return {
+            "hash_family": "simhash" if settings.use_tables else None,
+            "retrieval": "rerank" if settings.use_tables else "none",
+            **asdict(settings),
+            "n_rebuilds": self._network.tally.n_rebuilds,
+            "instruction_set": _simd.instruction_set(),
+        }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        tags.non_deterministic = is_parallel(self.n_jobs)
+        return tags

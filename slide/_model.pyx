@@ -1,0 +1,80 @@
+"""Views of a network's arrays and of its input, and the hidden layers' forward pass."""
+import numpy as np
+
+from slide._layers cimport LayerView, activate
+from slide._simd cimport chosen
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
+
+_ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
+_LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
+
+
+cdef int64_t forward_hidden(const ModelView *model, int64_t i, int64_t n,
+                            float32_t **a) noexcept nogil:
+    """a[i] = f(W_i a[i - 1] + b_i) for one dense hidden layer; returns the multiply-adds."""
+    cdef const LayerView *layer = &model.layers[i]
+    chosen().dots(layer.w, layer.width, NULL, layer.b, layer.n_out, a[i - 1], layer.n_in,
+                  n, layer.n_in, a[i], layer.n_out)
+    activate(model.activation, a[i], n * layer.n_out)
+    return n * layer.n_in * layer.n_out
+
+
+cdef class InputRows:
+    """Rows of X: a C-contiguous float32 array or a canonical CSR array with int32 indices.
+
+    The arrays are kept alive and read only.
+    """
+
+    def __init__(self, x):
+        cdef const float32_t[:, ::1] dense
+        cdef const float32_t[::1] values
+        cdef const int32_t[::1] indices
+        cdef const int64_t[::1] indptr
+        self.n_rows = x.shape[0]
+        self.view.n_features = x.shape[1]
+        self.view.order = NULL
+        self.is_dense = isinstance(x, np.ndarray)
+        if self.is_dense:
+            dense = x
+            self.view.values = &dense[0, 0] if x.size else NULL
+            self._keep_alive = x
+        else:
+            self.indptr = np.ascontiguousarray(x.indptr, dtype=np.int64)
+            indices_array = np.ascontiguousarray(x.indices, dtype=np.int32)
+            indptr, indices, values = self.indptr, indices_array, x.data
+            self.view.indptr = &indptr[0]
+            self.view.indices = &indices[0] if x.nnz else NULL
+            self.view.values = &values[0] if x.nnz else NULL
+            self._keep_alive = (self.indptr, indices_array, x.data)
+
+
+cdef class Model:
+    """Pointers into the arrays of a list of `slide._network.Layer`, which must stay in place."""
+
+    def __init__(self, list layers, str activation, str loss):
+        self._layer_memory = np.zeros(len(layers) * sizeof(LayerView), np.uint8)
+        cdef uint8_t[::1] memory = self._layer_memory
+        cdef LayerView *views = <LayerView *>&memory[0]
+        cdef float32_t[:, ::1] w, w_m
+        cdef float32_t[::1] w_v, b, b_m, b_v
+        cdef int32_t[::1] steps
+        for i, layer in enumerate(layers):
+            w, w_m, w_v = layer.w, layer.w_m, layer.w_v
+            b, b_m, b_v, steps = layer.b, layer.b_m, layer.b_v, layer.steps
+            views[i].n_in = layer.n_in
+            views[i].n_out = layer.n_out
+            views[i].width = w.shape[1]
+            views[i].w = &w[0, 0]
+            views[i].b = &b[0]
+            views[i].w_m = &w_m[0, 0]
+            views[i].w_v = &w_v[0]
+            views[i].b_m = &b_m[0]
+            views[i].b_v = &b_v[0]
+            views[i].steps = &steps[0]
+            views[i].rate = layer.rate
+            views[i].bias_rate = layer.bias_rate
+        self._keep_alive = layers
+        self.view.n_layers = len(layers)
+        self.view.layers = views
+        self.view.activation = _ACTIVATIONS[activation]
+        self.view.loss = _LOSSES[loss]

@@ -1,0 +1,76 @@
+/* Vector kernels for each instruction set behind one table.
+ *
+ * The kernels are written once, in _simd_kernels.h, over a dozen vector
+ * macros; _simd_tables.c includes that file once per instruction set with function
+ * level `target` attributes, so that one portable binary carries all of them.
+ * slide_simd_table() hands out the table of a named instruction set, or NULL
+ * where the processor (or the compiler) does not have it.
+ *
+ * All kernels: no allocation, no locks, no global state; safe to call from any
+ * number of threads on disjoint outputs. Pointers need no alignment; 64-byte
+ * aligned rows are faster. Every result depends on its own row and vector only,
+ * never on how many of them are computed together.
+ */
+#ifndef SLIDE_SIMD_H
+#define SLIDE_SIMD_H
+
+#include <stdint.h>
+
+typedef struct {
+    const char *name;
+
+    /* out[b * ldo + i] = rows[id(i)] . x[b] + bias[id(i)]
+     * id(i) = ids[i], or i where ids is NULL; bias may be NULL.
+     * IN rows (., ldr), ids (n_rows,), bias, x (n_x, ldx); OUT out (n_x, ldo).
+     * Cost: n_rows * n_x * d multiply-adds. */
+    void (*dots)(const float *rows, int64_t ldr, const int32_t *ids,
+                 const float *bias, int64_t n_rows, const float *x, int64_t ldx,
+                 int64_t n_x, int64_t d, float *out, int64_t ldo);
+
+    /* out[i * ldo + :] += sum_k coef[i * si + k * sk] * rows[id(k)], k ascending.
+     * IN coef, rows (., ldr), ids (n_rows,) or NULL; INOUT out (n_out, ldo).
+     * Cost: n_out * n_rows * d multiply-adds. */
+    void (*accumulate)(const float *coef, int64_t si, int64_t sk,
+                       const float *rows, int64_t ldr, const int32_t *ids,
+                       int64_t n_rows, float *out, int64_t ldo, int64_t n_out,
+                       int64_t d);
+
+    /* One step along the first moment: m = b1 m + (1 - b1) g; w -= step * m.
+     * INOUT w, m (n,); IN g (n,). */
+    void (*momentum)(float *w, float *m, const float *g, int64_t n, float step,
+                     float b1);
+
+    /* Unnormalised fast Walsh-Hadamard transform, in place; n a power of two.
+     * Bit-identical under every instruction set. n log2(n) additions. */
+    void (*hadamard)(float *x, int64_t n);
+
+    /* Bit i of out is set where x[i] > 0; out has (n + 63) / 64 words. */
+    void (*sign_bits)(const float *x, int64_t n, uint64_t *out);
+
+    /* z[i] = exp(z[i] + shift); returns the sum. Relative error < 3e-7;
+     * arguments are clamped to [-87, 88]. NaN gives NaN. */
+    double (*exp_sum)(float *z, int64_t n, float shift);
+
+    /* The largest of z[0..n); -inf where n is 0. */
+    float (*max)(const float *z, int64_t n);
+
+    /* z[i] = 1 / (1 + exp(-z[i])); returns the sum of log(1 + exp(z[i])). */
+    double (*sigmoid)(float *z, int64_t n);
+} slide_simd;
+
+/* Ask for a row of n floats before it is needed. */
+static inline void slide_prefetch(const float *row, int64_t n)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    for (int64_t k = 0; k < n; k += 16)
+        __builtin_prefetch(row + k, 1);
+#else
+    (void)row;
+    (void)n;
+#endif
+}
+
+/* name: "scalar", "avx2" or "avx512". */
+const slide_simd *slide_simd_table(const char *name);
+
+#endif

@@ -1,0 +1,26 @@
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+
+cdef extern from "_simd.h" nogil:
+    ctypedef struct slide_simd:
+        const char *name
+        void (*dots)(const float32_t *rows, int64_t ldr, const int32_t *ids,
+                     const float32_t *bias, int64_t n_rows, const float32_t *x,
+                     int64_t ldx, int64_t n_x, int64_t d, float32_t *out,
+                     int64_t ldo) noexcept nogil
+        void (*accumulate)(const float32_t *coef, int64_t si, int64_t sk,
+                           const float32_t *rows, int64_t ldr, const int32_t *ids,
+                           int64_t n_rows, float32_t *out, int64_t ldo,
+                           int64_t n_out, int64_t d) noexcept nogil
+        void (*momentum)(float32_t *w, float32_t *m, const float32_t *g, int64_t n,
+                         float32_t step, float32_t b1) noexcept nogil
+        void (*hadamard)(float32_t *x, int64_t n) noexcept nogil
+        void (*sign_bits)(const float32_t *x, int64_t n, uint64_t *out) noexcept nogil
+        double (*exp_sum)(float32_t *z, int64_t n, float32_t shift) noexcept nogil
+        float32_t (*max)(const float32_t *z, int64_t n) noexcept nogil
+        double (*sigmoid)(float32_t *z, int64_t n) noexcept nogil
+
+    void slide_prefetch(const float32_t *row, int64_t n)
+    const slide_simd *slide_simd_table(const char *name)
+
+# The table chosen at import. Sibling modules copy it once, when they are imported.
+cdef const slide_simd *chosen() noexcept nogil

@@ -1,0 +1,98 @@
+"""Choice of the instruction set, and Python doors to every kernel for the tests.
+
+The environment variable ``SLIDE_SIMD`` (``scalar``, ``avx2`` or ``avx512``) forces
+one instruction set; without it the widest one that the processor has is taken.
+"""
+import os
+
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+
+_NAMES = ("avx512", "avx2", "scalar")
+
+cdef const slide_simd *_chosen = NULL
+
+
+cdef const slide_simd *chosen() noexcept nogil:
+    return _chosen
+
+
+cdef const slide_simd *_table(str name) except NULL:
+    cdef const slide_simd *table = NULL
+    if name in _NAMES:
+        table = slide_simd_table(name.encode())
+    if table == NULL:
+        raise ValueError(
+            f"SLIDE_SIMD={name!r} is not an instruction set of this machine; "
+            f"it has {', '.join(available())}."
+        )
+    return table
+
+
+def available():
+    """Names of the instruction sets that this machine can run, widest first."""
+    return tuple(n for n in _NAMES if slide_simd_table(n.encode()) != NULL)
+
+
+def instruction_set():
+    """Name of the instruction set in use."""
+    return _chosen.name.decode()
+
+
+_chosen = _table(os.environ.get("SLIDE_SIMD") or available()[0])
+
+
+# ----------------------------------------------------- doors for the tests --
+# Each runs one kernel of one table; the shapes are checked by the caller.
+
+cdef const float32_t *_in(const float32_t[::1] a) noexcept:
+    return &a[0] if a.shape[0] else NULL
+
+
+cdef float32_t *_out(float32_t[::1] a) noexcept:
+    return &a[0] if a.shape[0] else NULL
+
+
+def dots(str name, const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, bias,
+         int64_t n_rows, const float32_t[::1] x, int64_t ldx, int64_t n_x, int64_t d,
+         float32_t[::1] out, int64_t ldo):
+    cdef const float32_t[::1] b
+    cdef const float32_t *bias_ptr = NULL
+    if bias is not None:
+        b = bias
+        bias_ptr = _in(b)
+    _table(name).dots(_in(rows), ldr, &ids[0] if ids is not None and ids.shape[0] else NULL,
+                      bias_ptr, n_rows, _in(x), ldx, n_x, d, _out(out), ldo)
+
+
+def accumulate(str name, const float32_t[::1] coef, int64_t si, int64_t sk,
+               const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
+               float32_t[::1] out, int64_t ldo, int64_t n_out, int64_t d):
+    _table(name).accumulate(_in(coef), si, sk, _in(rows), ldr,
+                            &ids[0] if ids is not None and ids.shape[0] else NULL,
+                            n_rows, _out(out), ldo, n_out, d)
+
+
+def momentum(str name, float32_t[::1] w, float32_t[::1] m, const float32_t[::1] g, float step,
+             float b1):
+    _table(name).momentum(_out(w), _out(m), _in(g), w.shape[0], step, b1)
+
+
+def hadamard(str name, float32_t[::1] x):
+    _table(name).hadamard(_out(x), x.shape[0])
+
+
+def sign_bits(str name, const float32_t[::1] x, uint64_t[::1] out):
+    if x.shape[0]:
+        _table(name).sign_bits(&x[0], x.shape[0], &out[0])
+
+
+def exp_sum(str name, float32_t[::1] z, float shift):
+    return _table(name).exp_sum(_out(z), z.shape[0], shift)
+
+
+def vector_max(str name, const float32_t[::1] z):
+    return _table(name).max(_in(z), z.shape[0])
+
+
+def sigmoid(str name, float32_t[::1] z):
+    return _table(name).sigmoid(_out(z), z.shape[0])

@@ -1,0 +1,27 @@
+from slide._hash cimport SimHash
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+
+# L flat bucket tables, read-only between two rebuilds.
+# Bucket c of table t is ids[t, offsets[t, c] : offsets[t, c + 1]].
+cdef struct TablesView:
+    int32_t n_tables
+    int64_t n_buckets          # 2^K
+    int64_t n_neurons
+    const int32_t *offsets     # (n_tables, n_buckets + 1)
+    const int32_t *ids         # (n_tables, n_neurons)
+    const float32_t *mean      # (n_in,) centre of the queries
+    float32_t query_bias       # extra coordinate of every query
+
+cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
+                      uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil
+
+cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
+                                int64_t n_keep) noexcept nogil
+
+cdef class HashTables:
+    cdef TablesView view
+    cdef readonly SimHash hasher
+    cdef readonly object offsets
+    cdef readonly object ids
+    cdef readonly object mean
+    cdef _set(self, SimHash hasher, offsets_array, ids_array, mean_array, float32_t query_bias)

@@ -1,0 +1,271 @@
+"""Flat hash tables of a layer's neurons, and retrieval from them.
+
+A table is a counting-sorted list of neuron ids and the offsets of its 2^K buckets:
+4 bytes a neuron, no pointers, no empty slots.
+
+The tables answer inner-product queries: for a query x they shall return the neurons
+with the largest w.x + b. A neuron is hashed as (w, b' / s, sqrt(M^2 - |w|^2 - (b' / s)^2)) with
+b' = w.mean + b less its average over the neurons, a query as (x - mean, s, 0); their inner
+product is the pre-activation up to a constant of the query, and all neurons have length M
+(Neyshabur & Srebro, ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4).
+"""
+import numpy as np
+
+from cython.parallel cimport prange
+from libc.math cimport sqrtf
+from libc.string cimport memset
+
+from slide._hash cimport SimHash, SimHashView, simhash
+from slide._openmp cimport omp_get_thread_num
+from slide._random cimport next_below
+from slide._simd cimport chosen
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
+
+
+cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
+                      uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil:
+    """Neurons in the buckets of one query, each once, with their number of collisions.
+
+    A bucket longer than bucket_limit is cut to a run that starts at a random place
+    and wraps around, so that every one of its neurons is as likely to be kept.
+
+    IN codes (n_tables,); INOUT counts (n_neurons,), zero on entry: the collisions of every
+    candidate on return; OUT candidates (n_tables * bucket_limit,). Returns their number.
+    Thread-safe: counts, candidates and rng are the thread's own.
+    """
+    cdef int64_t n = 0, length, start, j, _cut
+    cdef int32_t t, neuron
+    cdef const int32_t *bucket
+    cdef const int32_t *offsets
+    for t in range(tables.n_tables):
+        offsets = tables.offsets + t * (tables.n_buckets + 1) + codes[t]
+        bucket = tables.ids + t * tables.n_neurons + offsets[0]
+        length = offsets[1] - offsets[0]
+        if length <= bucket_limit:
+            for j in range(length):
+                neuron = bucket[j]
+                if counts[neuron] == 0:
+                    candidates[n] = neuron
+                    n += 1
+                counts[neuron] += 1
+        else:
+            start = next_below(rng, <int32_t>length)
+            for _cut in range(bucket_limit):
+                neuron = bucket[start]
+                start += 1
+                if start == length:
+                    start = 0
+                if counts[neuron] == 0:
+                    candidates[n] = neuron
+                    n += 1
+                counts[neuron] += 1
+    return n
+
+
+cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
+                                int64_t n_keep) noexcept nogil:
+    """Keep the n_keep candidates of the most collisions, and zero all counts.
+
+    Ties at the last place go to the earlier in the list. Order is kept.
+    INOUT candidates (n,), counts; returns the number kept. Cost: O(n).
+    """
+    cdef int64_t histogram[256]
+    cdef int64_t i, kept = 0, above = 0, at_least
+    cdef int32_t threshold = 0
+    cdef int64_t room
+    cdef uint8_t c
+    if n <= n_keep:
+        for i in range(n):
+            counts[candidates[i]] = 0
+        return n
+    memset(histogram, 0, sizeof(histogram))
+    for i in range(n):
+        histogram[counts[candidates[i]]] += 1
+    threshold = 255
+    at_least = histogram[255]
+    while at_least < n_keep:
+        above = at_least
+        threshold -= 1
+        at_least += histogram[threshold]
+    room = n_keep - above   # places for candidates exactly at the threshold
+    for i in range(n):
+        c = counts[candidates[i]]
+        counts[candidates[i]] = 0
+        if c > threshold or (c == threshold and room > 0):
+            room -= c == threshold
+            candidates[kept] = candidates[i]
+            kept += 1
+    return kept
+
+
+cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
+                             const float32_t *mean, int64_t d, int64_t first, int64_t last,
+                             float32_t *bias, float32_t *norm2) noexcept nogil:
+    cdef int64_t i
+    for i in range(first, last):
+        chosen().dots(w + i * ld, ld, NULL, b + i, 1, mean, d, 1, d, bias + i, 1)
+        chosen().dots(w + i * ld, ld, NULL, NULL, 1, w + i * ld, ld, 1, d, norm2 + i, 1)
+
+
+cdef void _hash_neurons(const SimHashView *hasher, const float32_t *w, int64_t ld,
+                        int64_t first, int64_t last, int64_t n_neurons,
+                        const float32_t *bias, const float32_t *norm2,
+                        float32_t bias_mean, float32_t bias_scale, float32_t longest2,
+                        float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
+    cdef int64_t i
+    cdef float32_t e0, rest
+    for i in range(first, last):
+        e0 = (bias[i] - bias_mean) * bias_scale
+        rest = longest2 - norm2[i] - e0 * e0
+        simhash(hasher, w + i * ld, NULL, e0, sqrtf(rest) if rest > 0 else 0.0,
+                scratch, words, codes + i, n_neurons)
+
+
+cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
+                      int32_t *offsets, int32_t *ids) noexcept nogil:
+    # Counting sort; offsets has one slot more than buckets. Ids rise within a bucket.
+    cdef int64_t i, c
+    cdef int32_t total = 0, size
+    memset(offsets, 0, (n_buckets + 1) * sizeof(int32_t))
+    for i in range(n_neurons):
+        offsets[codes[i]] += 1
+    for c in range(n_buckets):
+        size = offsets[c]
+        offsets[c] = total
+        total += size
+    for i in range(n_neurons):
+        c = codes[i]
+        ids[offsets[c]] = <int32_t>i
+        offsets[c] += 1
+    for c in range(n_buckets, 0, -1):
+        offsets[c] = offsets[c - 1]
+    offsets[0] = 0
+
+
+cdef class HashTables:
+    """The hash tables of one layer; memory 4 bytes x L x n_neurons and the offsets
+    (and 2 bytes x L x n_neurons more while they are rebuilt).
+
+    Parameters
+    ----------
+    n_neurons, n_in : int
+        Shape of the layer's weight rows.
+    n_tables, n_bits : int
+        L and K.
+    random_state : numpy.random.RandomState
+        Draws the hash functions.
+    """
+
+    def __init__(self, int64_t n_neurons, int64_t n_in, int32_t n_tables, int32_t n_bits,
+                 random_state):
+        if not 1 <= n_tables <= 255 or not 1 <= n_bits <= 16:
+            raise ValueError(
+                f"n_tables must be in 1..255 and n_bits in 1..16; got {n_tables} and {n_bits}"
+            )
+        self._set(
+            SimHash(n_in, n_tables, n_bits, random_state),
+            np.zeros((n_tables, (1 << n_bits) + 1), np.int32),
+            np.zeros((n_tables, n_neurons), np.int32),
+            np.zeros(n_in, np.float32),
+            1.0,
+        )
+
+    cdef _set(self, SimHash hasher, offsets_array, ids_array, mean_array, float32_t query_bias):
+        cdef const int32_t[:, ::1] offsets = offsets_array
+        cdef const int32_t[:, ::1] ids = ids_array
+        cdef const float32_t[::1] mean = mean_array
+        self.hasher = hasher
+        self.offsets, self.ids, self.mean = offsets_array, ids_array, mean_array
+        self.view.n_tables = ids.shape[0]
+        self.view.n_buckets = offsets.shape[1] - 1
+        self.view.n_neurons = ids.shape[1]
+        self.view.offsets = &offsets[0, 0]
+        self.view.ids = &ids[0, 0]
+        self.view.mean = &mean[0]
+        self.view.query_bias = query_bias
+
+    def __reduce__(self):
+        return _restore_tables, (self.hasher, self.offsets, self.ids, self.mean,
+                                 self.view.query_bias)
+
+    @property
+    def query_bias(self):
+        """Extra coordinate of every query."""
+        return self.view.query_bias
+
+    def rebuild(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
+                const float32_t[::1] mean, float query_length, int n_threads):
+        """Hash every neuron anew and sort the tables; returns the multiply-adds it took.
+
+        Parameters
+        ----------
+        weights : float32 (n_neurons, n_in), IN
+        biases : float32 (n_neurons,), IN
+        mean : float32 (n_in,), IN
+            Centre of the queries.
+        query_length : float
+            Root mean square of |x - mean|, the weight of the bias coordinate.
+        n_threads : int
+        """
+        cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
+        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block
+        cdef int32_t t
+        cdef float32_t[::1] own_mean = self.mean
+        bias_array, norm2_array = np.empty(n, np.float32), np.empty(n, np.float32)
+        cdef float32_t[::1] bias = bias_array
+        cdef float32_t[::1] norm2 = norm2_array
+        cdef uint16_t[:, ::1] codes = np.empty((self.view.n_tables, n), np.uint16)
+        cdef int32_t[:, ::1] offsets = self.offsets
+        cdef int32_t[:, ::1] ids = self.ids
+        cdef float32_t[:, ::1] scratch = np.empty((n_threads, self.hasher.view.size + 16),
+                                                  np.float32)
+        cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
+        cdef float32_t bias_mean, bias_scale, longest2
+        cdef const SimHashView *hasher = &self.hasher.view
+        own_mean[:] = mean
+        per_block = 1024
+        n_blocks = blocks_of(n, per_block)
+        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+            _neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
+                               block * per_block, min((block + 1) * per_block, n),
+                               &bias[0], &norm2[0])
+        bias_mean = np.mean(bias_array)
+        self.view.query_bias = max(query_length, 1e-6)
+        bias_scale = 1.0 / self.view.query_bias
+        longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
+        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+            _hash_neurons(hasher, &weights[0, 0], ld, block * per_block,
+                          min((block + 1) * per_block, n), n, &bias[0], &norm2[0],
+                          bias_mean, bias_scale, longest2,
+                          &scratch[omp_get_thread_num(), 0],
+                          &words[omp_get_thread_num(), 0], &codes[0, 0])
+        for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
+                        schedule="dynamic"):
+            _sort_table(&codes[t, 0], n, self.view.n_buckets, &offsets[t, 0], &ids[t, 0])
+        return n * (2 * d + self.hasher.multiply_adds)
+
+    def retrieve(self, const float32_t[:, ::1] x, int64_t n_keep, int64_t bucket_limit=128,
+                 seed=0):
+        """The candidates of every row of x, as a list of id arrays. A door for diagnostics."""
+        cdef int64_t i, n
+        cdef float32_t[::1] scratch = np.empty(self.hasher.view.size, np.float32)
+        cdef uint64_t[::1] words = np.empty(self.hasher.n_words, np.uint64)
+        cdef uint16_t[::1] codes = np.empty(self.view.n_tables, np.uint16)
+        cdef uint8_t[::1] counts = np.zeros(self.view.n_neurons, np.uint8)
+        found = np.empty(min(self.view.n_tables * bucket_limit, self.view.n_neurons), np.int32)
+        cdef int32_t[::1] candidates = found
+        cdef uint64_t rng = seed
+        result = []
+        for i in range(x.shape[0]):
+            simhash(&self.hasher.view, &x[i, 0], self.view.mean, self.view.query_bias, 0.0,
+                    &scratch[0], &words[0], &codes[0], 1)
+            n = retrieve(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
+            n = keep_most_frequent(&candidates[0], n, &counts[0], n_keep)
+            result.append(found[:n].copy())
+        return result
+
+
+def _restore_tables(hasher, offsets, ids, mean, query_bias):
+    cdef HashTables tables = HashTables.__new__(HashTables)
+    tables._set(hasher, offsets, ids, mean, query_bias)
+    return tables

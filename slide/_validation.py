@@ -1,0 +1,278 @@
+"""What a user passes: parameters, X and sample weights, checked and in the engine's form."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import validate_data
+
+from slide._auto import DataShape
+from slide._labels import LabelRows
+
+_MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
+_MAX_TABLES = 255  # collisions are counted in a byte
+_VALUES = 1 << 20  # values of X that are looked at in one go
+
+
+# ------------------------------------------------------------- parameters --
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a parameter takes, as a test and in words."""
+
+    accepts: object
+    takes: str
+
+    def __or__(self, other):
+        return _Rule(
+            lambda value: self.accepts(value) or other.accepts(value),
+            f"{self.takes} or {other.takes}",
+        )
+
+
+def _is_int(value, low=1, high=_MAX_INT):
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_real(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _int(low, high=_MAX_INT):
+    return _Rule(lambda value: _is_int(value, low, high), f"an int in [{low}, {high}]")
+
+
+def _real(test, interval):
+    return _Rule(lambda value: _is_real(value) and bool(test(value)), f"a number in {interval}")
+
+
+def _name(*names):
+    return _Rule(
+        lambda value: isinstance(value, str) and value in names, " or ".join(map(repr, names))
+    )
+
+
+def _items(value):
+    """The items of a sequence of numbers, else none."""
+    return tuple(value) if isinstance(value, list | tuple | np.ndarray) else ()
+
+
+def _is_seed(value):
+    try:
+        check_random_state(value)
+    except ValueError:
+        return False
+    return True
+
+
+_AUTO = _name("auto")
+_BOOL = _Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
+_BELOW_1 = _real(lambda value: 0 <= value < 1, "[0, 1)")
+_POSITIVE = _real(lambda value: 0 < value < np.inf, "(0, inf)")
+
+_RULES = {
+    "hidden_layer_sizes": _Rule(
+        lambda value: _is_int(value) or (_items(value) and all(map(_is_int, _items(value)))),
+        f"an int or a sequence of at least one int, each in [1, {_MAX_INT}]",
+    ),
+    "activation": _name("identity", "logistic", "tanh", "relu"),
+    "loss": _name("auto", "softmax", "sigmoid"),
+    "active_fraction": _AUTO
+    | _Rule(
+        lambda value: (
+            (_is_real(value) and value == 1)
+            or (_items(value) and all(_is_real(v) and 0 < v <= 1 for v in _items(value)))
+        ),
+        "1.0 or a sequence of numbers in (0, 1]",
+    ),
+    "hash_family": _name("auto", "simhash"),
+    "n_tables": _AUTO | _int(1, _MAX_TABLES),
+    "n_hash_bits": _AUTO | _int(1, 16),
+    "retrieval": _name("auto", "rerank", "none"),
+    "tail_size": _AUTO | _int(0),
+    "rehash_every": _AUTO | _int(1),
+    "solver": _name("adam"),
+    "dropout": _AUTO | _BELOW_1,
+    "batch_size": _AUTO | _int(1),
+    "learning_rate": _name("constant", "linear"),
+    "learning_rate_init": _POSITIVE,
+    "beta_1": _BELOW_1,
+    "beta_2": _BELOW_1,
+    "epsilon": _POSITIVE,
+    "max_iter": _AUTO | _int(1),
+    "shuffle": _BOOL,
+    "tol": _real(lambda value: 0 <= value < np.inf, "[0, inf)"),
+    "n_iter_no_change": _int(1),
+    "early_stopping": _BOOL,
+    "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
+    "warm_start": _BOOL,
+    "random_state": _Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
+    "verbose": _BOOL | _int(0),
+}
+
+# Parameters that make a network what it is; the others may change while it learns.
+_OF_THE_NETWORK = (
+    "hidden_layer_sizes",
+    "activation",
+    "loss",
+    "active_fraction",
+    "hash_family",
+    "n_tables",
+    "n_hash_bits",
+    "retrieval",
+    "tail_size",
+    "rehash_every",
+    "dropout",
+    "batch_size",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+)
+
+
+def check_params(params):
+    """The parameters with sequences as tuples, when all are of the right type and range.
+
+    `n_jobs` is `slide._parallel`'s to judge.
+    """
+    for name, rule in _RULES.items():
+        if not rule.accepts(params[name]):
+            raise ValueError(f"{name} must be {rule.takes}; got {params[name]!r}")
+    sizes, share = params["hidden_layer_sizes"], params["active_fraction"]
+    sizes = _items(sizes) or (sizes,)
+    if _is_real(share):
+        share = float(share)
+    elif not isinstance(share, str):
+        share = _items(share)
+        if len(share) != len(sizes) + 1 or any(value != 1 for value in share[:-1]):
+            raise ValueError(
+                "active_fraction must have one number a layer, the output last, and 1.0 for "
+                f"hidden layers, which are dense in this version: {len(sizes) + 1} numbers for "
+                f"hidden_layer_sizes={sizes}; got {share}"
+            )
+    sizes = tuple(int(size) for size in sizes)
+    return {**params, "hidden_layer_sizes": sizes, "active_fraction": share}
+
+
+def check_k(k, n_classes):
+    """Refuse a number of best classes that no row has."""
+    if not _is_int(k, 1, n_classes):
+        raise ValueError(f"k must be an int in [1, {n_classes}], the number of classes; got {k!r}")
+
+
+def check_same_network(before, now):
+    """Refuse a parameter of the network that changed since training began."""
+    for name in _OF_THE_NETWORK:
+        if before[name] != now[name]:
+            raise ValueError(
+                f"{name} must stay {before[name]!r} while the same network is trained on "
+                f"(partial_fit, warm_start=True); got {now[name]!r}"
+            )
+
+
+# ------------------------------------------------------------------- data --
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows to train on or to judge by: X in the engine's form, labels, weights or None."""
+
+    x: object
+    labels: LabelRows
+    weights: np.ndarray | None
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, rows):
+        weights = None if self.weights is None else self.weights[rows]
+        return TrainingRows(self.x[rows], self.labels.take(rows), weights)
+
+    def without_zero_weights(self):
+        """Only the rows that count: one of weight 0 has no say in how the network starts."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self.take(np.flatnonzero(self.weights))
+
+    def shape(self, multilabel):
+        """What `slide._auto` looks at."""
+        values = self.x.data if issparse(self.x) else self.x.ravel()
+        n_nonzero, total, squares = 0, 0.0, 0.0
+        for start in range(0, len(values), _VALUES):
+            block = values[start : start + _VALUES].astype(np.float64)
+            n_nonzero += int(np.count_nonzero(block))
+            total += float(np.abs(block).sum())
+            squares += float(block @ block)
+        # Seven digits: the last ones depend on whether X is sparse, and training shall not.
+        return DataShape(
+            n_samples=len(self),
+            n_features=self.x.shape[1],
+            n_classes=self.labels.n_classes,
+            n_labels=len(self.labels.indices),
+            n_nonzero=n_nonzero,
+            mean_square_norm=float(f"{squares / len(self):.7g}"),
+            mean_abs_norm=float(f"{total / len(self):.7g}"),
+            multilabel=multilabel,
+        )
+
+
+def check_rows(estimator, X, *y, reset):
+    """X as C-contiguous float32 or canonical CSR; with y given, both, y finite and as long."""
+    _check_structure("X", X)
+    if y:
+        _check_structure("y", *y)
+    # A float64 too large for float32 becomes infinity and is refused as such.
+    with np.errstate(over="ignore"):
+        checked = validate_data(
+            estimator,
+            X,
+            *y,
+            accept_sparse="csr",
+            dtype=np.float32,
+            order="C",
+            reset=reset,
+            **({"multi_output": True} if y else {}),
+        )
+    return (_canonical(checked[0]), checked[1]) if y else _canonical(checked)
+
+
+def check_weights(sample_weight, n_rows):
+    """sample_weight as float32 (n_rows,), or None."""
+    if sample_weight is None:
+        return None
+    shape = np.asarray(sample_weight).shape
+    if shape != (n_rows,):
+        raise ValueError(f"sample_weight must have shape ({n_rows},); got {shape}")
+    with np.errstate(over="ignore"):
+        weights = check_array(
+            sample_weight, ensure_2d=False, dtype=np.float32, input_name="sample_weight"
+        )
+    if weights.min() < 0 or not weights.any():
+        raise ValueError(
+            "sample_weight must hold numbers >= 0 that are not all zero; got values from "
+            f"{weights.min()} to {weights.max()}"
+        )
+    return np.ascontiguousarray(weights)
+
+
+def _check_structure(name, matrix):
+    """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
+    if issparse(matrix) and matrix.format in ("csr", "csc", "bsr"):
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(f"{name} is not a valid {matrix.format} matrix: {error}") from error
+
+
+def _canonical(x):
+    if max(x.shape) > _MAX_INT:
+        raise ValueError(f"X must have at most {_MAX_INT} rows and columns; got shape {x.shape}")
+    if issparse(x) and not x.has_canonical_format:
+        x = x.copy()
+        x.sum_duplicates()
+        if not np.isfinite(x.data).all():
+            raise ValueError("X contains duplicate entries whose sum is infinite in float32")
+    return x

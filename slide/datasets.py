@@ -1,0 +1,333 @@
+"""Data sets for extreme classification: a planted problem of any size, and the XMC text format."""
+
+import gzip
+import os
+import re
+import zlib
+from itertools import chain
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.datasets import load_svmlight_file
+from sklearn.utils import check_random_state
+
+__all__ = ["load_xmc", "make_extreme_classification"]
+
+_MAX_ID = 2**31 - 1  # feature and class ids are int32 everywhere in this package
+_CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
+_GZIP_MAGIC = b"\x1f\x8b"
+_XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
+_XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
+
+
+def make_extreme_classification(
+    n_samples=10_000,
+    n_features=10_000,
+    n_classes=1_000,
+    *,
+    n_nonzero=50,
+    n_informative=10,
+    n_labels=1,
+    zipf_exponent=1.0,
+    random_state=None,
+):
+    """Make a sparse classification problem with many classes that a learner can solve.
+
+    Every class owns a signature of ``2 * n_informative`` features. A sample shows a random half of
+    its class's signature with values in [1, 2), before normalisation, and fills up with noise:
+    features drawn from a log-uniform popularity, the same for all classes, with values in
+    [0.2, 1). Time and memory are O(``n_samples * n_nonzero + n_classes``), with about 12 bytes a
+    class, so a million classes are no trouble.
+
+    Parameters
+    ----------
+    n_samples : int, default=10_000
+        Number of rows.
+    n_features : int, default=10_000
+        Number of columns of X.
+    n_classes : int, default=1_000
+        Number of classes. When there are few samples many classes have none.
+    n_nonzero : int, default=50
+        Number of features of each row, exactly; at most half of `n_features`.
+    n_informative : int, default=10
+        How many of those come from the signature of the row's class. The labels of a row with
+        several share them evenly.
+    n_labels : int, default=1
+        Mean number of labels of a row. With 1, y is one-dimensional. With more, each row has
+        between 1 and ``2 * n_labels - 1`` distinct labels, every number as likely;
+        ``2 * n_labels - 1`` must exceed neither `n_informative` nor `n_classes`.
+    zipf_exponent : float, default=1.0
+        The r-th most frequent class has a frequency proportional to ``r ** -zipf_exponent``;
+        0 makes all equally frequent. Class ids are shuffled and do not tell the frequency.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same problem at each call. A random state makes signatures and samples
+        together: to get test rows of the same problem, make one and split it.
+
+    Returns
+    -------
+    X : csr_array of shape (n_samples, n_features), dtype=float32
+        Rows of length 1, with sorted int32 indices without duplicates.
+    y : ndarray of shape (n_samples,), dtype=int64, or csr_array of shape (n_samples, n_classes), \
+            dtype=int8
+        Class ids in [0, `n_classes`) when `n_labels` is 1, otherwise a label indicator.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of the type or in the range given above.
+
+    Examples
+    --------
+    >>> from slide.datasets import make_extreme_classification
+    >>> X, y = make_extreme_classification(200, 1_000, 30, random_state=0)
+    >>> X.shape, X.nnz, y.shape
+    ((200, 1000), 10000, (200,))
+    >>> X, Y = make_extreme_classification(200, 1_000, 30, n_labels=3, random_state=0)
+    >>> Y.shape, bool((Y.sum(axis=1) >= 1).all())
+    ((200, 30), True)
+    """
+    _check_int("n_samples", n_samples, 1, np.iinfo(np.int64).max)
+    _check_int("n_features", n_features, 2, _MAX_ID)
+    _check_int("n_classes", n_classes, 1, _MAX_ID)
+    _check_int("n_nonzero", n_nonzero, 1, n_features // 2, "half of n_features")
+    _check_int("n_informative", n_informative, 1, n_nonzero, "n_nonzero")
+    most = (min(n_informative, n_classes) + 1) // 2
+    _check_int("n_labels", n_labels, 1, most, "(min(n_informative, n_classes) + 1) // 2")
+    is_number = isinstance(zipf_exponent, Real) and not isinstance(zipf_exponent, bool)
+    if not (is_number and 0 <= zipf_exponent < np.inf):
+        raise ValueError(f"zipf_exponent must be a finite number >= 0; got {zipf_exponent!r}")
+
+    seed = check_random_state(random_state).randint(2**63 - 1, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    labels, counts = _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent)
+
+    indices = np.empty((n_samples, n_nonzero), dtype=np.int32)
+    values = np.empty((n_samples, n_nonzero), dtype=np.float32)
+    for start in range(0, n_samples, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        indices[rows], values[rows] = _draw_rows(
+            rng, labels[rows], counts[rows], n_features, n_nonzero, n_informative, seed
+        )
+    indptr = np.arange(0, n_samples * n_nonzero + 1, n_nonzero)
+    X = _to_csr(values.ravel(), indices.ravel(), indptr, n_features)
+
+    if n_labels == 1:
+        return X, labels[:, 0]
+    kept = np.arange(labels.shape[1]) < counts[:, np.newaxis]
+    indptr = np.concatenate(([0], np.cumsum(counts)))
+    data = np.ones(indptr[-1], dtype=np.int8)
+    Y = _to_csr(data, labels[kept], indptr, n_classes)
+    Y.sort_indices()
+    return X, Y
+
+
+def _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent):
+    """Draw (n_samples, 2 * n_labels - 1) labels, distinct in a row, and how many a row has."""
+    cumulative = np.arange(1, n_classes + 1, dtype=np.float64)
+    np.power(cumulative, -zipf_exponent, out=cumulative)
+    np.cumsum(cumulative, out=cumulative)
+    cumulative /= cumulative[-1]
+    ranks = np.searchsorted(cumulative, rng.random((n_samples, 2 * n_labels - 1)), side="right")
+    ids = np.arange(n_classes, dtype=np.int32)
+    rng.shuffle(ids)
+    labels = ids[ranks].astype(np.int64)
+    _make_distinct(rng, labels, n_classes)
+    return labels, rng.integers(1, 2 * n_labels, size=n_samples)
+
+
+def _draw_rows(rng, labels, counts, n_features, n_nonzero, n_informative, seed):
+    """Draw the features and the values of some samples, each row sorted by feature."""
+    n_rows, n_slots = len(labels), 2 * n_informative
+    # A random n_informative of the slots; the j-th of them is filled by the (j mod count)-th label.
+    slots = np.argsort(rng.random((n_rows, n_slots), dtype=np.float32), axis=1)[:, :n_informative]
+    turns = np.arange(n_informative) % counts[:, np.newaxis]
+    owners = np.take_along_axis(labels, turns, axis=1)
+
+    features = np.empty((n_rows, n_nonzero), dtype=np.int64)
+    features[:, :n_informative] = _hash(owners * n_slots + slots, seed) % np.uint64(n_features)
+    uniform = rng.random((n_rows, n_nonzero - n_informative))
+    ranks = np.minimum(np.exp(uniform * np.log(n_features + 1)).astype(np.int64), n_features) - 1
+    # The factor is a prime above any n_features, so this maps ranks to features one to one.
+    features[:, n_informative:] = (ranks * 2654435761 + seed % n_features) % n_features
+    _make_distinct(rng, features, n_features)
+
+    values = rng.random((n_rows, n_nonzero), dtype=np.float32)
+    values[:, :n_informative] += 1.0
+    values[:, n_informative:] *= 0.8
+    values[:, n_informative:] += 0.2
+    values /= np.sqrt(np.einsum("ij,ij->i", values, values))[:, np.newaxis]
+
+    order = np.argsort(features, axis=1)
+    return np.take_along_axis(features, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def _make_distinct(rng, ids, n_ids):
+    """Redraw in place, all of [0, n_ids) as likely, what repeats an earlier entry of its row."""
+    rows = np.arange(len(ids))
+    while len(rows):
+        part = ids[rows]
+        order = np.argsort(part, axis=1, kind="stable")
+        part = np.take_along_axis(part, order, axis=1)
+        row, place = np.nonzero(part[:, 1:] == part[:, :-1])
+        ids[rows[row], order[row, place + 1]] = rng.integers(n_ids, size=len(row))
+        rows = rows[np.unique(row)]
+
+
+def _hash(keys, seed):
+    """Mix each integer key with the seed into 64 bits (the finaliser of SplitMix64)."""
+    x = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _to_csr(data, indices, indptr, n_columns):
+    """Make a csr_array with int32 indices, and an indptr of int32 if that can count the entries."""
+    index_dtype = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
+    indices, indptr = indices.astype(np.int32), indptr.astype(index_dtype)
+    return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
+
+
+def _check_int(name, value, low, high, why=""):
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        limit = f"{high} = {why}" if why else f"{high}"
+        raise ValueError(f"{name} must be an int between {low} and {limit}; got {value!r}")
+
+
+def load_xmc(path):
+    """Load a data set in the text format of the Extreme Classification Repository.
+
+    The first line holds ``n_samples n_features n_labels``. Each line after it is one sample,
+    ``label,label feature:value feature:value``, with ids from 0 and features in ascending order. A
+    line may have no labels (it then starts with a space), no features, or neither.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A plain or gzip-compressed file. Its content tells which, not its name.
+
+    Returns
+    -------
+    X : csr_array of shape (n_samples, n_features), dtype=float32
+        Features, with sorted indices. Values of 0 are not stored.
+    Y : csr_array of shape (n_samples, n_labels), dtype=int8
+        Label indicator, with sorted indices; a label that a line repeats counts once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the header is malformed or announces more than 2**31 - 1 features or labels, if the
+        number of rows is not the announced one, if an id is out of the announced range, if a line
+        is not a row of the format, if a value is not finite in float32, or if a compressed file is
+        damaged or cut short. The message names the path and, where there is one, the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from slide.datasets import load_xmc
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "tiny.txt"
+    ...     _ = path.write_text("2 4 3\\n0,2 1:0.5 3:1\\n 0:2\\n")
+    ...     X, Y = load_xmc(path)
+    >>> X.toarray()
+    array([[0. , 0.5, 0. , 1. ],
+           [2. , 0. , 0. , 0. ]], dtype=float32)
+    >>> Y.toarray()
+    array([[1, 0, 1],
+           [0, 0, 0]], dtype=int8)
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as raw:
+        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        rows = _XMCRows(gzip.GzipFile(fileobj=raw) if is_gzip else raw)
+        try:
+            n_samples, n_features, n_labels = rows.read_header()
+            X, labels = load_svmlight_file(rows, dtype=np.float32, multilabel=True, zero_based=True)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(
+                f"{path}: damaged or truncated gzip file, after line {rows.n_lines} ({error})"
+            ) from error
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}, line {rows.n_lines}: {error}") from error
+    if len(labels) != n_samples:
+        raise ValueError(
+            f"{path}: the header announces {n_samples} rows, the file has {len(labels)}"
+        )
+    _check_entries(path, "a feature", X.indices, X.indptr, X.indices < n_features, n_features)
+    _check_entries(path, "a value", X.data, X.indptr, np.isfinite(X.data))
+    X = _to_csr(X.data, X.indices, X.indptr, n_features)
+    X.eliminate_zeros()
+
+    indptr = np.zeros(n_samples + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in labels], out=indptr[1:])
+    ids = np.fromiter(chain.from_iterable(labels), dtype=np.float64, count=indptr[-1])
+    in_range = (ids >= 0) & (ids < n_labels) & (ids == np.floor(ids))
+    _check_entries(path, "a label", ids, indptr, in_range, n_labels)
+    data = np.ones(len(ids), dtype=np.int8)
+    Y = _to_csr(data, ids, indptr, n_labels)
+    Y.sum_duplicates()
+    Y.data[:] = 1
+    return X, Y
+
+
+class _XMCRows:
+    """The lines of an XMC file, such that `load_svmlight_file` makes a row of every one.
+
+    That parser skips blank lines, cuts a line at "#" and drops a "qid:"; here a blank line becomes
+    an explicit zero, and a byte that the format does not use is an error.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.n_samples = 0
+        self.n_lines = 0
+
+    def read(self):
+        """Make `load_svmlight_file` take this as a file; it only iterates."""
+        raise NotImplementedError
+
+    def read_header(self):
+        self.n_lines = 1
+        line = self.stream.readline(200)
+        match = _XMC_HEADER.fullmatch(line)
+        numbers = tuple(map(int, match.groups())) if match else ()
+        if not match or not all(1 <= number <= _MAX_ID for number in numbers[1:]):
+            raise ValueError(
+                "the header must be 'n_samples n_features n_labels', three integers, the last two "
+                f"between 1 and {_MAX_ID}; got {line[:60]!r}"
+            )
+        self.n_samples = numbers[0]
+        return numbers
+
+    def __iter__(self):
+        for line in self.stream:
+            self.n_lines += 1
+            foreign = line.translate(None, _XMC_BYTES)
+            if foreign:
+                raise ValueError(
+                    "a row is 'label,label feature:value feature:value', in numbers; "
+                    f"found {foreign[:20]!r}"
+                )
+            is_blank = line.isspace()
+            if self.n_lines > self.n_samples + 1:
+                if is_blank:  # empty lines at the end of the file
+                    continue
+                raise ValueError(f"more rows than the {self.n_samples} that the header announces")
+            if is_blank:
+                line = b"0:0"
+            elif line[:1].isspace() and b":" not in line.split(None, 1)[0]:
+                raise ValueError("the line has no labels, yet its first entry is not feature:value")
+            yield line
+
+
+def _check_entries(path, what, entries, indptr, good, n_ids=None):
+    """Raise ValueError with the line of the first entry that is not good."""
+    if not good.all():
+        bad = int(np.argmin(good))
+        line = np.searchsorted(indptr, bad, side="right") + 1  # rows start on line 2
+        taken = "a finite float32" if n_ids is None else f"an integer in [0, {n_ids})"
+        raise ValueError(f"{path}, line {line}: {what} must be {taken}; got {entries[bad]}")

@@ -1,0 +1,483 @@
+"""Whatever a user passes gets a ValueError that names the argument, or the right result."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from slide import SparseMLPClassifier
+
+rng = np.random.RandomState(0)
+X = rng.standard_normal((60, 8)).astype(np.float32)
+X[rng.uniform(size=X.shape) < 0.4] = 0
+Y = np.arange(60) % 3
+INDICATOR = (rng.uniform(size=(60, 5)) < 0.3).astype(int)
+
+
+def classifier(**params):
+    defaults = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
+    return SparseMLPClassifier(**{**defaults, **params})
+
+
+def with_value(x, value):
+    x = x.astype(np.float64)
+    x[7, 3] = value
+    return x
+
+
+def assert_unfitted(clf):
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+    assert not [name for name in vars(clf) if name.endswith("_") or name == "_network"]
+    for name in ("coefs_", "t_", "hash_params_", "compute_fraction_"):
+        assert not hasattr(clf, name)
+
+
+# ------------------------------------------------------------- parameters --
+
+BAD_PARAMS = [
+    ("hidden_layer_sizes", (), "an int or a sequence of at least one int"),
+    ("hidden_layer_sizes", 0, "an int or a sequence of at least one int"),
+    ("hidden_layer_sizes", (8, -1), "an int or a sequence of at least one int"),
+    ("hidden_layer_sizes", (8.0,), "an int or a sequence of at least one int"),
+    ("hidden_layer_sizes", "wide", "an int or a sequence of at least one int"),
+    ("hidden_layer_sizes", None, "an int or a sequence of at least one int"),
+    ("activation", "gelu", "'identity' or 'logistic' or 'tanh' or 'relu'"),
+    ("activation", None, "'identity' or 'logistic' or 'tanh' or 'relu'"),
+    ("loss", "hinge", "'auto' or 'softmax' or 'sigmoid'"),
+    ("active_fraction", 0.5, "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", "some", "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", (), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", (1.0, 0.0), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", (1.0, 1.5), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", (1.0, np.nan), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", (0.5,), "one number a layer"),
+    ("active_fraction", (0.5, 0.5), "one number a layer"),
+    ("active_fraction", (1.0, 1.0, 0.5), "one number a layer"),
+    ("hash_family", "wta", "'auto' or 'simhash'"),
+    ("n_tables", 0, "'auto' or an int in [1, 255]"),
+    ("n_tables", 256, "'auto' or an int in [1, 255]"),
+    ("n_tables", 2.0, "'auto' or an int in [1, 255]"),
+    ("n_hash_bits", 17, "'auto' or an int in [1, 16]"),
+    ("n_hash_bits", -1, "'auto' or an int in [1, 16]"),
+    ("retrieval", "vanilla", "'auto' or 'rerank' or 'none'"),
+    ("retrieval", None, "'auto' or 'rerank' or 'none'"),
+    ("tail_size", -1, "'auto' or an int in [0, "),
+    ("tail_size", 2**31, "'auto' or an int in [0, "),
+    ("rehash_every", 0, "'auto' or an int in [1, "),
+    ("solver", "sgd", "'adam'"),
+    ("dropout", 1.0, "'auto' or a number in [0, 1)"),
+    ("dropout", -0.1, "'auto' or a number in [0, 1)"),
+    ("dropout", np.nan, "'auto' or a number in [0, 1)"),
+    ("batch_size", 0, "'auto' or an int in [1, "),
+    ("batch_size", True, "'auto' or an int in [1, "),
+    ("learning_rate", "adaptive", "'constant' or 'linear'"),
+    ("learning_rate_init", 0.0, "a number in (0, inf)"),
+    ("learning_rate_init", np.inf, "a number in (0, inf)"),
+    ("learning_rate_init", "auto", "a number in (0, inf)"),
+    ("beta_1", 1.0, "a number in [0, 1)"),
+    ("beta_2", -0.5, "a number in [0, 1)"),
+    ("epsilon", 0, "a number in (0, inf)"),
+    ("max_iter", 0, "'auto' or an int in [1, "),
+    ("max_iter", 1.5, "'auto' or an int in [1, "),
+    ("shuffle", "yes", "True or False"),
+    ("tol", -1e-4, "a number in [0, inf)"),
+    ("tol", None, "a number in [0, inf)"),
+    ("n_iter_no_change", 0, "an int in [1, "),
+    ("early_stopping", 1, "True or False"),
+    ("validation_fraction", 0.0, "a number in (0, 1)"),
+    ("validation_fraction", 1.0, "a number in (0, 1)"),
+    ("warm_start", None, "True or False"),
+    ("random_state", -1, "None, an int in [0, 4294967295] or a RandomState"),
+    ("random_state", "seed", "None, an int in [0, 4294967295] or a RandomState"),
+    ("n_jobs", 0, "None or an int other than 0"),
+    ("n_jobs", 1.5, "None or an int other than 0"),
+    ("verbose", -1, "True or False or an int in [0, "),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "takes"), BAD_PARAMS)
+def test_bad_parameter(name, value, takes):
+    clf = classifier(**{name: value})
+    with pytest.raises(ValueError) as caught:
+        clf.fit(X, Y)
+    message = str(caught.value)
+    assert name in message and takes in message and str(value) in message
+    assert_unfitted(clf)
+    with pytest.raises(ValueError, match=name):
+        clf.partial_fit(X, Y, classes=[0, 1, 2])
+    assert_unfitted(clf)
+
+
+def test_unknown_parameter():
+    with pytest.raises(TypeError, match="alpha"):
+        SparseMLPClassifier(alpha=1e-4)
+
+
+# ---------------------------------------------------------------------- X --
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "predict_topk", "decision_function"])
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array, sparse.csc_matrix])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_not_finite_in_float32(method, to, value):
+    clf = classifier() if method == "fit" else classifier().fit(X, Y)
+    arguments = (to(with_value(X, value)), Y)[: 2 if method == "fit" else 1]
+    with pytest.raises(ValueError, match=r"X contains (NaN|infinity)"):
+        getattr(clf, method)(*arguments)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["predict", "predict_proba", "predict_log_proba", "decision_function", "predict_topk"],
+)
+def test_wrong_width(method):
+    clf = classifier().fit(X, Y)
+    for wrong in (X[:, :5], sparse.csr_array(np.hstack([X, X]))):
+        with pytest.raises(ValueError, match=r"X has .* features, but .* is expecting 8 features"):
+            getattr(clf, method)(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        X[:0],
+        X[:, :0],
+        sparse.csr_array((0, 8)),
+        sparse.csr_array((60, 0)),
+        X[0],
+        X[None],
+        X.astype(complex),
+        np.full(X.shape, "a"),
+        None,
+        "X",
+    ],
+    ids="rows columns sparse-rows sparse-columns 1-D 3-D complex text None string".split(),
+)
+def test_x_of_no_use(wrong):
+    clf = classifier()
+    with pytest.raises(ValueError):
+        clf.fit(wrong, Y)
+    assert_unfitted(clf)
+    clf.fit(X, Y)
+    with pytest.raises(ValueError):
+        clf.predict(wrong)
+    clf.predict(X)
+
+
+@pytest.mark.parametrize("damage", ["column", "negative", "indptr"])
+def test_sparse_x_that_points_outside_of_itself(damage):
+    clf = classifier().fit(X, Y)
+    wrong = sparse.csr_matrix(X)
+    if damage == "indptr":
+        wrong.indptr[3] = wrong.indptr[-1] + 10_000
+    else:
+        wrong.indices[5] = 8_000_000 if damage == "column" else -1
+    with pytest.raises(ValueError, match="X is not a valid csr matrix"):
+        clf.predict(wrong)
+    with pytest.raises(ValueError, match="X is not a valid csr matrix"):
+        classifier().fit(wrong, Y)
+
+
+def test_too_many_columns_for_int32_ids():
+    wide = sparse.csr_array((60, 2**31 + 5), dtype=np.float32)
+    with pytest.raises(ValueError, match="X must have at most 2147483647"):
+        classifier().fit(wide, Y)
+
+
+def test_64_bit_indices():
+    x = sparse.csr_array(X)
+    expected = classifier().fit(x, Y)
+    x64 = x.copy()
+    x64.indices, x64.indptr = x.indices.astype(np.int64), x.indptr.astype(np.int64)
+    clf = classifier().fit(x64, Y)
+    assert_array_equal(clf.coefs_[0], expected.coefs_[0])
+    assert_array_equal(clf.predict_proba(x64), expected.predict_proba(x))
+
+
+def untidy(x):
+    """The same matrix as x: every entry in two halves, a row's entries in a mixed order."""
+    x = sparse.csr_matrix(x)
+    row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    order = np.lexsort((rng.uniform(size=2 * x.nnz), np.tile(row, 2)))
+    return sparse.csr_matrix(
+        (np.tile(x.data / 2, 2)[order], np.tile(x.indices, 2)[order], 2 * x.indptr), shape=x.shape
+    )
+
+
+def test_unsorted_and_duplicate_entries():
+    x = untidy(X)
+    assert not x.has_sorted_indices and x.nnz == 2 * np.count_nonzero(X)
+    before = x.data.copy(), x.indices.copy(), x.indptr.copy()
+    expected = classifier().fit(sparse.csr_matrix(X), Y)
+    clf = classifier().fit(x, Y)
+    for ours, theirs in zip(clf.coefs_, expected.coefs_, strict=True):
+        assert_array_equal(ours, theirs)
+    assert_array_equal(clf.predict_proba(x), expected.predict_proba(X))
+    for array, kept in zip((x.data, x.indices, x.indptr), before, strict=True):
+        assert_array_equal(array, kept)
+
+
+def test_duplicate_entries_with_an_infinite_sum():
+    x = sparse.csr_matrix((np.full(2, 3e38, np.float32), [1, 1], [0, 2, *[2] * 59]), shape=(60, 8))
+    with pytest.raises(ValueError, match="X contains duplicate entries whose sum is infinite"):
+        classifier().fit(x, Y)
+
+
+def test_explicit_zeros():
+    x = sparse.csr_matrix(X)
+    zeros = x.copy()
+    zeros.data[::3] = 0
+    clf = classifier().fit(zeros, Y)
+    assert_array_equal(clf.predict_proba(zeros), clf.predict_proba(zeros.toarray()))
+
+
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+def test_rows_without_features(to):
+    x = X.copy()
+    x[::4] = 0
+    clf = classifier().fit(to(x), Y)
+    proba = clf.predict_proba(to(x))
+    assert np.isfinite(proba).all()
+    assert_array_equal(proba[0], proba[4])
+
+
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("y", [Y, INDICATOR], ids=["single", "multilabel"])
+def test_no_features_at_all(to, y):
+    x = to(np.zeros_like(X))
+    clf = classifier().fit(x, y)
+    assert np.isfinite(clf.predict_proba(x)).all()
+
+
+# ---------------------------------------------------------------------- y --
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "y"),
+        (Y[:-1], "inconsistent numbers of samples"),
+        (with_value(INDICATOR, np.nan), "y contains NaN"),
+        (np.where(Y == 1, np.nan, Y), "y contains NaN"),
+        (np.where(Y == 1, np.inf, Y), "y contains infinity"),
+        (Y + 0.5, "Unknown label type: continuous. y must"),
+        (np.stack([Y, Y], axis=1), "y of two dimensions must be a label indicator"),
+        (with_value(INDICATOR, 0.5), "y of two dimensions must be a label indicator"),
+        (sparse.csr_array(with_value(INDICATOR, -1)), "y of two dimensions must be a label ind"),
+        (INDICATOR.astype(complex), "Complex data not supported"),
+        (INDICATOR[None], "dim"),
+        (Y[:0], "inconsistent|minimum"),
+        (np.array([1, "a"] * 30, dtype=object), "y"),
+        (np.array([None, "a"] * 30, dtype=object), "y"),
+    ],
+    ids=(
+        "None short NaN NaN-label infinite continuous multioutput halves minus complex 3-D empty "
+        "mixed None-inside"
+    ).split(),
+)
+def test_bad_y(y, message):
+    clf = classifier()
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, y)
+    assert_unfitted(clf)
+
+
+def test_sparse_y_that_points_outside_of_itself():
+    y = sparse.csr_matrix(INDICATOR)
+    y.indices[3] = 1_000_000
+    with pytest.raises(ValueError, match="y is not a valid csr matrix"):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+def test_rows_without_labels(to, loss):
+    y = INDICATOR.copy()
+    y[::2] = 0
+    clf = classifier(loss=loss).fit(X, to(y))
+    assert np.isfinite(clf.predict_proba(X)).all()
+    assert clf.t_ == 2 * len(X)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("sampled", [{}, {"active_fraction": (1.0, 0.2), "retrieval": "rerank"}])
+def test_no_labels_at_all(loss, sampled):
+    y = sparse.csr_array((60, 50), dtype=int)
+    clf = classifier(loss=loss, **sampled).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+    assert clf.predict(X).shape == (60, 50)
+
+
+def test_a_label_that_no_row_has():
+    y = np.hstack([INDICATOR, np.zeros((60, 1), int)])
+    clf = classifier(max_iter=5).fit(X, y)
+    assert not clf.predict(X)[:, -1].any()
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_one_class(loss):
+    clf = classifier(loss=loss).fit(X, ["only"] * 60)
+    assert (clf.predict(X) == "only").all()
+    assert clf.predict_proba(X).tolist() == [[1.0]] * 60
+    assert clf.decision_function(X).shape == (60, 1)
+    clf = classifier(loss=loss).fit(X, sparse.csr_array(np.ones((60, 1))))
+    assert clf.predict(X).toarray().tolist() == [[1]] * 60
+
+
+def test_one_row():
+    clf = classifier().fit(X[:1], ["a"])
+    assert clf.predict(X[:1]) == ["a"]
+
+
+# ---------------------------------------------------------- sample_weight --
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(59), r"sample_weight must have shape \(60,\); got \(59,\)"),
+        (np.ones((60, 1)), "sample_weight must have shape"),
+        (2.0, "sample_weight must have shape"),
+        (np.r_[-1, np.ones(59)], "sample_weight must hold numbers >= 0"),
+        (np.zeros(60), "sample_weight must hold numbers >= 0 that are not all zero"),
+        (np.r_[np.nan, np.ones(59)], "sample_weight contains NaN"),
+        (np.r_[1e300, np.ones(59)], "sample_weight contains infinity"),
+        (["heavy"] * 60, "convert|float"),
+    ],
+    ids=["short", "2-D", "scalar", "negative", "zero", "NaN", "overflow", "text"],
+)
+def test_bad_sample_weight(weights, message):
+    clf = classifier()
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, Y, sample_weight=weights)
+    assert_unfitted(clf)
+
+
+# ------------------------------------------------------------ partial_fit --
+
+
+def test_partial_fit_needs_classes_first():
+    clf = classifier()
+    with pytest.raises(ValueError, match="classes must be given in the first call"):
+        clf.partial_fit(X, Y)
+    assert_unfitted(clf)
+    clf.partial_fit(X, INDICATOR)
+    assert_array_equal(clf.classes_, np.arange(5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X, np.where(Y == 1, 9, Y)), r"y must hold known classes only, \[0, 1, 2\]; got also \[9"),
+        ((X, Y, [0, 1]), "classes must be the same in every call"),
+        ((X, Y, None, np.zeros(60)), "sample_weight"),
+        ((X, INDICATOR), "y must have one label a row"),
+        ((X[:, :5], Y), "X has 5 features"),
+        ((with_value(X, np.nan), Y), "X contains NaN"),
+        ((X, Y[:-1]), "inconsistent numbers of samples"),
+    ],
+    ids=["unseen", "classes", "weights", "indicator", "width", "NaN", "short"],
+)
+def test_partial_fit_that_refuses_its_input_changes_nothing(arguments, message):
+    clf = classifier().partial_fit(X, Y, classes=[0, 1, 2])
+    untouched = classifier().partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=message):
+        clf.partial_fit(*arguments)
+    assert clf.t_ == 60 and clf.n_iter_ == 1
+    clf.partial_fit(X, Y)
+    untouched.partial_fit(X, Y)
+    assert_array_equal(clf.coefs_[-1], untouched.coefs_[-1])
+
+
+def test_partial_fit_takes_no_early_stopping():
+    with pytest.raises(ValueError, match="early_stopping must be False for partial_fit"):
+        classifier(early_stopping=True).partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_partial_fit_takes_no_other_network():
+    clf = classifier().partial_fit(X, Y, classes=[0, 1, 2]).set_params(dropout=0.5)
+    with pytest.raises(ValueError, match="dropout must stay 'auto' while the same network"):
+        clf.partial_fit(X, Y)
+
+
+# ------------------------------------------------------------- the others --
+
+
+@pytest.mark.parametrize("k", [0, -1, 4, 2.0, True, "2", None])
+def test_bad_k(k):
+    clf = classifier().fit(X, Y)
+    with pytest.raises(ValueError, match=r"k must be an int in \[1, 3\], the number of classes"):
+        clf.predict_topk(X, k=k)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.9])
+def test_early_stopping_with_too_few_rows(fraction):
+    clf = classifier(early_stopping=True, validation_fraction=fraction)
+    with pytest.raises(ValueError, match=r"validation_fraction=.* of 1 rows leaves none"):
+        clf.fit(X[:1], Y[:1])
+    assert_unfitted(clf)
+
+
+def test_a_fit_that_fails_forgets_the_one_before():
+    clf = classifier().fit(X, Y)
+    with pytest.raises(ValueError, match="X contains NaN"):
+        clf.fit(with_value(X, np.nan), Y)
+    assert_unfitted(clf)
+    clf.fit(X, Y).set_params(warm_start=True)
+    with pytest.raises(ValueError, match="X has 5 features"):
+        clf.fit(X[:, :5], Y)
+    assert_unfitted(clf)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_divergence(method, n_jobs):
+    classes = {"classes": [0, 1, 2]} if method == "partial_fit" else {}
+    clf = classifier(learning_rate_init=1e30, batch_size=8, n_jobs=n_jobs)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, by step .*learning_rate_init"):
+        getattr(clf, method)(X, Y, **classes)
+    assert_unfitted(clf)
+    clf.set_params(learning_rate_init=1e-3)
+    getattr(clf, method)(X, Y, **classes)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_a_later_partial_fit_that_diverges():
+    clf = classifier(batch_size=8).partial_fit(X, Y, classes=[0, 1, 2])
+    clf.set_params(learning_rate_init=1e30)
+    with pytest.raises(FloatingPointError, match="diverged in epoch 2"):
+        clf.partial_fit(X, Y)
+    assert_unfitted(clf)
+
+
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("scale", [1e-36, 1e36])
+def test_extreme_values(to, scale):
+    x = X * np.float32(scale)
+    try:
+        proba = classifier().fit(to(x), Y).predict_proba(to(x))
+    except FloatingPointError as error:
+        assert "the values of X are too large or too small" in str(error)
+    else:
+        assert np.isfinite(proba).all()
+
+
+def test_sizes_beyond_the_data():
+    """More tables, candidates, tail and batch than there are rows or classes."""
+    clf = classifier(
+        batch_size=10_000, tail_size=1_000_000, n_tables=255, n_hash_bits=16, retrieval="rerank"
+    ).fit(X, INDICATOR)
+    assert clf.t_ == 120
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("retrieval", ["rerank", "none"])
+@pytest.mark.parametrize("tail_size", [0, 1, 2])
+def test_tiny_active_sets(loss, retrieval, tail_size):
+    clf = classifier(
+        loss=loss, retrieval=retrieval, tail_size=tail_size, active_fraction=(1.0, 0.01)
+    ).fit(X, INDICATOR)
+    assert np.isfinite(clf.predict_proba(X)).all()

@@ -1,0 +1,354 @@
+"""The planted problem and the XMC reader."""
+
+import gzip
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from sklearn.linear_model import SGDClassifier
+
+from slide.datasets import load_xmc, make_extreme_classification
+
+# ---- make_extreme_classification
+
+
+def test_shapes_dtypes_and_canonical_rows():
+    X, y = make_extreme_classification(300, 1000, 40, n_nonzero=30, random_state=0)
+    assert isinstance(X, csr_array)
+    assert X.shape == (300, 1000)
+    assert (X.dtype, X.indices.dtype, X.indptr.dtype) == (np.float32, np.int32, np.int32)
+    np.testing.assert_array_equal(np.diff(X.indptr), 30)
+    assert (np.diff(X.indices.reshape(300, 30), axis=1) > 0).all()
+    assert X.indices.min() >= 0
+    assert X.indices.max() < 1000
+    assert X.data.min() > 0
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1, rtol=1e-5)
+    assert (y.shape, y.dtype) == ((300,), np.int64)
+    assert y.min() >= 0
+    assert y.max() < 40
+
+
+def same(a, b):
+    return all(np.array_equal(getattr(a, x), getattr(b, x)) for x in ("data", "indices", "indptr"))
+
+
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_random_state_decides_all(n_labels):
+    def make(random_state):
+        return make_extreme_classification(
+            100, 500, 20, n_labels=n_labels, random_state=random_state
+        )
+
+    X, y = make(7)
+    for again in (7, np.random.RandomState(7)):
+        X_again, y_again = make(again)
+        assert same(X, X_again)
+        assert same(y, y_again) if n_labels > 1 else np.array_equal(y, y_again)
+    assert not same(X, make(8)[0])
+
+
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_rows_do_not_depend_on_chunks_being_full(monkeypatch, n_labels):
+    monkeypatch.setattr("slide.datasets._CHUNK_ROWS", 64)
+    X, _ = make_extreme_classification(129, 500, 20, n_labels=n_labels, random_state=0)
+    np.testing.assert_array_equal(np.diff(X.indptr), 50)
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_nonzero", "n_informative"), [(2, 1, 1), (20, 10, 1), (20, 10, 10)]
+)
+def test_few_features(n_features, n_nonzero, n_informative):
+    X, _ = make_extreme_classification(
+        50, n_features, 3, n_nonzero=n_nonzero, n_informative=n_informative, random_state=0
+    )
+    assert (np.diff(X.indices.reshape(50, n_nonzero), axis=1) > 0).all()
+
+
+def test_one_sample_of_one_class():
+    X, y = make_extreme_classification(1, 100, 1, random_state=0)
+    assert X.shape == (1, 100)
+    np.testing.assert_array_equal(y, [0])
+
+
+@pytest.mark.parametrize("exponent", [0, 0.5, 1.0, 2.0])
+def test_class_frequencies_follow_the_zipf_law(exponent):
+    n, n_classes = 20_000, 50
+    _, y = make_extreme_classification(
+        n, 10, n_classes, n_nonzero=1, n_informative=1, zipf_exponent=exponent, random_state=0
+    )
+    expected = np.arange(1, n_classes + 1, dtype=float) ** -exponent
+    expected *= n / expected.sum()
+    counts = np.sort(np.bincount(y, minlength=n_classes))[::-1]
+    # Sorting biases near-equal counts, so the widths are generous: 5 standard deviations.
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected) + 1).all()
+
+
+def test_class_ids_do_not_tell_the_frequency():
+    _, y = make_extreme_classification(20_000, 100, 200, random_state=0)
+    counts = np.bincount(y, minlength=200)
+    assert abs(np.corrcoef(np.arange(200), counts)[0, 1]) < 0.3
+
+
+def test_several_labels_a_row():
+    X, Y = make_extreme_classification(2000, 1000, 60, n_labels=4, random_state=0)
+    assert X.shape == (2000, 1000)
+    assert isinstance(Y, csr_array)
+    assert (Y.shape, Y.dtype, Y.indices.dtype) == ((2000, 60), np.int8, np.int32)
+    counts = np.diff(Y.indptr)
+    assert (counts.min(), counts.max()) == (1, 7)
+    assert abs(counts.mean() - 4) < 0.2
+    assert Y.has_canonical_format
+    assert (Y.data == 1).all()
+
+
+def test_as_many_labels_as_classes():
+    _, Y = make_extreme_classification(200, 1000, 3, n_labels=2, random_state=0)
+    assert set(np.diff(Y.indptr).tolist()) == {1, 2, 3}
+
+
+def test_a_linear_learner_solves_it():
+    X, y = make_extreme_classification(3000, 2000, 100, random_state=0)
+    learner = SGDClassifier(max_iter=10, tol=None, random_state=0).fit(X[:2400], y[:2400])
+    seen = np.bincount(y[:2400], minlength=100)[y[2400:]] >= 3
+    assert seen.mean() > 0.9
+    assert (learner.predict(X[2400:]) == y[2400:])[seen].mean() > 0.95
+
+
+def test_label_centroids_solve_it_with_several_labels():
+    X, Y = make_extreme_classification(3000, 2000, 100, n_labels=3, random_state=0)
+    centroids = (Y[:2400].T.astype(np.float32) @ X[:2400]).toarray()
+    centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-12)
+    best = (X[2400:] @ centroids.T).argmax(axis=1)
+    assert Y[2400:].toarray()[np.arange(600), best].mean() > 0.9
+
+
+def test_a_million_classes_take_little_memory():
+    tracemalloc.start()
+    try:
+        make_extreme_classification(1000, 2**31 - 1, 1_000_000, random_state=0)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_samples", 0),
+        ("n_samples", 10.0),
+        ("n_samples", True),
+        ("n_features", 1),
+        ("n_features", 2**31),
+        ("n_features", "100"),
+        ("n_classes", 0),
+        ("n_classes", 2**31),
+        ("n_nonzero", 0),
+        ("n_nonzero", 51),
+        ("n_informative", 0),
+        ("n_informative", 51),
+        ("n_labels", 0),
+        ("n_labels", 6),
+        ("n_labels", 1.5),
+        ("zipf_exponent", -0.1),
+        ("zipf_exponent", np.nan),
+        ("zipf_exponent", np.inf),
+        ("zipf_exponent", True),
+        ("zipf_exponent", "1"),
+    ],
+)
+def test_bad_arguments_are_named(name, value):
+    arguments = {"n_samples": 10, "n_features": 100, "n_classes": 20, name: value}
+    with pytest.raises(ValueError, match=rf"^{name} must be .*got {value!r}$"):
+        make_extreme_classification(**arguments)
+
+
+# ---- load_xmc
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+
+
+@st.composite
+def xmc_data(draw):
+    n_features, n_labels = draw(st.integers(1, 12)), draw(st.integers(1, 6))
+    row = st.tuples(
+        st.lists(st.integers(0, n_labels - 1), max_size=5),
+        st.dictionaries(st.integers(0, n_features - 1), FINITE, max_size=6),
+    )
+    return n_features, n_labels, draw(st.lists(row, max_size=6))
+
+
+def to_text(n_features, n_labels, rows, newline="\n"):
+    lines = [f"{len(rows)} {n_features} {n_labels}"]
+    for labels, features in rows:
+        entries = [f"{feature}:{value!r}" for feature, value in sorted(features.items())]
+        lines.append(" ".join([",".join(map(str, labels)), *entries]))
+    return newline.join([*lines, ""]).encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(xmc_data(), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.sampled_from([b"", b"\n \n"]))
+def test_round_trip(tmp_path_factory, data, compress, newline, end):
+    n_features, n_labels, rows = data
+    path = tmp_path_factory.mktemp("xmc") / ("a.txt.gz" if compress else "a.txt")
+    text = to_text(*data, newline) + end
+    path.write_bytes(gzip.compress(text) if compress else text)
+    X, Y = load_xmc(path)
+    X_expected = np.zeros((len(rows), n_features), np.float32)
+    Y_expected = np.zeros((len(rows), n_labels), np.int8)
+    for i, (labels, features) in enumerate(rows):
+        Y_expected[i, labels] = 1
+        X_expected[i, list(features)] = list(features.values())
+    assert isinstance(X, csr_array)
+    assert isinstance(Y, csr_array)
+    assert (X.dtype, X.indices.dtype) == (np.float32, np.int32)
+    assert (Y.dtype, Y.indices.dtype) == (np.int8, np.int32)
+    assert X.has_canonical_format
+    assert Y.has_canonical_format
+    assert (X.data != 0).all()
+    np.testing.assert_array_equal(X.toarray(), X_expected)
+    np.testing.assert_array_equal(Y.toarray(), Y_expected)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="data.txt"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_blank_lines_are_rows_and_the_end_of_the_file_is_not(write):
+    X, Y = load_xmc(write(b"4 3 2\n\n1 0:1\n \n0\n\n\n"))
+    np.testing.assert_array_equal(X.toarray(), [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(Y.toarray(), [[0, 0], [0, 1], [0, 0], [1, 0]])
+
+
+def test_last_line_without_newline(write):
+    X, Y = load_xmc(str(write(b"1 3 2\n1 2:5")))
+    assert X[0, 2] == 5
+    assert Y[0, 1] == 1
+
+
+def test_a_label_many_times_counts_once(write):
+    _, Y = load_xmc(write(b"1 1 2\n" + b",".join([b"1"] * 256) + b" 0:1\n"))
+    assert Y.nnz == 1
+    assert Y[0, 1] == 1
+
+
+def test_gzip_is_told_from_its_content(write):
+    text = b"1 3 2\n1 2:5\n"
+    assert load_xmc(write(text, "plain.gz"))[0].nnz == 1
+    assert load_xmc(write(gzip.compress(text), "compressed.txt"))[0].nnz == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "line 1: the header must be"),
+        (b"\n", "line 1: the header must be"),
+        (b"0 1:2\n", "line 1: the header must be"),
+        (b"1 2\n", "line 1: the header must be"),
+        (b"1 2 3 4\n", "line 1: the header must be"),
+        (b"-1 2 3\n", "line 1: the header must be"),
+        (b"1.0 2 3\n", "line 1: the header must be"),
+        (b"1 0 3\n 0:1\n", "line 1: the header must be"),
+        (b"1 3 0\n 0:1\n", "line 1: the header must be"),
+        (b"1 2147483648 3\n 0:1\n", "line 1: the header must be"),
+        (b"1 3 1000000000000000000\n 0:1\n", "line 1: the header must be"),
+        (b"9" * 10_000, "line 1: the header must be"),
+        (b"\xef\xbb\xbf1 2 3\n 0:1\n", "line 1: the header must be"),
+        (bytes(range(256)) * 20, "line 1: the header must be"),
+        (b"2 3 4\n0 0:1\n", "announces 2 rows, the file has 1"),
+        (b"5 3 4\n\n\n", "announces 5 rows, the file has 2"),
+        (b"1 3 4\n0 0:1\n\n1 0:1\n", "line 4: more rows than the 1"),
+        (b"2 3 4\n0 0:1\n1 3:1\n", r"line 3: a feature must be an integer in \[0, 3\); got 3"),
+        (b"2 3 4\n0 0:1\n1 99999999999:1\n", "line 3: "),
+        (b"2 3 4\n0 0:1\n1 -1:1\n", "line 3: Invalid index -1"),
+        (b"2 3 4\n\n1,4 0:1\n", r"line 3: a label must be an integer in \[0, 4\); got 4"),
+        (b"2 3 4\n\n-1 0:1\n", "line 3: a label must be"),
+        (b"2 3 4\n\n0.5 0:1\n", "line 3: a label must be"),
+        (b"2 3 4\n\n1e999 0:1\n", "line 3: a label must be"),
+        (b"2 3 4\n\n1,,2 0:1\n", "line 3: "),
+        (b"2 3 4\n\n1, 2 0:1\n", "line 3: "),
+        (b"2 3 4\n\n 1\n", "line 3: the line has no labels, yet"),
+        (b"2 3 4\n\n1 2\n", "line 3: "),
+        (b"2 3 4\n\n1 2:\n", "line 3: "),
+        (b"2 3 4\n\n1 1:2:3\n", "line 3: "),
+        (b"2 3 4\n\n1 1:1e39\n", "line 3: a value must be a finite float32; got inf"),
+        (b"2 3 4\n\n1 1:nan\n", "line 3: a row is .* found b'nan'"),
+        (b"2 3 4\n\n1 1:1 0:1\n", "line 3: .*sorted and unique"),
+        (b"2 3 4\n\n1 1:1 1:1\n", "line 3: .*sorted and unique"),
+        (b"2 3 4\n\n1 1:1 # 2:1\n", "line 3: a row is .* found b'#'"),
+        (b"2 3 4\n\n1 qid:7 2:1\n", "line 3: a row is .* found b'qid'"),
+        (b"2 3 4\n\n1 1:1\x002:1\n", "line 3: a row is .* found b'.x00'"),
+    ],
+)
+@pytest.mark.parametrize("compress", [False, True])
+def test_hostile_files(write, content, reason, compress):
+    path = write(gzip.compress(content) if compress else content)
+    with pytest.raises(ValueError, match=reason) as caught:
+        load_xmc(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_damaged_gzip(write):
+    rng = np.random.default_rng(0)
+    text = b"500 10 9\n" + b"".join(
+        b"%d 3:%d\n" % tuple(rng.integers(9, size=2)) for _ in range(500)
+    )
+    whole = gzip.compress(text)
+    damaged = bytearray(whole)
+    damaged[-6] ^= 1  # in the checksum
+    broken = bytearray(whole)
+    broken[60:90] = b"\xff" * 30  # in the stream
+    contents = [whole[:n] for n in (2, 5, 12, len(whole) // 2, len(whole) - 1)]
+    for content in [*contents, bytes(damaged), bytes(broken), whole + b"rubbish"]:
+        path = write(content)
+        with pytest.raises(ValueError, match="damaged or truncated gzip file") as caught:
+            load_xmc(path)
+        assert str(path) in str(caught.value)
+    load_xmc(write(whole))
+
+
+def test_the_header_allocates_nothing(write):
+    path = write(b"1000000000000000000 2147483647 2147483647\n0 0:1\n")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="announces 1000000000000000000 rows, the file has 1"):
+            load_xmc(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_xmc(tmp_path / "nothing.txt")
+
+
+def data_folder():
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SLIDE_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no data: {folder} is not a folder; set SLIDE_DATA")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "X_shape", "n_labels", "n_unlabelled", "labels_per_row"),
+    [("bibtex", (7395, 1836), 159, 0, 2.402), ("delicious", (16105, 500), 983, 14, 19.020)],
+)
+def test_real_files(name, X_shape, n_labels, n_unlabelled, labels_per_row):
+    X, Y = load_xmc(data_folder() / "mulan" / f"{name}.xmc.txt.gz")
+    assert X.shape == X_shape
+    assert Y.shape == (X_shape[0], n_labels)
+    assert (np.diff(Y.indptr) == 0).sum() == n_unlabelled
+    assert Y.nnz / Y.shape[0] == pytest.approx(labels_per_row, abs=5e-4)

@@ -1,0 +1,232 @@
+"""The course of a training: rate, order, weights, when to stop, going on."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from slide import SparseMLPClassifier
+from slide.metrics import precision_at_k
+
+# An output that is sampled and hashed, however few classes there are.
+SAMPLED = {
+    "active_fraction": (1.0, 0.2),
+    "retrieval": "rerank",
+    "n_tables": 8,
+    "n_hash_bits": 4,
+    "rehash_every": 200,
+}
+
+
+def classifier(**params):
+    defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
+    return SparseMLPClassifier(**{**defaults, **params})
+
+
+def assert_same_weights(one, other):
+    for name in ("coefs_", "intercepts_"):
+        for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
+            assert_array_equal(ours, theirs)
+
+
+def test_learning_rate(planted):
+    linear, constant = (
+        classifier(learning_rate=name, max_iter=10).fit(*planted) for name in ("linear", "constant")
+    )
+    assert not np.array_equal(linear.coefs_[0], constant.coefs_[0])
+    none = classifier(learning_rate_init=1e-30, dropout=0.0, active_fraction=1.0).fit(*planted)
+    assert none.loss_curve_ == pytest.approx([none.loss_curve_[0]] * 3, rel=1e-5)
+
+
+def test_shuffle(planted):
+    X, y = planted
+    params = {"max_iter": 1, "active_fraction": 1.0, "dropout": 0.0}
+    shuffled = classifier(**params).fit(X, y)
+    in_order = classifier(**params, shuffle=False).fit(X, y)
+    assert not np.array_equal(shuffled.coefs_[0], in_order.coefs_[0])
+    # Nothing is random now but the start, so that rows in the shuffled order undo the shuffling.
+    rng = np.random.RandomState(0)
+    rng.randint(2**31 - 1)  # the network's seed
+    order = rng.permutation(600)
+    by_hand = classifier(**params, shuffle=False).fit(X[order], y[order])
+    for ours, theirs in zip(by_hand.coefs_, shuffled.coefs_, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+
+
+def test_verbose(planted, capsys):
+    classifier(max_iter=2).fit(*planted)
+    assert capsys.readouterr().out == ""
+    clf = classifier(max_iter=2, verbose=True).fit(*planted)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"Iteration {i + 1}, loss = {clf.loss_curve_[i]:.8f}" for i in (0, 1)]
+    clf = classifier(max_iter=1, verbose=True, early_stopping=True).fit(*planted)
+    assert f"Validation score: {clf.validation_scores_[0]:.6f}" in capsys.readouterr().out
+
+
+# --------------------------------------------------------- sample weights --
+
+
+def test_weight_zero_is_absence(planted):
+    X, y = planted
+    keep = np.arange(600) % 3 > 0
+    weights = np.where(keep, 0.5, 0)
+    clf = classifier().fit(X, y, sample_weight=weights)
+    alone = classifier().fit(X[keep], y[keep], sample_weight=np.full(keep.sum(), 0.5))
+    assert clf.t_ == alone.t_ == 3 * keep.sum()
+    if clf.n_outputs_ == alone.n_outputs_:
+        assert_same_weights(clf, alone)
+
+
+def test_unit_weights_change_nothing(planted):
+    X, y = planted
+    assert_same_weights(classifier().fit(X, y, np.ones(600)), classifier().fit(X, y))
+
+
+def test_loss_is_per_unit_of_weight(planted):
+    X, y = planted
+    params = {"learning_rate_init": 1e-30, "active_fraction": 1.0, "max_iter": 1, "dropout": 0.0}
+    unit = classifier(**params).fit(X, y)
+    heavy = classifier(**params).fit(X, y, sample_weight=np.full(600, 8.0))
+    assert heavy.loss_ == pytest.approx(unit.loss_, rel=1e-5)
+
+
+def test_weights_steer(planted):
+    X, y = planted
+    y = y % 2
+    X = sparse.csr_array((600, 5), dtype=np.float32)  # nothing to learn but how frequent
+    for favourite in (0, 1):
+        weights = np.where(y == favourite, 20.0, 1.0)
+        clf = classifier(max_iter=20, learning_rate_init=0.05).fit(X, y, sample_weight=weights)
+        assert (clf.predict(X) == favourite).all()
+
+
+# --------------------------------------------------- course of the training --
+
+
+def test_history(planted):
+    clf = classifier(max_iter=4).fit(*planted)
+    assert clf.n_iter_ == len(clf.loss_curve_) == 4
+    assert clf.t_ == 4 * 600
+    assert clf.loss_ == clf.loss_curve_[-1] < clf.loss_curve_[0]
+    assert clf.best_loss_ == min(clf.loss_curve_)
+    assert clf.validation_scores_ is None and clf.best_validation_score_ is None
+
+
+def test_stops_when_the_loss_does_not_improve(planted, capsys):
+    clf = classifier(max_iter=50, tol=1e6, n_iter_no_change=2, verbose=True).fit(*planted)
+    assert clf.n_iter_ == 4  # as MLPClassifier: the first sets the mark, three more miss it
+    assert "Training loss did not improve more than tol=1000000.000000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["planted", "multilabel"])
+def test_early_stopping(kind, request):
+    X, y = request.getfixturevalue(kind)
+    clf = classifier(
+        max_iter=60, early_stopping=True, n_iter_no_change=3, validation_fraction=0.2
+    ).fit(X, y)
+    scores = clf.validation_scores_
+    assert clf.n_iter_ == len(scores) == len(clf.loss_curve_) <= 60
+    assert clf.t_ == clf.n_iter_ * 480
+    assert clf.best_validation_score_ == max(scores) > 0.7
+    assert clf.best_loss_ is None
+
+
+def test_early_stopping_returns_the_best_weights(planted, monkeypatch):
+    scores, weights = iter([0.1, 0.5, 0.3, 0.5, 0.2, 0.4]), []
+
+    def judge(network, data, n_threads):
+        weights.append([layer.w.copy() for layer in network.layers])
+        return next(scores)
+
+    monkeypatch.setattr("slide._epochs.precision_at_1", judge)
+    clf = classifier(max_iter=9, early_stopping=True, n_iter_no_change=3).fit(*planted)
+    # The second epoch is the best; four that add less than tol follow, as in MLPClassifier.
+    assert clf.validation_scores_ == [0.1, 0.5, 0.3, 0.5, 0.2, 0.4]
+    assert clf.best_validation_score_ == 0.5 and clf.n_iter_ == 6
+    first, output = weights[1]
+    assert_array_equal(clf.coefs_[0], first)
+    assert_array_equal(clf.coefs_[1], output.T)
+
+
+def test_early_stopping_of_single_rows():
+    """Every class once: no stratified split, and no error."""
+    X = sparse.eye_array(30, format="csr", dtype=np.float32)
+    clf = classifier(early_stopping=True).fit(X, np.arange(30))
+    assert clf.t_ == 3 * 27 and clf.n_outputs_ == 30
+
+
+@pytest.mark.parametrize("params", [{}, SAMPLED], ids=["dense", "sampled"])
+def test_partial_fit_is_an_epoch(planted, params):
+    X, y = planted
+    whole = classifier(learning_rate="constant", **params).fit(X, y)
+    parts = classifier(**params)
+    for _ in range(3):
+        parts.partial_fit(X, y, classes=np.unique(y))
+    assert_same_weights(whole, parts)
+    assert parts.n_iter_ == 3 and parts.t_ == 1800
+    assert parts.loss_curve_ == whole.loss_curve_
+    whole.partial_fit(X, y)
+    parts.partial_fit(X, y)
+    assert_same_weights(whole, parts)
+
+
+@pytest.mark.parametrize("kind", ["planted", "multilabel"])
+def test_partial_fit_learns_from_batches(kind, request):
+    X, y = request.getfixturevalue(kind)
+    clf = classifier(random_state=0)
+    classes = np.arange(40) if kind == "multilabel" else np.unique(y)
+    for _ in range(10):
+        for start in range(0, 600, 100):
+            rows = slice(start, start + 100)
+            clf.partial_fit(X[rows], y[rows], classes=classes)
+    assert clf.t_ == 6000 and clf.n_iter_ == 60
+    assert precision_at_k(y, clf.predict_topk(X, k=1)[0], k=1) > 0.9
+
+
+def test_partial_fit_with_a_label_that_comes_later(planted):
+    X, y = planted
+    early = y < np.median(y)
+    clf = classifier().partial_fit(X[early], y[early], classes=np.unique(y))
+    for _ in range(20):
+        clf.partial_fit(X, y)
+    assert clf.score(X[~early], y[~early]) > 0.9
+
+
+def test_warm_start_goes_on(planted):
+    X, y = planted
+    clf = classifier(warm_start=True, learning_rate="constant").fit(X, y)
+    first = clf.loss_
+    network = clf._network
+    clf.fit(X, y)
+    assert clf._network is network
+    assert clf.n_iter_ == len(clf.loss_curve_) == 6 and clf.t_ == 3600
+    assert clf.loss_ < first
+    cold = classifier(warm_start=False).fit(X, y).fit(X, y)
+    assert cold.n_iter_ == 3 and cold.t_ == 1800
+
+
+def test_warm_start_with_other_classes_or_another_network(planted):
+    X, y = planted
+    with pytest.raises(ValueError, match="y must hold known classes only"):
+        classifier(warm_start=True).fit(X, y).fit(X, y + 1)
+    clf = classifier(warm_start=True).fit(X, y).set_params(hidden_layer_sizes=(16,))
+    with pytest.raises(ValueError, match="hidden_layer_sizes must stay"):
+        clf.fit(X, y)
+    # what belongs to the schedule may change
+    clf = classifier(warm_start=True).fit(X, y)
+    clf.set_params(max_iter=1, learning_rate_init=1e-4, n_jobs=1, early_stopping=True).fit(X, y)
+    assert clf.n_iter_ == 4
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_interrupted_fit_leaves_nothing(planted, monkeypatch, early_stopping):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    clf = classifier(early_stopping=early_stopping).fit(*planted)
+    monkeypatch.setattr("slide._network.Network.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*planted)
+    with pytest.raises(NotFittedError):
+        clf.predict(planted[0])

@@ -1,0 +1,199 @@
+"""y <-> rows of class ids."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
+
+from slide._labels import LabelCoder, LabelRows
+
+INDICATOR = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]])
+INDPTR, INDICES = [0, 2, 2, 3, 6], [0, 2, 1, 0, 1, 2]
+
+
+def rows(*label_sets, n_classes=4):
+    indptr = np.cumsum([0, *map(len, label_sets)])
+    return LabelRows(indptr, np.array(list(chain(*label_sets)), np.int32), n_classes)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [3, 1, 2, 1],
+        ["tin", "gold", "zinc", "gold"],
+        [2.0, -1.0, 2.0, 7.0],
+        [True, False, True, True],
+        np.array(["a", "b", "b", "a"], dtype=object),
+        np.array([2**40, 5, 5, -3]),
+        [7, 7, 7],
+    ],
+    ids=str,
+)
+def test_one_label_a_row_comes_back(y):
+    y = np.asarray(y)
+    coder = LabelCoder.from_y(y)
+    labels = coder.encode(y)
+    assert_array_equal(coder.classes, np.unique(y))
+    assert not coder.multilabel
+    assert labels.indptr.dtype == np.int64 and labels.indices.dtype == np.int32
+    assert_array_equal(labels.indptr, np.arange(len(y) + 1))
+    assert_array_equal(coder.decode(labels.indices), y)
+    assert coder.decode(labels.indices).dtype == y.dtype
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "container",
+    [np.asarray, sparse.csr_array, sparse.csr_matrix],
+    ids=["ndarray", "csr_array", "csr_matrix"],
+)
+def test_indicator_comes_back(container, dtype):
+    y = container(INDICATOR.astype(dtype))
+    coder = LabelCoder.from_y(y)
+    labels = coder.encode(y)
+    assert coder.multilabel
+    assert_array_equal(coder.classes, np.arange(4))
+    assert labels.n_classes == 4
+    assert_array_equal(labels.indptr, INDPTR)
+    assert_array_equal(labels.indices, INDICES)
+    assert labels.indptr.dtype == np.int64 and labels.indices.dtype == np.int32
+    back = coder.indicator(labels)
+    assert type(back) is type(y)
+    assert_array_equal(back.toarray() if sparse.issparse(back) else back, INDICATOR)
+
+
+def test_untidy_indicator_is_tidied_on_a_copy():
+    # row 0: unsorted; row 1: label 3 twice; row 2: an explicit zero
+    data, indices, indptr = np.array([1, 1, 1, 1, 0, 1]), np.array([2, 0, 3, 3, 1, 2]), [0, 2, 4, 6]
+    y = sparse.csr_array((data, indices, indptr), shape=(3, 4))
+    before = y.data.copy(), y.indices.copy(), y.indptr.copy()
+    labels = LabelCoder.from_y(y).encode(y)
+    assert_array_equal(labels.indptr, [0, 2, 3, 4])
+    assert_array_equal(labels.indices, [0, 2, 3, 2])
+    for array, kept in zip((y.data, y.indices, y.indptr), before, strict=True):
+        assert_array_equal(array, kept)
+
+
+def test_64_bit_indices():
+    y = sparse.csr_array(INDICATOR)
+    y.indices, y.indptr = y.indices.astype(np.int64), y.indptr.astype(np.int64)
+    labels = LabelCoder.from_y(y).encode(y)
+    assert labels.indices.dtype == np.int32
+    assert_array_equal(labels.indices, INDICES)
+
+
+def test_one_sparse_column_is_an_indicator_and_one_dense_column_is_not():
+    column = np.array([[1], [0], [1]])
+    assert LabelCoder.from_y(sparse.csr_array(column)).multilabel
+    with pytest.warns(DataConversionWarning):
+        coder = LabelCoder.from_y(column)
+    assert not coder.multilabel
+    assert_array_equal(coder.classes, [0, 1])
+
+
+def test_take():
+    labels = rows([0, 2], [], [1], [0, 1, 2])
+    taken = labels.take(np.array([3, 1, 0, 3]))
+    assert_array_equal(taken.indptr, [0, 3, 3, 5, 8])
+    assert_array_equal(taken.indices, [0, 1, 2, 0, 2, 0, 1, 2])
+    assert taken.n_classes == 4
+    assert len(labels.take(np.array([], np.int64))) == 0
+
+
+def test_contain():
+    labels = rows([0, 2], [], [1], [0, 1, 2])
+    assert_array_equal(labels.contain(np.array([2, 0, 0, 1])), [True, False, False, True])
+    assert_array_equal(rows([], []).contain(np.array([0, 1])), [False, False])
+
+
+@pytest.mark.parametrize(
+    ("classes", "y"),
+    [
+        ([1, 2, 4], [1, 3]),
+        ([1, 2, 4], [9]),
+        ([1, 2, 4], [-9]),
+        (["a", "b"], ["a", "ab"]),
+        (["a", "b"], [1, 2]),
+        ([1, 2], ["a", "b"]),
+    ],
+    ids=str,
+)
+def test_unseen_labels_are_refused(classes, y):
+    coder = LabelCoder.from_y(np.asarray(classes))
+    with pytest.raises(ValueError, match="y must hold known classes only"):
+        coder.encode(np.asarray(y))
+
+
+def test_known_labels_of_another_type_are_taken():
+    coder = LabelCoder.from_y(np.array([1, 2, 4]))
+    assert_array_equal(coder.encode(np.array([4.0, 1.0])).indices, [2, 0])
+    coder = LabelCoder.from_y(np.array(["a", "bcd"]))
+    assert_array_equal(coder.encode(np.array(["bcd", "a"], dtype=object)).indices, [1, 0])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([[0, 1], [2, 0]]),
+        np.array([[0.5, 1], [1, 0]]),
+        np.array([[0, -1], [1, 0]]),
+        sparse.csr_array([[0, 3], [1, 0]]),
+    ],
+    ids=["two", "half", "minus", "sparse"],
+)
+def test_an_indicator_holds_zeros_and_ones(y):
+    with pytest.raises(ValueError, match="y of two dimensions must be a label indicator of zeros"):
+        LabelCoder.from_y(y).encode(y)
+
+
+def test_an_indicator_of_strings_is_refused():
+    y = np.array([["a", "b"], ["b", "a"]])
+    with pytest.raises(ValueError, match="y of two dimensions must be a label indicator; got dtyp"):
+        LabelCoder.from_y(y).encode(y)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (np.array([0.5, 1.5, 2.0]), "continuous"),
+        (np.array([1, "a", 2.0], dtype=object), "unknown"),
+    ],
+    ids=["continuous", "objects"],
+)
+def test_what_is_no_label_is_refused(y, kind):
+    with pytest.raises(ValueError, match=f"Unknown label type: {kind}. y must hold class labels"):
+        LabelCoder.from_y(y)
+
+
+def test_labels_that_do_not_compare_are_refused():
+    y = np.array(["a", 1, "b"], dtype=object)
+    with pytest.raises(ValueError, match="y must hold labels of one type"):
+        LabelCoder.from_y(y)
+
+
+def test_first_batch():
+    coder = LabelCoder.from_first_batch(np.array([2, 2]), [3, 1, 2, 1])
+    assert_array_equal(coder.classes, [1, 2, 3])
+    coder.check_classes(np.array([3, 2, 1]))
+    with pytest.raises(ValueError, match="classes must be the same in every call"):
+        coder.check_classes([1, 2])
+    coder = LabelCoder.from_first_batch(INDICATOR, None)
+    assert_array_equal(coder.classes, np.arange(4))
+    coder.check_classes(range(4))
+    for classes, message in ((None, "classes must be given"), ([], "at least one label")):
+        with pytest.raises(ValueError, match=message):
+            LabelCoder.from_first_batch(np.array([2, 2]), classes)
+
+
+def test_later_batches_have_the_first_one_s_form():
+    with pytest.raises(ValueError, match="y must be a label indicator of 4 columns"):
+        LabelCoder.from_y(INDICATOR).encode(INDICATOR[:, :3])
+    with pytest.raises(ValueError, match="y must be a label indicator of 4 columns"):
+        LabelCoder.from_y(INDICATOR).encode(np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match="y must have one label a row"):
+        LabelCoder.from_y(np.array([0, 1, 2])).encode(INDICATOR)
+    coder = LabelCoder.from_y(sparse.csr_matrix(INDICATOR))
+    assert_array_equal(coder.encode(INDICATOR).indices, INDICES)

@@ -1,0 +1,51 @@
+"""scikit-learn's own checks, on every kind of network that the parameters can make."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from slide import SparseMLPClassifier
+
+# Weighting a row by w and repeating it w times differ for every estimator that learns from
+# samples in a random order; scikit-learn expects the same of its own SGD and MLP classifiers.
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": "samples come in a random order",
+    "check_sample_weight_equivalence_on_sparse_data": "samples come in a random order",
+}
+
+
+def classifier(**params):
+    defaults = {"max_iter": 30, "n_iter_no_change": 5, "random_state": 0}
+    return SparseMLPClassifier(**{**defaults, **params})
+
+
+# An output of two or three classes that is sampled and hashed like a wide one.
+SAMPLED = {
+    "active_fraction": (1.0, 0.5),
+    "retrieval": "rerank",
+    "n_tables": 4,
+    "n_hash_bits": 2,
+    "rehash_every": 50,
+}
+
+# HOGWILD needs two micro-batches at a time; the checks' data sets have 10 to 300 rows. Where
+# scikit-learn wants two fits to agree, the 80 rows of that check are one micro-batch.
+TWO_THREADS = {"n_jobs": 2, "batch_size": 80}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+@parametrize_with_checks(
+    [
+        classifier(),
+        classifier(hidden_layer_sizes=(4,), loss="softmax"),
+        classifier(hidden_layer_sizes=(512,), loss="sigmoid"),
+        classifier(hidden_layer_sizes=(32, 16), activation="tanh"),
+        classifier(**SAMPLED),
+        classifier(loss="sigmoid", **SAMPLED),
+        classifier(**TWO_THREADS),
+        classifier(hidden_layer_sizes=(512,), loss="softmax", **TWO_THREADS, **SAMPLED),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+    xfail_strict=False,  # some instances pass them
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)

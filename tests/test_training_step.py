@@ -1,0 +1,610 @@
+"""Micro-batches of the engine against a float64 twin; the twin against finite differences."""
+
+import copy
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from slide import _core, _model, _predict, _simd, _tables
+from slide import _reference as reference
+from slide._network import Layer
+
+ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")
+N_FEATURES, N_CLASSES, MICRO_BATCH = 37, 70, 8
+BASE = {
+    "activation": "relu",
+    "loss": "sigmoid",
+    "micro_batch": MICRO_BATCH,
+    "all_neurons": True,
+    "tail_size": 0,
+    "n_hard": 0,
+    "n_candidates": 0,
+    "bucket_limit": 0,
+    "dropout": 0.0,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "epsilon": 1e-8,
+    "seed": 5,
+}
+ALL_NEURONS = {}
+WITH_TAIL = {"all_neurons": False, "tail_size": 11}
+HARD = {"n_hard": 3, "n_candidates": 15, "bucket_limit": 100}
+
+
+def make_layers(widths, seed=0, moments=True):
+    """Random layers; the moments are those of a network in the middle of its training."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        layer = Layer.zeros(n_in, n_out, by_feature=i == 0)
+        layer.w[:] = rng.standard_normal(layer.w.shape) / np.sqrt(n_in)
+        layer.b[:] = 0.3 * rng.standard_normal(n_out)
+        if moments:
+            for name in ("w_m", "b_m"):
+                array = getattr(layer, name)
+                array[:] = 0.02 * rng.standard_normal(array.shape)
+            for name in ("w_v", "b_v"):
+                array = getattr(layer, name)
+                array[:] = rng.uniform(1e-4, 4e-4, array.shape)
+            layer.steps[:] = rng.integers(0, 9, layer.steps.shape)
+        layer.rate, layer.bias_rate = 0.5 + i, 0.25 + i
+        layers.append(layer)
+    return layers
+
+
+@dataclass
+class Problem:
+    """Rows, labels and weights. `x` is dense; row 3 has no feature, rows 2 and 6 no label."""
+
+    x: np.ndarray
+    labels: list
+    weight: np.ndarray
+
+    @property
+    def csr(self):
+        return csr_array(self.x)
+
+    @property
+    def y(self):
+        indptr = np.concatenate([[0], np.cumsum([len(row) for row in self.labels])])
+        indices = np.array([label for row in self.labels for label in row])
+        return indptr.astype(np.int64), indices.astype(np.int32)
+
+
+def make_problem(n=20, density=1.0, seed=1, n_labels=(0, 1, 1, 2, 5)):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, N_FEATURES)) * (rng.random((n, N_FEATURES)) < density)
+    x[3 % n] = 0
+    labels = [
+        [int(label) for label in rng.choice(N_CLASSES, rng.choice(n_labels), replace=False)]
+        for _ in range(n)
+    ]
+    labels[2 % n] = labels[6 % n] = []
+    return Problem(x.astype(np.float32), labels, rng.uniform(0.2, 3, n).astype(np.float32))
+
+
+def trainer_of(layers, problem, settings, x=None, weight=None, tables=None, n_threads=1):
+    model = _model.Model(layers, settings["activation"], settings["loss"])
+    x = _model.InputRows(problem.x if x is None else x)
+    return _core.Trainer(model, x, *problem.y, weight, tables, settings, n_threads)
+
+
+def twin_run(layers, problem, settings, order, counter, learning_rate, **options):
+    """The twin of Trainer.run. Returns the summed loss and the active sets."""
+    x, weight = options.get("x"), options.get("weight")
+    total, active_sets = 0.0, []
+    for i, first in enumerate(range(0, len(order), settings["micro_batch"])):
+        rows = order[first : first + settings["micro_batch"]]
+        features = np.arange(N_FEATURES)
+        if x is not None:
+            features = np.unique(x[rows].indices)
+        loss, active = reference.train_micro_batch(
+            layers,
+            problem.x[rows],
+            features,
+            [problem.labels[row] for row in rows],
+            np.ones(len(rows)) if weight is None else weight[rows].astype(float),
+            settings,
+            counter + i,
+            learning_rate,
+            options.get("tables"),
+        )
+        total += loss
+        active_sets.append(active)
+    return total, active_sets
+
+
+def assert_is_twins(layers, twin):
+    for layer, other in zip(layers, twin, strict=True):
+        np.testing.assert_array_equal(layer.steps, other.steps)
+        for name in ("w_m", "b_m"):
+            np.testing.assert_allclose(
+                getattr(layer, name), getattr(other, name), rtol=1e-4, atol=1e-6, err_msg=name
+            )
+        for name in ("w_v", "b_v"):
+            np.testing.assert_allclose(
+                getattr(layer, name), getattr(other, name), rtol=1e-4, atol=1e-9, err_msg=name
+            )
+        for name in ("w", "b"):
+            np.testing.assert_allclose(
+                getattr(layer, name), getattr(other, name), rtol=1e-5, atol=3e-6, err_msg=name
+            )
+
+
+def assert_same_bits(layers, others, names=ARRAYS):
+    for i, (layer, other) in enumerate(zip(layers, others, strict=True)):
+        for name in names:
+            a, b = getattr(layer, name).view(np.int32), getattr(other, name).view(np.int32)
+            np.testing.assert_array_equal(a, b, err_msg=f"layer {i}, {name}")
+
+
+def check_against_twin(
+    settings, hidden=(19,), sparse=False, weighted=False, moments=True, tables=None, seed=0
+):
+    """Three micro-batches, the last one short; returns (before, after, tally, active sets)."""
+    settings = {**BASE, **settings}
+    problem = make_problem(density=0.3 if sparse else 1.0, seed=seed + 1)
+    layers = make_layers([N_FEATURES, *hidden, N_CLASSES], seed, moments)
+    before = copy.deepcopy(layers)
+    twin = reference.copy_layers(layers)
+    order = np.random.default_rng(seed).permutation(20).astype(np.int32)
+    options = {
+        "x": problem.csr if sparse else None,
+        "weight": problem.weight if weighted else None,
+        "tables": tables,
+    }
+    tally = trainer_of(layers, problem, settings, **options).run(order, 7, 0.01)
+    loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, **options)
+    assert tally["loss"] == pytest.approx(loss, rel=1e-5)
+    weight = problem.weight.sum(dtype=float) if weighted else 20
+    assert tally["weight"] == pytest.approx(weight, rel=1e-6)
+    assert (tally["n_samples"], tally["n_micro_batches"]) == (20, 3)
+    assert tally["n_active"] == sum(len(active) for active in active_sets)
+    assert_is_twins(layers, twin)
+    return before, layers, tally, active_sets
+
+
+# ------------------------------------------------------ the twin itself --
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("case", ["all", "active", "dropout"])
+def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
+    rng = np.random.default_rng(8)
+    problem = make_problem(n=8)
+    layers = reference.copy_layers(make_layers([N_FEATURES, 9, 7, N_CLASSES], seed=3))
+    active, n_exact, masks = np.arange(N_CLASSES), N_CLASSES, None
+    if case == "active":
+        random = reference.SplitMix64(4)
+        active, n_exact = reference.choose_active(problem.labels, [], 20, N_CLASSES, random)
+        assert len(active) == n_exact + 20
+    if case == "dropout":
+        random = reference.SplitMix64(4)
+        masks = [reference.dropout_mask((8, width), 0.4, random) for width in (9, 7)]
+
+    def compute():
+        return reference.loss_and_gradients(
+            layers, problem.x, problem.labels, problem.weight, activation, loss, active,
+            n_exact, masks,
+        )  # fmt: skip
+
+    _, gradients = compute()
+    h = 1e-6
+    for layer, (dw, db) in zip(layers, gradients, strict=True):
+        for array, gradient in ((layer.w, dw), (layer.b, db)):
+            for i in rng.choice(array.size, min(25, array.size), replace=False):
+                middle = array.flat[i]
+                losses = []
+                for value in (middle + h, middle - h):
+                    array.flat[i] = value
+                    losses.append(compute()[0] / len(problem.x))
+                array.flat[i] = middle
+                difference = (losses[0] - losses[1]) / (2 * h)
+                assert difference == pytest.approx(gradient.flat[i], rel=1e-6, abs=1e-8)
+
+
+# --------------------------------------------------- engine against twin --
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+@pytest.mark.parametrize("hidden", [(19,), (18, 11), (9, 16, 8)], ids=str)
+@pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_training_is_the_twins(loss, activation, neurons, hidden, sparse):
+    check_against_twin({**neurons, "loss": loss, "activation": activation}, hidden, sparse)
+
+
+@pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_sample_weights(loss, neurons):
+    check_against_twin({**neurons, "loss": loss}, (12, 11), sparse=True, weighted=True)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_first_steps_from_zero_moments(loss):
+    # An epsilon of the gradients' size keeps a step from being only the gradient's sign.
+    check_against_twin({**WITH_TAIL, "loss": loss, "epsilon": 0.01}, sparse=True, moments=False)
+
+
+def test_rows_that_have_had_thousands_of_steps():
+    # The bias corrections come from a table of 8,192 steps, then from their formula.
+    problem = make_problem()
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    for layer in layers:
+        layer.steps[:] = np.arange(8192 - 2 * len(layer.steps), 8192, 2) + len(layer.steps)
+    twin, order = reference.copy_layers(layers), np.arange(20, dtype=np.int32)
+    trainer_of(layers, problem, BASE).run(order, 0, 0.01)
+    twin_run(twin, problem, BASE, order, 0, 0.01)
+    assert_is_twins(layers, twin)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_dropout(activation, rate):
+    settings = {**WITH_TAIL, "activation": activation, "dropout": rate}
+    check_against_twin(settings, (18, 11))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 20, 64])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_micro_batch_sizes(micro_batch, loss):
+    settings = {**BASE, **WITH_TAIL, "micro_batch": micro_batch, "loss": loss}
+    problem = make_problem(density=0.3)
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    twin = reference.copy_layers(layers)
+    order = np.arange(20, dtype=np.int32)
+    x = problem.csr
+    tally = trainer_of(layers, problem, settings, x).run(order, 0, 0.01)
+    loss, _ = twin_run(twin, problem, settings, order, 0, 0.01, x=x)
+    assert tally["loss"] == pytest.approx(loss, rel=1e-5)
+    assert tally["n_micro_batches"] == -(-20 // micro_batch)
+    assert_is_twins(layers, twin)
+
+
+@pytest.mark.parametrize("tail_size", [0, 1, 30, 69, 1000])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_tail_sizes(tail_size, loss):
+    *_, active_sets = check_against_twin({**WITH_TAIL, "tail_size": tail_size, "loss": loss})
+    for active in active_sets:
+        assert len(np.unique(active)) == len(active) <= N_CLASSES
+
+
+def test_tail_in_expectation_is_uniform():
+    # The same micro-batch under many counters: each wrong neuron drawn equally often.
+    problem = make_problem(n=4)
+    settings = {**BASE, **WITH_TAIL}
+    layers = make_layers([N_FEATURES, 5, N_CLASSES])
+    steps = layers[-1].steps
+    steps[:] = 0
+    trainer = trainer_of(layers, problem, settings)
+    n = 3000
+    for counter in range(n):
+        trainer.run(np.arange(4, dtype=np.int32), counter, 0.0)
+    exact = sorted({label for row in problem.labels for label in row})
+    assert exact and (steps[exact] == n).all()
+    drawn = np.delete(steps[:-1], exact)
+    p = 11 / len(drawn)
+    assert drawn.sum() == 11 * n
+    assert (abs(drawn - n * p) < 4.5 * np.sqrt(n * p * (1 - p))).all()
+
+
+def test_forced_instruction_sets_train_the_same():
+    root = Path(_simd.__file__).parents[1]
+    for name in _simd.available():
+        if name == _simd.instruction_set():
+            continue  # every other test of this file
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__,
+             "-k", "test_training_is_the_twins or test_with_tables or csr_give"],
+            cwd=root, env={**os.environ, "SLIDE_SIMD": name}, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}"
+        assert " passed" in done.stdout
+
+
+# ------------------------------------------------------ rows left alone --
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_rows_without_a_part_keep_their_bits(loss):
+    before, after, _, active_sets = check_against_twin({**WITH_TAIL, "loss": loss}, sparse=True)
+    order = np.random.default_rng(0).permutation(20)
+    csr = make_problem(density=0.3).csr
+    batches = [order[:8], order[8:16], order[16:]]
+    touched = {
+        0: [np.unique(csr[rows].indices) for rows in batches],
+        1: active_sets,
+    }
+    for i, sets in touched.items():
+        n_rows = len(before[i].w)
+        times = sum(np.bincount(ids, minlength=n_rows) for ids in sets)
+        np.testing.assert_array_equal(after[i].steps[:-1] - before[i].steps[:-1], times)
+        rest = times == 0
+        assert rest.sum() > 1 or i == 0
+        for name in ("w", "w_m", "w_v") + (("b", "b_m", "b_v") if i else ()):
+            old, new = getattr(before[i], name), getattr(after[i], name)
+            np.testing.assert_array_equal(new[rest].view(np.int32), old[rest].view(np.int32))
+            assert (new[~rest] != old[~rest]).any()
+
+
+def test_absent_features_keep_their_bits():
+    problem = make_problem(density=0.3)
+    problem.x[:, 10:20] = 0
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    before = copy.deepcopy(layers[0])
+    order = np.arange(20, dtype=np.int32)
+    trainer_of(layers, problem, BASE, problem.csr).run(order, 0, 0.01)
+    for name in ("w", "w_m", "w_v", "steps"):
+        old, new = getattr(before, name), getattr(layers[0], name)
+        np.testing.assert_array_equal(new[10:20], old[10:20])
+        assert (new[:10] != old[:10]).any()
+    assert layers[0].steps[-1] == before.steps[-1] + 3
+
+
+def test_labelless_rows_are_no_softmax_loss():
+    problem = make_problem(n_labels=(0,))
+    layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
+    before = copy.deepcopy(layers)
+    for neurons in (ALL_NEURONS, WITH_TAIL, {"all_neurons": False}):
+        settings = {**BASE, **neurons, "loss": "softmax"}
+        tally = trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.1)
+        assert (tally["loss"], tally["weight"], tally["n_samples"]) == (0, 20, 20)
+        assert_same_bits(layers, before, ("w", "b", "w_m", "w_v", "b_m", "b_v"))
+    assert tally["n_active"] == 0  # no label and no tail: nothing to compute
+
+
+def test_no_label_and_no_tail_is_the_twins():
+    settings = {**BASE, "all_neurons": False}
+    problem = make_problem(n_labels=(0,))
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    twin, order = reference.copy_layers(layers), np.arange(20, dtype=np.int32)
+    tally = trainer_of(layers, problem, settings).run(order, 0, 0.01)
+    assert (tally["loss"], tally["n_active"]) == (0, 0)
+    twin_run(twin, problem, settings, order, 0, 0.01)
+    assert_is_twins(layers, twin)
+
+
+# ------------------------------------------------------------ bit-equal --
+
+
+def run_copy(settings, problem, x=None, n_threads=1, order=None, parts=1, hidden=(13, 9)):
+    """Layers after a run on a fresh copy of the same network, cut into parts."""
+    layers = make_layers([N_FEATURES, *hidden, N_CLASSES])
+    settings = {**BASE, **settings}
+    order = np.arange(len(problem.x), dtype=np.int32) if order is None else order
+    trainer = trainer_of(layers, problem, settings, x, n_threads=n_threads)
+    counter = 0
+    size = settings["micro_batch"] * -(-len(order) // settings["micro_batch"] // parts)
+    for first in range(0, len(order), size):
+        tally = trainer.run(order[first : first + size], counter, 0.02)
+        counter += tally["n_micro_batches"]
+    return layers
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_one_thread_repeats_itself(dropout):
+    problem = make_problem(n=100)
+    settings = {**WITH_TAIL, "dropout": dropout}
+    first = run_copy(settings, problem)
+    assert_same_bits(first, run_copy(settings, problem))
+    assert_same_bits(first, run_copy(settings, problem, parts=3))
+    other = run_copy({**settings, "seed": 6}, problem)
+    assert (first[-1].w != other[-1].w).any()
+
+
+def test_two_threads_without_a_race_are_one_thread():
+    problem = make_problem(n=20)
+    settings = {**WITH_TAIL, "micro_batch": 20, "dropout": 0.3}
+    assert_same_bits(run_copy(settings, problem), run_copy(settings, problem, n_threads=2))
+
+
+def covered_problem(missing=()):
+    """Sparse rows in which every 8 consecutive ones have all features, but the missing ones."""
+    problem = make_problem(n=44, density=0.2)
+    i, j = np.indices(problem.x.shape)
+    problem.x[i % 4 == j % 4] = 1.5
+    for first, features in missing:
+        problem.x[first : first + MICRO_BATCH, features] = 0
+    return problem
+
+
+@pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
+def test_dense_and_csr_give_the_same_bits(neurons):
+    problem = covered_problem()
+    assert problem.csr.nnz < 0.6 * problem.x.size
+    settings = {**neurons, "dropout": 0.2}
+    dense = run_copy(settings, problem)
+    assert_same_bits(dense, run_copy(settings, problem, problem.csr))
+
+
+def test_dense_zeros_are_no_features():
+    # A row's moments do not decay while it has no gradient: be its zeros stored or not.
+    problem = covered_problem(missing=[(16, slice(5, 9)), (24, slice(7, 30))])
+    assert_same_bits(run_copy({}, problem), run_copy({}, problem, problem.csr))
+
+
+def test_csr_with_64_bit_indices_and_read_only_arrays():
+    problem = make_problem(density=0.3)
+    expected = run_copy(WITH_TAIL, problem, problem.csr)
+    x = problem.csr
+    x.indices, x.indptr = x.indices.astype(np.int64), x.indptr.astype(np.int64)
+    x.data.flags.writeable = False
+    assert_same_bits(expected, run_copy(WITH_TAIL, problem, x))
+    order = np.arange(20, dtype=np.int32)
+    order.flags.writeable = problem.x.flags.writeable = False
+    assert_same_bits(run_copy(WITH_TAIL, problem, order=order), run_copy(WITH_TAIL, problem))
+
+
+# --------------------------------------------------------------- tables --
+
+
+def make_hash_tables(layers, n_tables=10, n_bits=3):
+    output = layers[-1]
+    tables = _tables.HashTables(
+        output.n_out, output.n_in, n_tables, n_bits, np.random.RandomState(9)
+    )
+    mean = np.full(output.n_in, 0.2, np.float32)
+    tables.rebuild(output.w, output.b, mean, 0.8, 1)
+    return tables
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("bucket_limit", [100, 3])
+@pytest.mark.parametrize("tail_size", [0, 11])
+def test_with_tables(loss, bucket_limit, tail_size):
+    settings = {**WITH_TAIL, **HARD, "loss": loss}
+    settings |= {"bucket_limit": bucket_limit, "tail_size": tail_size}
+    tables = make_hash_tables(make_layers([N_FEATURES, 19, N_CLASSES]))
+    *_, with_hard = check_against_twin(settings, tables=tables)
+    # More than the labels and the tail is active, and not everything.
+    *_, without = check_against_twin({**WITH_TAIL, "tail_size": tail_size})
+    for more, fewer in zip(with_hard, without, strict=True):
+        assert len(fewer) < len(more) < N_CLASSES
+
+
+@pytest.mark.parametrize("n_hard", [1, 4, 40])
+def test_hard_neurons_are_the_best_wrong_ones_found(n_hard):
+    # Without a tail, what is active beyond the labels is what _hardest chose.
+    problem = make_problem(n=1, n_labels=(3,))
+    problem.x[:] = make_problem(n=2).x[0]
+    problem.labels[0] = [4, 50, 61]
+    layers = make_layers([N_FEATURES, 19, N_CLASSES])
+    before = copy.deepcopy(layers)
+    tables = make_hash_tables(layers)
+    settings = {**BASE, **HARD, "all_neurons": False, "n_hard": n_hard, "n_candidates": 25}
+    rows = _model.InputRows(problem.x)
+    model = _model.Model(before, "relu", "sigmoid")
+    h = _predict.hidden(model, rows, 0, 1, 1)
+    z = _predict.scores(model, rows, 0, 1, 1)[0]
+    tally = trainer_of(layers, problem, settings, tables=tables).run(np.zeros(1, np.int32), 0, 0.01)
+    active = np.flatnonzero(layers[-1].steps[:-1] != before[-1].steps[:-1])
+    found = tables.retrieve(h, 25, 100)[0]
+    wrong = found[~np.isin(found, problem.labels[0])]
+    assert len(wrong) > 4
+    best = wrong[np.argsort(-z[wrong])[:n_hard]]
+    np.testing.assert_array_equal(active, np.sort([*problem.labels[0], *best]))
+    assert tally["n_active"] == len(active)
+
+
+def test_queries_are_summed_and_retrieval_is_counted():
+    problem = make_problem()
+    order = np.arange(20, dtype=np.int32)
+    layers = make_layers([N_FEATURES, 19, N_CLASSES])
+    tables = make_hash_tables(layers)
+    settings = {**BASE, **WITH_TAIL, **HARD, "micro_batch": 20}
+    h = _predict.hidden(
+        _model.Model(layers, "relu", "sigmoid"), _model.InputRows(problem.x), 0, 20, 1
+    )
+    n_candidates = sum(len(ids) for ids in tables.retrieve(h, 15, 100))
+    tally = trainer_of(layers, problem, settings, tables=tables).run(order, 0, 0.0)
+    assert tally["n_queries"] == 20
+    np.testing.assert_allclose(tally["query_sum"], h.sum(axis=0), rtol=1e-5)
+    assert tally["query_norm2"] == pytest.approx((h.astype(float) ** 2).sum(), rel=1e-5)
+    without = 20 * N_FEATURES * 19 + 20 * tally["n_active"] * 19  # forward
+    without += tally["n_active"] * 19 * (2 * 20 + 4) + N_FEATURES * 19 * (20 + 4) + 19 * 4
+    hashing = 20 * tables.hasher.multiply_adds
+    assert tally["multiply_adds"] == without + hashing + n_candidates * 19
+
+
+# ---------------------------------------------------------------- tally --
+
+
+def tiny(x, hidden, settings, labels=((1,), (2,))):
+    layers = make_layers([3, *hidden, 4])
+    y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
+    settings = {**BASE, **settings}
+    model = _model.Model(layers, settings["activation"], settings["loss"])
+    return _core.Trainer(model, _model.InputRows(x), *y, None, None, settings, 1).run(
+        np.arange(2, dtype=np.int32), 0, 0.01
+    )
+
+
+TINY_X = np.array([[1, 0, 2], [3, 4, 0]], np.float32)  # 2 rows, 3 features, 4 values
+
+
+def test_multiply_adds_by_hand():
+    # Dense: 2x3x2 and 2x4x2 forward; 4 output rows of 2 weights: 2 samples twice (down and
+    # to the gradient) and 4 for the update; 3 feature rows of 2: 2 samples and 4; 2 biases at 4.
+    tally = tiny(TINY_X, (2,), {})
+    assert tally["multiply_adds"] == 12 + 16 + 8 * (4 + 4) + 6 * (2 + 4) + 8
+    # The dense rival: 2 and 3 products a weight and sample, an update of all 8 + 12 of them.
+    assert tally["dense_multiply_adds"] == 2 * 6 * 2 + 3 * 2 * 8 + 20 * 4
+    # CSR: 4 values forward and back, 3 distinct features.
+    tally = tiny(csr_array(TINY_X), (2,), {})
+    assert tally["multiply_adds"] == 8 + 16 + 8 * (4 + 4) + (4 * 2 + 3 * 2 * 4) + 8
+    assert tally["dense_multiply_adds"] == 2 * 4 * 2 + 3 * 2 * 8 + 20 * 4
+    # Two labels and a tail of one: 3 output rows.
+    tally = tiny(TINY_X, (2,), {"all_neurons": False, "tail_size": 1})
+    assert tally["multiply_adds"] == 12 + 12 + 6 * (4 + 4) + 6 * (2 + 4) + 8
+    assert tally["n_active"] == 3
+    # A second hidden layer of 5: 2x2x5 forward, its 10 weights back.
+    tally = tiny(TINY_X, (2, 5), {})
+    assert tally["multiply_adds"] == 12 + 20 + 40 + 20 * (4 + 4) + 10 * (4 + 4) + 6 * (2 + 4) + 8
+    assert tally["dense_multiply_adds"] == 24 + 3 * 2 * (10 + 20) + (8 + 15 + 24) * 4
+
+
+def test_an_empty_run_counts_nothing():
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    before = copy.deepcopy(layers)
+    tally = trainer_of(layers, make_problem(), BASE).run(np.zeros(0, np.int32), 0, 0.1)
+    assert not any(np.any(value) for value in tally.values())
+    assert_same_bits(layers, before)
+
+
+def test_threads_lose_no_sample():
+    n = 1003
+    problem = make_problem(n=n)
+    layers = make_layers([N_FEATURES, 13, N_CLASSES])
+    trainer = trainer_of(layers, problem, {**BASE, **WITH_TAIL}, weight=problem.weight, n_threads=2)
+    for _ in range(3):  # the tally starts anew each time
+        tally = trainer.run(np.random.default_rng(0).permutation(n).astype(np.int32), 0, 0.01)
+        assert (tally["n_samples"], tally["n_micro_batches"]) == (n, -(-n // 8))
+        assert tally["weight"] == pytest.approx(problem.weight.sum(dtype=float))
+        assert np.isfinite(tally["loss"])
+    for layer in layers:
+        assert all(np.isfinite(getattr(layer, name)).all() for name in ARRAYS)
+
+
+def test_training_lowers_the_loss():
+    problem = make_problem(n=200, n_labels=(1,))
+    problem.labels = [[int(row.argmax())] for row in problem.x]
+    for settings in itertools.product(("softmax", "sigmoid"), (ALL_NEURONS, WITH_TAIL)):
+        layers = make_layers([N_FEATURES, 30, N_CLASSES], moments=False)
+        trainer = trainer_of(layers, problem, {**BASE, "loss": settings[0], **settings[1]})
+        order, losses = np.arange(200, dtype=np.int32), []
+        for epoch in range(15):
+            losses.append(trainer.run(order, 25 * epoch, 0.01)["loss"])
+        assert losses[-1] < 0.5 * losses[0]
+
+
+# ------------------------------------------------------------------ NaN --
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("where", ["x", "hidden", "output", "bias"])
+def test_nan_is_seen_in_the_loss(loss, neurons, activation, where):
+    problem = make_problem(n=20, n_labels=(1, 2))
+    layers = make_layers([N_FEATURES, 13, 9, N_CLASSES])
+    if where == "x":
+        problem.x[13, 36] = np.nan
+    elif where == "hidden":
+        layers[1].w[8, 12] = np.nan
+    elif where == "output":
+        layers[-1].w[problem.labels[-1][0], 8] = np.nan
+    else:
+        layers[0].b[12] = np.nan
+    settings = {**BASE, **neurons, "loss": loss, "activation": activation}
+    tally = trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.01)
+    assert np.isnan(tally["loss"])

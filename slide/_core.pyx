@@ -270,7 +270,7 @@ cdef class Trainer:
         self.model = model
         self.tables = tables
         self.n_threads = n_threads
-        self.micro_batch = settings["micro_batch"]
+        self.micro_batch = max(1, min(settings["micro_batch"], x.n_rows))
         self.last_width = view.layers[view.n_layers - 1].n_in
         self._keep_alive = [x, y_indptr, y_indices, sample_weight]
         train.x = x.view

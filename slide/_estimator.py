@@ -1,7 +1,5 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
-from dataclasses import asdict
-
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -482,11 +480,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
     @property
     def hash_params_(self):
         check_is_fitted(self)
-        settings = self._network.settings
         return {
-            "hash_family": "simhash" if settings.use_tables else None,
-            "retrieval": "rerank" if settings.use_tables else "none",
-            **asdict(settings),
+            **self._network.settings.describe(),
             "n_rebuilds": self._network.tally.n_rebuilds,
             "instruction_set": _simd.instruction_set(),
         }

@@ -197,12 +197,18 @@ class Network:
         """
         tally = Tally()
         micro_batch = trainer.micro_batch
-        chunk = max(micro_batch, _CHUNK // micro_batch * micro_batch)
+        warm_up = self.settings.warm_up
         total, squares, n_queries = np.zeros(self.layers[-1].n_in), 0.0, 0
-        for start in range(0, len(order), chunk):
-            rows = order[start : start + chunk]
+        start = 0
+        while start < len(order):
             rate = learning_rate(start / len(order))
-            rate *= min(1.0, (self.counter + 1) / self.settings.warm_up)
+            n_micro_batches = max(1, _CHUNK // micro_batch)
+            if self.counter < warm_up:
+                # The rate rises from step to step; 16 of them are smooth enough.
+                rate *= (self.counter + 1) / warm_up
+                n_micro_batches = max(1, warm_up // 16)
+            rows = order[start : start + n_micro_batches * micro_batch]
+            start += len(rows)
             counts = trainer.run(rows, self.counter, rate)
             self.counter += counts["n_micro_batches"]
             tally.add(counts)

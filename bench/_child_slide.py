@@ -1,4 +1,10 @@
-"""Ours, as a user who sets nothing but the threads gets it."""
+"""Ours: as a user who sets nothing but the threads gets it, or an ablation of it.
+
+The ablation's parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS.
+"""
+
+import json
+import os
 
 from _child import TOP, run
 
@@ -7,7 +13,8 @@ from slide import SparseMLPClassifier
 
 
 def train(X, Y, threads):
-    model = SparseMLPClassifier(n_jobs=threads, random_state=0).fit(X, Y)
+    params = json.loads(os.environ.get("SLIDE_BENCH_PARAMS", "{}"))
+    model = SparseMLPClassifier(n_jobs=threads, random_state=0, **params).fit(X, Y)
     fitted = ("n_iter_", "loss_", "compute_fraction_", "hash_params_")
     settings = {name: getattr(model, name, None) for name in fitted}
     return model, {**model.get_params(), **settings}

@@ -1,6 +1,7 @@
 """Extreme classification: ours against PECOS and napkinXC, quality, time and memory in one run.
 
     python bench/xmc.py --dataset oewn --peers-python ../peers/bin/python --threads 2
+    python bench/xmc.py --dataset oewn --systems tail lsh+tail lsh exact --epochs 4
 
 Every system runs in a child process of its own (``_child_<system>.py``), one after the other, in
 turns; the table and ``bench/results/xmc-<dataset>.json`` hold the medians over the repeats.
@@ -24,7 +25,16 @@ from scipy import sparse
 from slide.metrics import precision_at_k
 
 HERE = Path(__file__).resolve().parent
-SYSTEMS = {"slide": "slide", "pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
+PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
+# Ours with defaults, and what it is made of: which output neurons a micro-batch computes.
+OURS = {
+    "slide": ("slide", {}),
+    "tail": ("slide, tail alone", {"retrieval": "none"}),
+    "lsh+tail": ("slide, LSH + tail", {"retrieval": "rerank"}),
+    "lsh": ("slide, LSH alone", {"retrieval": "rerank", "tail_size": 0}),
+    "exact": ("slide, every neuron", {"active_fraction": 1.0, "loss": "sigmoid"}),
+}
+SYSTEMS = {**{key: name for key, (name, _) in OURS.items()}, **PEERS}
 MEASURES = {
     "P@1": ".4f",
     "P@3": ".4f",
@@ -70,7 +80,8 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", choices=_data.DATASETS, default="oewn")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["slide", *PEERS])
+    parser.add_argument("--epochs", type=positive, help="of ours, instead of the default")
     parser.add_argument("--peers-python", help="python of the environment made from peers.txt")
     parser.add_argument("--repeats", type=positive, default=2)
     parser.add_argument("--threads", type=positive, default=2)
@@ -93,16 +104,20 @@ def save(folder, matrices):
 
 def run_child(system, folder, Y_test, args):
     """One fit and prediction -> the child's report and P@k, or a status that says why not."""
-    python = sys.executable if system == "slide" else args.peers_python
+    script, python = system, args.peers_python
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    if system in OURS:
+        script, python = "slide", sys.executable
+        params = OURS[system][1] | ({"max_iter": args.epochs} if args.epochs else {})
+        environment["SLIDE_BENCH_PARAMS"] = json.dumps(params)
+    else:
+        environment.pop("PYTHONPATH", None)
     if python is None:
         return {"status": "not run: no --peers-python"}
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-    if system != "slide":
-        environment.pop("PYTHONPATH", None)
 
     with tempfile.TemporaryDirectory() as out:
         out = Path(out)
-        command = [python, HERE / f"_child_{system}.py", folder, out, str(args.threads)]
+        command = [python, HERE / f"_child_{script}.py", folder, out, str(args.threads)]
         print(f"running {SYSTEMS[system]} ...", file=sys.stderr, flush=True)
         try:
             child = subprocess.run(

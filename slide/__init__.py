@@ -1,9 +1,8 @@
 """slide: wide neural networks, trained by computing only the neurons that matter.
 
-Every output neuron's weights stand in hash tables of a locality-sensitive hash; a sample is
-hashed, the buckets it falls into name the neurons likely to fire, and only those, the sample's
-labels and a small uniform sample of the rest are computed and updated. The cost of a sample grows
-with the number of active neurons, not with the width of the layer.
+Of a wide output layer only the samples' labels, a small uniform sample of the other neurons and,
+with ``retrieval="rerank"``, the hardest of those that hash tables return are computed and updated.
+The cost of a sample grows with the number of active neurons, not with the width of the layer.
 
     from slide import SparseMLPClassifier       the estimator
     from slide.metrics import ...               metrics on ranked labels

@@ -82,6 +82,7 @@ class Settings:
             **asdict(self),
         }
         unused = _TABLE_SETTINGS if not self.use_tables else ()
+        unused += ("tail_size",) if self.all_neurons else ()
         return {name: None if name in unused else value for name, value in known.items()}
 
 
@@ -90,10 +91,8 @@ class DataShape:
     """What "auto" may look at."""
 
     n_samples: int
-    n_features: int
     n_classes: int
     n_labels: int  # label entries in all, n_samples for one label a row
-    n_nonzero: int  # non-zero values of X in all
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1
     multilabel: bool
@@ -105,8 +104,8 @@ def resolve(params, shape):
     def given(name, default):
         return default if params[name] == "auto" else params[name]
 
-    batch_size = given("batch_size", auto_batch_size(shape.n_samples))
-    max_iter = given("max_iter", auto_max_iter(shape.n_samples))
+    batch_size = min(given("batch_size", auto_batch_size(shape.n_samples)), shape.n_samples)
+    max_iter = given("max_iter", auto_max_iter(shape.n_samples, batch_size))
     all_neurons, tail_size = _active(params, shape, batch_size)
     # "auto" retrieves nothing: on every problem measured so far (10,000 to 670,091 classes) the
     # seconds that retrieval takes bought more quality as further epochs with the tail alone.
@@ -147,19 +146,18 @@ def resolve(params, shape):
 def auto_batch_size(n_samples):
     """64 rows read a weight row once for all and keep their vectors in the second-level cache.
 
-    A small data set takes fewer, so that an epoch has at least some 40 updates.
+    A small data set takes fewer, so that an epoch has some 40 updates.
     """
     return max(8, min(64, n_samples // 40))
 
 
-def auto_max_iter(n_samples):
+def auto_max_iter(n_samples, batch_size):
     """Epochs: fewer the more rows there are, more updates all the same.
 
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
-    gains from the eighth, half a million rows are done after 5. A tiny data set gets 1,000
-    updates at least.
+    gains from the eighth; a million rows get 5. A tiny data set gets 1,000 updates at least.
     """
-    updates = math.ceil(n_samples / auto_batch_size(n_samples))
+    updates = math.ceil(n_samples / batch_size)
     return max(5, round(80 * n_samples**-0.2), math.ceil(1000 / updates))
 
 
@@ -167,7 +165,7 @@ def auto_tail_size(n_classes):
     """Sampled neurons of a micro-batch; the fourth root of the width.
 
     At 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal epochs and better
-    at equal seconds, 128 are worse; at 100,000 and 670,000 the same holds of 350.
+    at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000 after 8 epochs.
     """
     return max(128, min(1024, round(20 * n_classes**0.25)))
 
@@ -209,6 +207,11 @@ def _active(params, shape, batch_size):
         return few and params["retrieval"] != "rerank", tail_size
     share = fraction if isinstance(fraction, float | int) else fraction[-1]
     if share >= 1:
+        if params["retrieval"] == "rerank":
+            raise ValueError(
+                "retrieval='rerank' has nothing to choose where active_fraction is 1.0 for the "
+                "output; take 'auto', 'none' or a smaller fraction"
+            )
         return True, 0
     if params["tail_size"] != "auto":
         return False, params["tail_size"]

@@ -34,6 +34,8 @@ def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
                      const float32_t[::1] mean, float length):
     """sums[l] = length * unit(sums[l] / counts[l] - mean); zero for a label never seen.
 
+    Also zero for a label whose centroid differs from the mean by no more than rounding.
+
     Parameters
     ----------
     sums : float32 (n_classes, width), INOUT
@@ -42,8 +44,11 @@ def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
     length : float
     """
     cdef int64_t i, c, width = sums.shape[1]
-    cdef float32_t share, norm2, scale
+    cdef float32_t share, norm2, scale, rounding = 0
     with nogil:
+        for c in range(width):
+            rounding += mean[c] * mean[c]
+        rounding *= 1e-12
         for i in range(sums.shape[0]):
             if counts[i] == 0:
                 continue
@@ -52,6 +57,6 @@ def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
             for c in range(width):
                 sums[i, c] = sums[i, c] * share - mean[c]
                 norm2 += sums[i, c] * sums[i, c]
-            scale = length / sqrtf(norm2) if norm2 > 0 else 0
+            scale = length / sqrtf(norm2) if norm2 > rounding else 0
             for c in range(width):
                 sums[i, c] *= scale

@@ -41,7 +41,7 @@ cdef struct Workspace:
     float32_t **mask           # the same shapes, with dropout only
     float32_t *delta           # (micro_batch, widest hidden layer)
     float32_t *delta_next
-    float32_t *gradient        # (32, widest row)
+    float32_t *gradient        # (ROW_BLOCK, widest row)
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
     int32_t *active            # (max_active,) ids of the union
     int32_t *slot_of           # (n_classes,) place of a neuron in `active`

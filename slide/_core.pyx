@@ -14,6 +14,7 @@ from libc.string cimport memset
 from slide._hash cimport simhash
 from slide._layers cimport (
     CORRECTIONS,
+    ROW_BLOCK,
     UPDATE_COST,
     LayerView,
     activate,
@@ -145,6 +146,11 @@ cdef int64_t _choose_active(const ModelView *model, const TrainView *train, Work
 
 cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
                              int64_t first, int64_t n, uint64_t counter) noexcept nogil:
+    """Forward, loss, backward and update of n rows from position `first` of the order.
+
+    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. `counter` and the seed
+    decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
+    """
     cdef LayerView *layer
     cdef LayerView *output = &model.layers[model.n_layers - 1]
     cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs = 0
@@ -326,7 +332,7 @@ cdef class Trainer:
                                                   floats)
         ws.delta = <float32_t *>self._array(n * max(widths), floats)
         ws.delta_next = <float32_t *>self._array(n * max(widths), floats)
-        ws.gradient = <float32_t *>self._array(32 * max(widths), floats)
+        ws.gradient = <float32_t *>self._array(ROW_BLOCK * max(widths), floats)
         ws.query_sum = <float32_t *>self._array(self.last_width, floats)
         if is_dense:
             ws.input.dense = <float32_t *>self._array(n * n_features, floats)

@@ -142,6 +142,8 @@ class LabelCoder:
 
 def _is_indicator(y):
     """Two columns or more, or sparse; one dense column is a 1-D y in the wrong shape."""
+    if issparse(y) and y.ndim != 2:
+        raise ValueError(f"y must have two dimensions where it is sparse; got shape {y.shape}")
     return issparse(y) or (y.ndim == 2 and y.shape[1] > 1)
 
 

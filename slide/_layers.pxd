@@ -32,6 +32,7 @@ cdef struct AdamView:
 
 cdef enum:
     CORRECTIONS = 8192
+    ROW_BLOCK = 32             # rows whose gradients are held at a time
 
 # Rows of X in one micro-batch: CSR when indptr is given, else dense.
 cdef struct InputView:

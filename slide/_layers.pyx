@@ -12,7 +12,6 @@ from slide._simd cimport chosen, slide_prefetch
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, blocks_of
 
 cdef enum:
-    ROW_BLOCK = 32             # rows whose gradients are held at a time
     AHEAD = 4                  # rows between a prefetch and its use
 
 # Multiplications of one Adam step on one weight: square, two for the moment, one step.
@@ -48,8 +47,10 @@ cdef void _adam_row(LayerView *layer, const AdamView *adam, int64_t row,
     """One lazy Adam step on one row.
 
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) mean(g^2);
-    w -= rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    w -= rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps / factor)
 
+    where rate = learning rate * factor, the layer's own: its factor falls and its gradients grow
+    as its input grows, so that epsilon means the same whatever the units of X.
     with t the row's own count of steps: moments do not decay while a row has no gradient. The
     second moment is one number a row (as in Adam-mini, Zhang et al. 2024): a step keeps the
     direction of the gradient, where Adam's own makes all weights of a rare feature or label move
@@ -64,7 +65,8 @@ cdef void _adam_row(LayerView *layer, const AdamView *adam, int64_t row,
     layer.w_v[row] = adam.beta_2 * layer.w_v[row] + (1 - adam.beta_2) * (square / d)
     chosen().momentum(
         layer.w + row * d, layer.w_m + row * d, gradient, d,
-        adam.learning_rate * layer.rate * first / (sqrtf(layer.w_v[row]) * second + adam.epsilon),
+        adam.learning_rate * layer.rate * first
+        / (sqrtf(layer.w_v[row]) * second + adam.epsilon / layer.rate),
         adam.beta_1,
     )
 

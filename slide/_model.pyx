@@ -41,11 +41,12 @@ cdef class InputRows:
         else:
             self.indptr = np.ascontiguousarray(x.indptr, dtype=np.int64)
             indices_array = np.ascontiguousarray(x.indices, dtype=np.int32)
-            indptr, indices, values = self.indptr, indices_array, x.data
+            values_array = np.ascontiguousarray(x.data)
+            indptr, indices, values = self.indptr, indices_array, values_array
             self.view.indptr = &indptr[0]
             self.view.indices = &indices[0] if x.nnz else NULL
             self.view.values = &values[0] if x.nnz else NULL
-            self._keep_alive = (self.indptr, indices_array, x.data)
+            self._keep_alive = (indices_array, values_array)
 
 
 cdef class Model:

@@ -1,7 +1,7 @@
 """The network: its arrays, how they start, and one epoch of training.
 
 A `Network` owns every array of a model as plain NumPy, so that pickle, joblib and copy
-need no help. What multiplies is compiled (`_core`, `_predict`); what decides is here.
+keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides is here.
 """
 
 from dataclasses import dataclass, field
@@ -164,7 +164,9 @@ class Network:
     def _set_query_center(self, total, squares, n):
         mean = total / n
         self.query_mean = mean.astype(np.float32)
-        self.query_length = float(np.sqrt(max(squares / n - mean @ mean, 1e-12)))
+        # What float32 rounding leaves of vectors that are all alike is not a distance.
+        rounding = 1e-6 * (mean @ mean) + 1e-12
+        self.query_length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
 
     # ---------------------------------------------------------- training --
 

@@ -2,7 +2,8 @@
 
 The twins stand in the order of the compiled modules: `_simd`, `_random`, `_hash`, `_tables`,
 `_layers`, `_core`, `_predict`, `_centroids`. A twin takes float32 arrays as they are, computes in
-float64 and returns new arrays; only `train_micro_batch` changes what it is given, the layers.
+float64 and returns new arrays; only `train_micro_batch` and
+the updates that it is made of change what they are given, the layers.
 """
 
 from dataclasses import fields, replace
@@ -233,7 +234,7 @@ def update_rows(layer, rows, dw, learning_rate, betas, epsilon):
         layer.w_v[row] = beta_2 * layer.w_v[row] + (1 - beta_2) * (dw[row] ** 2).mean()
         first = 1 / (1 - beta_1 ** layer.steps[row])
         v = layer.w_v[row] / (1 - beta_2 ** layer.steps[row])
-        step = learning_rate * layer.rate * first / (np.sqrt(v) + epsilon)
+        step = learning_rate * layer.rate * first / (np.sqrt(v) + epsilon / layer.rate)
         layer.w[row], layer.w_m[row] = momentum(layer.w[row], layer.w_m[row], dw[row], step, beta_1)
 
 

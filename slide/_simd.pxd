@@ -22,5 +22,5 @@ cdef extern from "_simd.h" nogil:
     void slide_prefetch(const float32_t *row, int64_t n)
     const slide_simd *slide_simd_table(const char *name)
 
-# The table chosen at import. Sibling modules copy it once, when they are imported.
+# The table chosen at import. Sibling modules call chosen() a vector, not an element.
 cdef const slide_simd *chosen() noexcept nogil

@@ -21,6 +21,8 @@ from slide._random cimport next_below
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
 
+from slide._memory import aligned_copy
+
 
 cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
                       uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil:
@@ -266,6 +268,8 @@ cdef class HashTables:
 
 
 def _restore_tables(hasher, offsets, ids, mean, query_bias):
+    # Unpickled arrays may be read-only memory maps; a rebuild writes into them.
+    offsets, ids, mean = aligned_copy(offsets), aligned_copy(ids), aligned_copy(mean)
     cdef HashTables tables = HashTables.__new__(HashTables)
     tables._set(hasher, offsets, ids, mean, query_bias)
     return tables

@@ -12,7 +12,9 @@ from slide._auto import DataShape
 from slide._labels import LabelRows
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
+_MAX_FLOAT = float(np.finfo(np.float32).max)
 _MAX_TABLES = 255  # collisions are counted in a byte
+_MAX_VALUE = 1e16  # squares of gradients, which grow with X, are float32
 _VALUES = 1 << 20  # values of X that are looked at in one go
 
 
@@ -57,7 +59,8 @@ def _name(*names):
 
 def _items(value):
     """The items of a sequence of numbers, else none."""
-    return tuple(value) if isinstance(value, list | tuple | np.ndarray) else ()
+    is_sequence = isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1
+    return tuple(value) if is_sequence else ()
 
 
 def _is_seed(value):
@@ -70,8 +73,10 @@ def _is_seed(value):
 
 _AUTO = _name("auto")
 _BOOL = _Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
-_BELOW_1 = _real(lambda value: 0 <= value < 1, "[0, 1)")
-_POSITIVE = _real(lambda value: 0 < value < np.inf, "(0, inf)")
+_BELOW_1 = _real(lambda value: 0 <= value < 1 and np.float32(value) < 1, "[0, 1), as float32")
+_POSITIVE = _real(
+    lambda value: 0 < value < _MAX_FLOAT and np.float32(value) > 0, "(0, inf), as float32"
+)
 
 _RULES = {
     "hidden_layer_sizes": _Rule(
@@ -104,7 +109,7 @@ _RULES = {
     "epsilon": _POSITIVE,
     "max_iter": _AUTO | _int(1),
     "shuffle": _BOOL,
-    "tol": _real(lambda value: 0 <= value < np.inf, "[0, inf)"),
+    "tol": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf)"),
     "n_iter_no_change": _int(1),
     "early_stopping": _BOOL,
     "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
@@ -200,19 +205,16 @@ class TrainingRows:
     def shape(self, multilabel):
         """What `slide._auto` looks at."""
         values = self.x.data if issparse(self.x) else self.x.ravel()
-        n_nonzero, total, squares = 0, 0.0, 0.0
+        total, squares = 0.0, 0.0
         for start in range(0, len(values), _VALUES):
             block = values[start : start + _VALUES].astype(np.float64)
-            n_nonzero += int(np.count_nonzero(block))
             total += float(np.abs(block).sum())
             squares += float(block @ block)
         # Seven digits: the last ones depend on whether X is sparse, and training shall not.
         return DataShape(
             n_samples=len(self),
-            n_features=self.x.shape[1],
             n_classes=self.labels.n_classes,
             n_labels=len(self.labels.indices),
-            n_nonzero=n_nonzero,
             mean_square_norm=float(f"{squares / len(self):.7g}"),
             mean_abs_norm=float(f"{total / len(self):.7g}"),
             multilabel=multilabel,
@@ -240,7 +242,7 @@ def check_rows(estimator, X, *y, reset):
 
 
 def check_weights(sample_weight, n_rows):
-    """sample_weight as float32 (n_rows,), or None."""
+    """sample_weight as float32 (n_rows,), in units of the mean of those above 0, or None."""
     if sample_weight is None:
         return None
     shape = np.asarray(sample_weight).shape
@@ -255,7 +257,9 @@ def check_weights(sample_weight, n_rows):
             "sample_weight must hold numbers >= 0 that are not all zero; got values from "
             f"{weights.min()} to {weights.max()}"
         )
-    return np.ascontiguousarray(weights)
+    # Only their ratios count: relative to their mean they cannot underflow in a gradient.
+    mean = weights.mean(dtype=np.float64, where=weights > 0)
+    return (weights / mean).astype(np.float32)
 
 
 def _check_structure(name, matrix):
@@ -270,9 +274,16 @@ def _check_structure(name, matrix):
 def _canonical(x):
     if max(x.shape) > _MAX_INT:
         raise ValueError(f"X must have at most {_MAX_INT} rows and columns; got shape {x.shape}")
-    if issparse(x) and not x.has_canonical_format:
+    if issparse(x) and not (x.has_canonical_format and x.data.all()):
         x = x.copy()
         x.sum_duplicates()
+        x.eliminate_zeros()
         if not np.isfinite(x.data).all():
             raise ValueError("X contains duplicate entries whose sum is infinite in float32")
+    values = x.data if issparse(x) else x
+    if values.size and max(values.max(), -values.min()) > _MAX_VALUE:
+        raise ValueError(
+            f"X must hold values of at most {_MAX_VALUE:g} in size, whose squares float32 can "
+            "hold; scale it, for example with MaxAbsScaler"
+        )
     return x

@@ -48,7 +48,10 @@ def precision_at_k(y_true, y_ranked, k=1):
     y_ranked = np.asarray(y_ranked)
     _check_ranked(y_true, y_ranked, k)
     y_ranked = y_ranked[:, :k]
-    in_order = np.sort(y_ranked, axis=1)
+    try:
+        in_order = np.sort(y_ranked, axis=1)
+    except TypeError as error:
+        raise ValueError(f"y_ranked must hold labels of one type that sorts; {error}") from error
     repeats = (in_order[:, 1:] == in_order[:, :-1]).any(axis=1)
     if repeats.any():
         row = int(np.argmax(repeats))

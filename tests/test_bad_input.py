@@ -1,5 +1,6 @@
 """Whatever a user passes gets a ValueError that names the argument, or the right result."""
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -226,9 +227,15 @@ def test_duplicate_entries_with_an_infinite_sum():
 
 
 def test_explicit_zeros():
+    """They are no features: training with them equals training without, to the bit."""
     x = sparse.csr_matrix(X)
     zeros = x.copy()
     zeros.data[::3] = 0
+    clean = zeros.copy()
+    clean.eliminate_zeros()
+    stored, absent = classifier().fit(zeros, Y), classifier().fit(clean, Y)
+    assert_array_equal(stored.coefs_[0], absent.coefs_[0])
+    assert zeros.nnz == x.nnz
     clf = classifier().fit(zeros, Y)
     assert_array_equal(clf.predict_proba(zeros), clf.predict_proba(zeros.toarray()))
 
@@ -453,7 +460,15 @@ def test_a_later_partial_fit_that_diverges():
 
 
 @pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
-@pytest.mark.parametrize("scale", [1e-36, 1e36])
+def test_values_whose_squares_overflow(to):
+    clf = classifier()
+    with pytest.raises(ValueError, match=r"X must hold values of at most 1e\+16"):
+        clf.fit(to(X * np.float32(1e36)), Y)
+    assert_unfitted(clf)
+
+
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("scale", [1e-36, 1e14])
 def test_extreme_values(to, scale):
     x = X * np.float32(scale)
     try:
@@ -481,3 +496,61 @@ def test_tiny_active_sets(loss, retrieval, tail_size):
         loss=loss, retrieval=retrieval, tail_size=tail_size, active_fraction=(1.0, 0.01)
     ).fit(X, INDICATOR)
     assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_constant_X_gives_the_prior():
+    y = np.repeat([0, 1], [90, 10])
+    proba = (
+        SparseMLPClassifier(random_state=0).fit(np.ones((100, 3)), y).predict_proba(np.ones((1, 3)))
+    )
+    assert abs(proba[0, 1] - 0.1) < 0.05
+
+
+@pytest.mark.parametrize("weight", [1e-20, 1e20])
+def test_a_common_factor_of_the_weights_does_not_count(weight):
+    plain = classifier().fit(X, Y, np.ones(len(X)))
+    scaled = classifier().fit(X, Y, np.full(len(X), weight))
+    np.testing.assert_allclose(scaled.coefs_[0], plain.coefs_[0], rtol=1e-5)
+
+
+def test_the_units_of_X_do_not_count():
+    plain, scaled = classifier().fit(X, Y), classifier().fit(X * np.float32(2.0**-20), Y)
+    np.testing.assert_allclose(
+        scaled.predict_proba(X * np.float32(2.0**-20)), plain.predict_proba(X), rtol=1e-2, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"epsilon": 1e-50},
+        {"beta_1": 1 - 1e-9},
+        {"beta_2": 1 - 1e-9},
+        {"dropout": 1 - 1e-9},
+        {"learning_rate_init": 10**400},
+        {"tol": 10**400},
+        {"hidden_layer_sizes": np.array(5)},
+        {"active_fraction": np.array(0.5)},
+    ],
+)
+def test_parameters_beyond_float32_or_without_length(params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        classifier(**params).fit(X, Y)
+
+
+def test_retrieval_where_every_neuron_is_computed():
+    with pytest.raises(ValueError, match="retrieval='rerank' has nothing to choose"):
+        classifier(retrieval="rerank", active_fraction=1.0).fit(X, Y)
+
+
+def test_sparse_y_of_one_dimension():
+    with pytest.raises(ValueError, match="y must have two dimensions where it is sparse"):
+        classifier().fit(X, sparse.coo_array(np.ones(len(X), int)))
+
+
+def test_training_goes_on_from_a_read_only_memory_map(tmp_path):
+    joblib.dump(classifier(retrieval="rerank").fit(X, INDICATOR), tmp_path / "model")
+    clf = joblib.load(tmp_path / "model", mmap_mode="r")
+    for _ in range(3):
+        clf.partial_fit(np.tile(X, (70, 1)), np.tile(INDICATOR, (70, 1)))
+    assert clf.hash_params_["n_rebuilds"] > 0

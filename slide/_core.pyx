@@ -73,7 +73,9 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
     """The wrong neurons of the largest pre-activation among what the tables return for h.
 
     Wide retrieval, ranked by collisions down to n_candidates, then re-ranked by the
-    exact inner product. Returns the cost.
+    exact inner product. IN h (width,), labels (n_labels,), never returned; OUT ws.hard and
+    ws.hard_scores (train.n_hard,), best first, and their number n_hard. Raced reads of the
+    output weights. Returns the cost: width a candidate.
     """
     cdef const LayerView *layer = &model.layers[model.n_layers - 1]
     cdef int64_t i, j, n
@@ -106,7 +108,11 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
 cdef int64_t _choose_active(const ModelView *model, const TrainView *train, Workspace *ws,
                             const float32_t *h, int64_t first, int64_t n, uint64_t *rng,
                             int64_t *n_exact, int64_t *n_active_out) noexcept nogil:
-    """The union of labels, hardest neurons and tail; n_exact of them are not tail."""
+    """The union of labels, hardest neurons and tail; n_exact of them are not tail.
+
+    IN h (n, width); OUT ws.active (n_active,), ws.label_slots (labels of the n rows, in order).
+    Returns the cost of hashing and re-ranking.
+    """
     cdef const LayerView *layer = &model.layers[model.n_layers - 1]
     cdef int64_t i, j, row, width = layer.width, cost = 0, n_hard = 0, n_slots = 0, _draw
     cdef int32_t n_active = 0, neuron
@@ -275,6 +281,7 @@ cdef class Trainer:
         cdef float32_t *corrections
         self.model = model
         self.tables = tables
+        n_threads = max(1, min(n_threads, blocks_of(x.n_rows, settings["micro_batch"])))
         self.n_threads = n_threads
         self.micro_batch = max(1, min(settings["micro_batch"], x.n_rows))
         self.last_width = view.layers[view.n_layers - 1].n_in
@@ -303,6 +310,11 @@ cdef class Trainer:
         self._workspace_memory = np.zeros(n_threads * sizeof(Workspace), np.uint8)
         max_labels = _largest_sum(np.diff(y_indptr), self.micro_batch)
         max_pairs = 0 if x.is_dense else _largest_sum(np.diff(x.indptr), self.micro_batch)
+        if max_pairs > 2**31 - 1:
+            raise ValueError(
+                f"batch_size={self.micro_batch} rows of X may hold {max_pairs} values; "
+                "a micro-batch takes 2147483647: make it smaller"
+            )
         for thread in range(n_threads):
             self._allocate(self._workspace(thread), x.is_dense, max_labels, max_pairs)
 

@@ -196,6 +196,11 @@ cdef int64_t _sparse_input_backward(LayerView *layer, const AdamView *adam,
                                     const InputView *x, int64_t first, int64_t n,
                                     InputScratch *scratch, const float32_t *delta,
                                     float32_t *gradient) noexcept nogil:
+    """`input_backward` for CSR rows: W_f <- Adam(sum over rows of x_f delta), distinct f once.
+
+    Raced: layer. IN x, delta (n, n_out); scratch and gradient belong to the thread. Cost: n_out
+    times (pairs + UPDATE_COST * distinct features).
+    """
     cdef int64_t h = layer.n_out, i, j, row, n_pairs = 0
     cdef int32_t n_distinct = 0, feature, slot, total = 0, size
     cdef int32_t *starts = scratch.starts

@@ -70,6 +70,7 @@ def topk(Model model, InputRows x, int64_t k, int n_threads):
 
 cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
               const Wanted *wanted) except -1:
+    """Blocks of ROWS rows over the threads; all scratch is allocated before they start."""
     cdef int64_t n = last - first, n_blocks = blocks_of(n, ROWS), i
     cdef int64_t n_hidden = owner.view.n_layers - 1
     cdef const ModelView *model = &owner.view
@@ -94,6 +95,11 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
                  int64_t origin, float32_t **buffers, const Wanted *wanted) noexcept nogil:
+    """Forward n rows from `first` on and write what is wanted of them.
+
+    IN model, x; OUT the rows' own places in `wanted`; `buffers` belong to the thread. The output
+    weights are read once for all n rows. Cost: n times the network's weights.
+    """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
     cdef const LayerView *output = &model.layers[last + 1]
     cdef int64_t width = output.width
@@ -129,6 +135,7 @@ cdef inline bint _worse(float32_t s0, int32_t i0, float32_t s1, int32_t i1) noex
 
 
 cdef inline void _sift_down(float32_t *s, int32_t *ids, int64_t n, int64_t i) noexcept nogil:
+    """Let item i of the heap s, ids (n,), INOUT, sink to its place; O(log n)."""
     cdef int64_t child
     cdef float32_t score = s[i]
     cdef int32_t item = ids[i]
@@ -166,6 +173,7 @@ cdef void _offer(const float32_t *z, int64_t offset, int64_t n, float32_t *s, in
 
 
 cdef void _sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
+    """Turn the heap s, ids (k,), INOUT, into a list, best first; O(k log k)."""
     cdef int64_t end
     cdef float32_t score
     cdef int32_t item

@@ -103,6 +103,10 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
 cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
                              const float32_t *mean, int64_t d, int64_t first, int64_t last,
                              float32_t *bias, float32_t *norm2) noexcept nogil:
+    """bias[i] = w[i].mean + b[i] and norm2[i] = |w[i]|^2 for neurons first..last.
+
+    IN w (., ld), b, mean (d,); OUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
+    """
     cdef int64_t i
     for i in range(first, last):
         chosen().dots(w + i * ld, ld, NULL, b + i, 1, mean, d, 1, d, bias + i, 1)
@@ -114,6 +118,11 @@ cdef void _hash_neurons(const SimHashView *hasher, const float32_t *w, int64_t l
                         const float32_t *bias, const float32_t *norm2,
                         float32_t bias_mean, float32_t bias_scale, float32_t longest2,
                         float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
+    """Codes of neurons first..last, with the extra coordinates of the inner-product transform.
+
+    IN w, bias, norm2 (`_neuron_statistics`), longest2 = M^2; OUT codes (n_tables, n_neurons).
+    Scratch and words belong to the thread; threads take disjoint ranges. Cost: `simhash` each.
+    """
     cdef int64_t i
     cdef float32_t e0, rest
     for i in range(first, last):
@@ -125,7 +134,11 @@ cdef void _hash_neurons(const SimHashView *hasher, const float32_t *w, int64_t l
 
 cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
                       int32_t *offsets, int32_t *ids) noexcept nogil:
-    # Counting sort; offsets has one slot more than buckets. Ids rise within a bucket.
+    """Counting sort of one table: bucket c is ids[offsets[c] : offsets[c + 1]], ids rising.
+
+    IN codes (n_neurons,); OUT offsets (n_buckets + 1,), ids (n_neurons,). O(n_neurons +
+    n_buckets). One thread a table.
+    """
     cdef int64_t i, c
     cdef int32_t total = 0, size
     memset(offsets, 0, (n_buckets + 1) * sizeof(int32_t))

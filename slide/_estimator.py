@@ -131,7 +131,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
     ------
     ValueError
         For a wrong parameter or wrong data. `fit` then leaves the estimator unfitted,
-        `partial_fit` leaves it as it was.
+        `partial_fit` and `fit` with `warm_start` leave it as it was.
     FloatingPointError
         When training diverges. The estimator is then unfitted.
 
@@ -242,8 +242,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
             self._forget()
         try:
             self._fit(X, y, sample_weight)
-        except BaseException:
-            self._forget()
+        except BaseException as error:
+            # Wrong input is found before training begins: a network to go on with is still whole.
+            if not (self.warm_start and isinstance(error, ValueError)):
+                self._forget()
             raise
         return self
 

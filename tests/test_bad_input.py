@@ -432,10 +432,17 @@ def test_a_fit_that_fails_forgets_the_one_before():
     with pytest.raises(ValueError, match="X contains NaN"):
         clf.fit(with_value(X, np.nan), Y)
     assert_unfitted(clf)
-    clf.fit(X, Y).set_params(warm_start=True)
+
+
+def test_a_warm_start_with_wrong_input_keeps_the_model():
+    clf = classifier(warm_start=True).fit(X, Y)
+    before, t = clf.predict_proba(X), clf.t_
     with pytest.raises(ValueError, match="X has 5 features"):
         clf.fit(X[:, :5], Y)
-    assert_unfitted(clf)
+    with pytest.raises(ValueError, match="max_iter"):
+        clf.set_params(max_iter=-1).fit(X, Y)
+    assert_array_equal(clf.predict_proba(X), before)
+    assert clf.t_ == t
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

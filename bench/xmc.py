@@ -1,7 +1,7 @@
 """Extreme classification: ours against PECOS and napkinXC, quality, time and memory in one run.
 
     python bench/xmc.py --dataset oewn --peers-python ../peers/bin/python --threads 2
-    python bench/xmc.py --dataset oewn --systems tail lsh+tail lsh exact --epochs 4
+    python bench/xmc.py --dataset oewn --systems tail lsh+tail lsh exact --epochs 4 --out FILE
 
 Every system runs in a child process of its own (``_child_<system>.py``), one after the other, in
 turns; the table and ``bench/results/xmc-<dataset>.json`` hold the medians over the repeats.

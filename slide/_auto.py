@@ -155,10 +155,11 @@ def auto_max_iter(n_samples, batch_size):
     """Epochs: fewer the more rows there are, more updates all the same.
 
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
-    gains from the eighth; a million rows get 5. A tiny data set gets 1,000 updates at least.
+    gains from the eighth; a million rows get 5. Where an epoch has few updates, for few rows
+    or large batches, there are epochs for 1,000 of them, but no more than MLPClassifier's 200.
     """
     updates = math.ceil(n_samples / batch_size)
-    return max(5, round(80 * n_samples**-0.2), math.ceil(1000 / updates))
+    return max(5, round(80 * n_samples**-0.2), min(200, math.ceil(1000 / updates)))
 
 
 def auto_tail_size(n_classes):

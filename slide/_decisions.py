@@ -7,7 +7,7 @@ from slide import _predict
 from slide._labels import LabelRows
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
-_BLOCK = 1 << 22  # scores a thread-independent block of rows aims at
+_BLOCK = 1 << 22  # scores that a block of rows aims at
 
 
 def log_probabilities(scores, loss, multilabel):

@@ -2,8 +2,8 @@
 
 The twins stand in the order of the compiled modules: `_simd`, `_random`, `_hash`, `_tables`,
 `_layers`, `_core`, `_predict`, `_centroids`. A twin takes float32 arrays as they are, computes in
-float64 and returns new arrays; only `train_micro_batch` and
-the updates that it is made of change what they are given, the layers.
+float64 and returns new arrays; only `train_micro_batch` and the updates that it is made of change
+what they are given, the layers.
 """
 
 from dataclasses import fields, replace

@@ -108,7 +108,7 @@ def resolve(params, shape):
     max_iter = given("max_iter", auto_max_iter(shape.n_samples, batch_size))
     all_neurons, tail_size = _active(params, shape, batch_size)
     # "auto" retrieves nothing: on every problem measured so far (10,000 to 670,091 classes) the
-    # seconds that retrieval takes bought more quality as further epochs with the tail alone.
+    # seconds that retrieval takes bought as much or more as further epochs with the tail alone.
     use_tables = not all_neurons and params["retrieval"] == "rerank"
     n_hash_bits = given("n_hash_bits", auto_n_hash_bits(shape.n_classes))
     sizes = tuple(params["hidden_layer_sizes"])

@@ -54,7 +54,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
     retrieval : {"auto", "rerank", "none"}, default="auto"
         "rerank" keeps those of the tables' neurons whose exact pre-activation is largest; "none"
         builds no tables and leaves all to the uniform sample. "auto" is "none": in the same
-        seconds more epochs gained more than retrieval on all problems measured so far.
+        seconds more epochs gained as much or more than retrieval on all problems so far.
     tail_size : "auto" or int, default="auto"
         Neurons that a micro-batch draws uniformly from those it did not choose.
     rehash_every : "auto" or int, default="auto"

@@ -7,6 +7,7 @@ classes), never for one of them alone.
 
 import math
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 # Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
 # update moves what comes out of the layer by about the same share, whatever the layer's input.
@@ -17,14 +18,45 @@ _OUTPUT_BIAS_STEP = 5.0
 # Pre-activation that a label's neuron starts with on a sample at the label's centroid.
 _CENTROID_LOGIT = 4.6
 
-_TABLE_SETTINGS = (
-    "n_hard",
-    "n_candidates",
-    "bucket_limit",
-    "n_tables",
-    "n_hash_bits",
-    "rehash_every",
-)
+# Learning rates of the layers whose neurons are rows: pre-activations, in their own standard
+# deviations, that one update moves on a sample like those it came from.
+_SPARSE_STEP = 1200.0
+# SGD's gradients are not normalised, Adagrad's steps fall as 1 / sqrt(t): factors that make the
+# default learning_rate_init of use to them.
+_SGD_FACTOR = 100.0
+_ADAGRAD_FACTOR = 10.0
+
+_NARROW = 128  # neurons below which a layer is dense whatever its share
+_WIDE = 4096  # neurons from which on tables are cheaper than a look at every code
+_CODE_BITS = 256  # of the codes that are ranked by population count
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How the neurons of one layer are found."""
+
+    policy: str
+    hash_family: str
+    n_tables: int
+    n_hash_bits: int
+    use_tables: bool
+    n_wanted: int  # neurons that the layer computes for a sample; 0 for the output
+    n_candidates: int
+    bucket_limit: int
+    min_collisions: int
+    transform: bool  # search for the inner product (norm, bias, centre), not for the angle
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """One layer: its active neurons (0: dense), how they are found, start and step sizes."""
+
+    n_active: int
+    search: SearchSettings | None
+    dropout: float
+    scale: float  # standard deviation of the initial weights
+    rate: float
+    bias_rate: float
 
 
 @dataclass(frozen=True)
@@ -33,57 +65,56 @@ class Settings:
 
     loss: str
     activation: str
-    dropout: float
     batch_size: int  # samples of a micro-batch, one update of each active row
     max_iter: int
+    layers: tuple[LayerSettings, ...]  # the output last
     # active set of the output layer
     all_neurons: bool
     tail_size: int
-    use_tables: bool
     n_hard: int
-    n_candidates: int
-    bucket_limit: int
-    n_tables: int
-    n_hash_bits: int
     rehash_every: int  # samples before the first rebuild
-    # start and step sizes
-    input_scale: float
-    input_rate: float
-    input_bias_rate: float
     centroid_logit: float
-    output_rate: float
-    output_bias_rate: float
     warm_up: int  # micro-batches until the full learning rate
-    # Adam
+    # solver
+    solver: str
+    alpha: float
+    momentum: float
     beta_1: float
     beta_2: float
     epsilon: float
 
+    @property
+    def searches(self):
+        return tuple(layer.search for layer in self.layers)
+
     def engine(self):
         """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
+        names = ("all_neurons", "tail_size", "n_hard", "solver", "alpha", "momentum", "beta_1")
         return {
             "micro_batch": self.batch_size,
-            "all_neurons": self.all_neurons,
-            "tail_size": self.tail_size,
-            "n_hard": self.n_hard,
-            "n_candidates": self.n_candidates,
-            "bucket_limit": self.bucket_limit,
-            "dropout": self.dropout,
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
+            "dropout": [layer.dropout for layer in self.layers[:-1]],
+            **{name: getattr(self, name) for name in (*names, "beta_2", "epsilon")},
         }
 
     def describe(self):
         """A dict for people: what was chosen, None for what was not needed."""
-        known = {
-            "hash_family": "simhash" if self.use_tables else None,
-            "retrieval": "rerank" if self.use_tables else "none",
-            **asdict(self),
-        }
-        unused = _TABLE_SETTINGS if not self.use_tables else ()
-        unused += ("tail_size",) if self.all_neurons else ()
-        return {name: None if name in unused else value for name, value in known.items()}
+        known = asdict(self)
+        del known["layers"]
+        any_search = any(self.searches)
+        if self.all_neurons:
+            known["tail_size"] = None
+        if not any_search:
+            known["rehash_every"] = None
+        for name in ("n_active", "dropout"):
+            known[name] = [getattr(layer, name) or None for layer in self.layers]
+        names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
+        known["retrieval"] = [search.policy if search else "none" for search in self.searches]
+        for name in names:
+            known[name] = [
+                getattr(search, name) if search and search.policy != "exact" else None
+                for search in self.searches
+            ]
+        return known
 
 
 @dataclass(frozen=True)
@@ -91,8 +122,10 @@ class DataShape:
     """What "auto" may look at."""
 
     n_samples: int
+    n_features: int
     n_classes: int
     n_labels: int  # label entries in all, n_samples for one label a row
+    n_values: float  # non-zeros of a row on average, n_features for dense X
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1
     multilabel: bool
@@ -106,41 +139,176 @@ def resolve(params, shape):
 
     batch_size = min(given("batch_size", auto_batch_size(shape.n_samples)), shape.n_samples)
     max_iter = given("max_iter", auto_max_iter(shape.n_samples, batch_size))
-    all_neurons, tail_size = _active(params, shape, batch_size)
-    # "auto" retrieves nothing: on every problem measured so far (10,000 to 670,091 classes) the
-    # seconds that retrieval takes bought as much or more as further epochs with the tail alone.
-    use_tables = not all_neurons and params["retrieval"] == "rerank"
-    n_hash_bits = given("n_hash_bits", auto_n_hash_bits(shape.n_classes))
-    sizes = tuple(params["hidden_layer_sizes"])
+    hidden = _hidden_layers(params, shape)
+    any_sparse = any(layer.n_active for layer in hidden)
+    all_neurons, tail_size = _active_output(params, shape, batch_size, any_sparse)
+    output = _output_layer(params, shape, hidden, all_neurons)
     steps = max_iter * math.ceil(shape.n_samples / batch_size)
-    square_norm = shape.mean_square_norm or 1.0
-    abs_norm = shape.mean_abs_norm or 1.0
     return Settings(
         loss=given("loss", auto_loss(shape.multilabel, all_neurons)),
         activation=params["activation"],
-        dropout=given("dropout", auto_dropout(min(sizes))),
         batch_size=batch_size,
         max_iter=max_iter,
+        layers=(*hidden, output),
         all_neurons=all_neurons,
         tail_size=tail_size,
-        use_tables=use_tables,
-        n_hard=min(5, shape.n_classes) if use_tables else 0,
-        n_candidates=64,
-        bucket_limit=16,
-        n_tables=given("n_tables", 24),
-        n_hash_bits=n_hash_bits,
-        rehash_every=given("rehash_every", auto_rehash_every(shape.n_samples)),
-        input_scale=1.0 / math.sqrt(square_norm),
-        input_rate=_INPUT_STEP / abs_norm,
-        input_bias_rate=_INPUT_BIAS_STEP,
+        n_hard=min(5, shape.n_classes) if output.search else 0,
+        rehash_every=given("rehash_every", auto_rehash_every(shape.n_samples, any_sparse)),
         centroid_logit=_CENTROID_LOGIT,
-        output_rate=_OUTPUT_STEP / sizes[-1],
-        output_bias_rate=_OUTPUT_BIAS_STEP,
         warm_up=min(300, steps // 10 + 1),
+        solver=params["solver"],
+        alpha=params["alpha"],
+        momentum=params["momentum"],
         beta_1=params["beta_1"],
         beta_2=params["beta_2"],
         epsilon=params["epsilon"],
     )
+
+
+# ----------------------------------------------------------------- layers --
+
+
+def _hidden_layers(params, shape):
+    sizes, layers = params["hidden_layer_sizes"], []
+    n_in, n_values = shape.n_features, shape.n_values
+    square = shape.mean_square_norm or 1.0
+    dropout = params["dropout"]
+    if dropout == "auto":
+        dropout = auto_dropout(min(sizes))
+    for i, size in enumerate(sizes):
+        n_active = _n_active(params["active_fraction"], i, size)
+        search = _hidden_search(params, n_in, n_values, size, n_active) if n_active else None
+        if i == 0 and not n_active:
+            rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
+        elif i == 0:
+            rate = _SPARSE_STEP / math.sqrt(n_in * square)
+        else:
+            rate = 1.0
+        rate, bias_rate = _rates(params, rate, _INPUT_BIAS_STEP if i == 0 else 1.0, square)
+        layers.append(
+            LayerSettings(
+                n_active=n_active,
+                search=search,
+                # The neurons left out are noise enough for a sparse layer.
+                dropout=0.0 if n_active and params["dropout"] == "auto" else dropout,
+                scale=1.0 / math.sqrt(square),
+                rate=rate,
+                bias_rate=bias_rate,
+            )
+        )
+        n_in, n_values = size, n_active or size
+        square = expected_square_norm(size, n_active)
+    return layers
+
+
+def _output_layer(params, shape, hidden, all_neurons):
+    width = params["hidden_layer_sizes"][-1]
+    search = None
+    if not all_neurons and params["retrieval"] not in ("auto", "none"):
+        search = _output_search(params, shape.n_classes)
+    square = expected_square_norm(width, hidden[-1].n_active)
+    rate, bias_rate = _rates(params, _OUTPUT_STEP / width, _OUTPUT_BIAS_STEP, square)
+    return LayerSettings(0, search, 0.0, 0.0, rate, bias_rate)
+
+
+def expected_square_norm(n_neurons, n_active):
+    """E|a|^2 of a layer's activations when its pre-activations are standard normal.
+
+    Dense ReLU: half of the variance of each neuron (He et al. 2015). The largest share f of them:
+    each has the second moment 1 + t phi(t) / f beyond the quantile t of f.
+    """
+    if not n_active or n_active >= n_neurons:
+        return n_neurons / 2
+    share = n_active / n_neurons
+    t = NormalDist().inv_cdf(1 - share)
+    return n_active * (1 + t * NormalDist().pdf(t) / share)
+
+
+def _rates(params, rate, bias_rate, square_norm):
+    """Factors of the learning rate for weights and biases, for the solver at hand."""
+    if params["solver"] == "sgd":
+        return _SGD_FACTOR / square_norm, _SGD_FACTOR
+    factor = _ADAGRAD_FACTOR if params["solver"] == "adagrad" else 1.0
+    return factor * rate, factor * bias_rate
+
+
+def _n_active(fraction, i, size):
+    """Active neurons of hidden layer i; 0 for a dense one."""
+    if fraction == "auto":
+        n_active = auto_n_active(size)
+    elif isinstance(fraction, float | int):
+        n_active = size if size < _NARROW else math.ceil(fraction * size)
+    else:
+        n_active = math.ceil(fraction[i] * size)
+    return n_active if n_active < size else 0
+
+
+def _hidden_search(params, n_in, n_values, size, n_active):
+    """How a sparse hidden layer finds its neurons.
+
+    n_values : values of one input vector. "auto" estimates pre-activations from codes, and
+    computes them all where that costs less: few values or few neurons.
+    """
+    policy = params["retrieval"]
+    wide = size > _WIDE
+    if policy == "auto":
+        looked_at = 1000 if wide else size
+        estimate = 20 * min(n_in, 2 * _CODE_BITS) + n_values + looked_at * (_CODE_BITS // 64 + 1)
+        policy = "exact" if size * n_values <= estimate else "estimate"
+    n_tables, n_hash_bits = _table_shape(params, size, policy == "estimate" and not wide)
+    # A few exact pre-activations of a sparse vector cost less than the hashing; of a dense one
+    # they are what is to be saved.
+    n_candidates = n_active
+    if policy == "rerank" or (policy == "estimate" and n_values * 4 <= n_in):
+        n_candidates = 5 * n_active
+    return SearchSettings(
+        policy=policy,
+        hash_family=_family(params),
+        n_tables=n_tables,
+        n_hash_bits=n_hash_bits,
+        use_tables=wide or policy != "estimate",
+        n_wanted=n_active,
+        n_candidates=n_candidates,
+        bucket_limit=max(32, math.ceil(4 * n_active / n_tables)),
+        min_collisions=2,
+        transform=True,
+    )
+
+
+def _output_search(params, n_classes):
+    """How the hardest wrong neurons of the output layer are found: a handful of 64 candidates."""
+    policy = params["retrieval"]
+    wide = n_classes > _WIDE
+    n_tables, n_hash_bits = _table_shape(params, n_classes, policy == "estimate" and not wide)
+    return SearchSettings(
+        policy=policy,
+        hash_family=_family(params),
+        n_tables=n_tables,
+        n_hash_bits=n_hash_bits,
+        use_tables=wide or policy != "estimate",
+        n_wanted=0,
+        n_candidates=64,
+        bucket_limit=16,
+        min_collisions=2,
+        transform=True,
+    )
+
+
+def _family(params):
+    return "simhash" if params["hash_family"] == "auto" else params["hash_family"]
+
+
+def _table_shape(params, n_neurons, codes_only):
+    """L and K; of codes without tables only their product counts."""
+    n_bits, n_tables = params["n_hash_bits"], params["n_tables"]
+    if n_bits == "auto":
+        n_bits = 8 if codes_only else auto_n_hash_bits(n_neurons)
+    if n_tables == "auto":
+        n_tables = _CODE_BITS // 8 if codes_only else 24
+    return n_tables, n_bits
+
+
+# --------------------------------------------------------------- the rules --
 
 
 def auto_batch_size(n_samples):
@@ -189,15 +357,25 @@ def auto_n_hash_bits(n_classes):
     return max(2, min(16, round(math.log2(max(n_classes, 2) / 32))))
 
 
-def auto_rehash_every(n_samples):
-    """Neurons move fast at the start: first rebuild after a sixteenth of an epoch."""
-    return max(2048, n_samples // 16)
+def auto_rehash_every(n_samples, any_sparse):
+    """Neurons move fast at the start: first rebuild after a sixteenth of an epoch.
+
+    Sparse hidden layers lean on their codes at every step: after at most 1,024 samples.
+    """
+    return 1024 if any_sparse else max(2048, n_samples // 16)
 
 
-def _active(params, shape, batch_size):
+def auto_n_active(size):
+    """A hidden layer is dense up to 2,048 neurons: there a share of them learns a little worse in
+    the same epochs. Beyond, 128 neurons do the work at a cost that no longer grows."""
+    return size if size <= 2048 else 128
+
+
+def _active_output(params, shape, batch_size, any_sparse):
     """Whether all output neurons are computed, and the tail's size when not."""
-    n_classes = shape.n_classes
+    n_classes, retrieval = shape.n_classes, params["retrieval"]
     fraction = params["active_fraction"]
+    wants_search = retrieval not in ("auto", "none") and not any_sparse
     if fraction == "auto":
         tail_size = params["tail_size"]
         if tail_size == "auto":
@@ -205,13 +383,15 @@ def _active(params, shape, batch_size):
         # Labels come on top of the tail; beyond half of the neurons sampling saves nothing.
         labels = batch_size * shape.n_labels / max(shape.n_samples, 1)
         few = tail_size + labels > n_classes / 2
-        return few and params["retrieval"] != "rerank", tail_size
+        return few and not wants_search, tail_size
     share = fraction if isinstance(fraction, float | int) else fraction[-1]
+    if isinstance(fraction, float | int) and n_classes < _NARROW:
+        share = 1.0
     if share >= 1:
-        if params["retrieval"] == "rerank":
+        if wants_search:
             raise ValueError(
-                "retrieval='rerank' has nothing to choose where active_fraction is 1.0 for the "
-                "output; take 'auto', 'none' or a smaller fraction"
+                f"retrieval={retrieval!r} has nothing to choose where active_fraction is 1.0 for "
+                "every layer; take 'auto', 'none' or a smaller fraction"
             )
         return True, 0
     if params["tail_size"] != "auto":

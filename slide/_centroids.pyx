@@ -1,4 +1,6 @@
 """Output rows from the centroids of their labels' samples."""
+import numpy as np
+
 from libc.math cimport sqrtf
 
 from slide._typedefs cimport float32_t, int32_t, int64_t
@@ -28,6 +30,21 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
                 label = y_indices[j]
                 for c in range(width):
                     sums[label, c] += h[i, c]
+
+
+def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_indices,
+                          int64_t first, float32_t[:, ::1] sums):
+    """`add_label_sums` of a CSR array h with int32 indices."""
+    cdef const int32_t[::1] indices = h.indices.astype(np.int32, copy=False)
+    cdef const int64_t[::1] indptr = h.indptr.astype(np.int64, copy=False)
+    cdef const float32_t[::1] values = h.data
+    cdef int64_t i, j, c, label
+    with nogil:
+        for i in range(indptr.shape[0] - 1):
+            for j in range(y_indptr[first + i], y_indptr[first + i + 1]):
+                label = y_indices[j]
+                for c in range(indptr[i], indptr[i + 1]):
+                    sums[label, indices[c]] += values[c]
 
 
 def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,

@@ -11,141 +11,42 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.string cimport memset
 
-from slide._hash cimport simhash
+from slide._active cimport choose_active
+from slide._forward cimport HiddenState, allocate_hidden, forward_layer, scratch_array
 from slide._layers cimport (
-    CORRECTIONS,
     ROW_BLOCK,
-    UPDATE_COST,
-    LayerView,
-    activate,
     activate_backward,
-    adam_corrections,
     drop,
     input_backward,
-    input_forward,
     rows_backward,
     sigmoid_gradient,
     softmax_gradient,
 )
-from slide._model cimport SOFTMAX, InputRows, Model, ModelView, forward_hidden
+from slide._model cimport SOFTMAX, InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
-from slide._random cimport next_below, seed_stream
+from slide._optimizer cimport (
+    ADAGRAD,
+    ADAM,
+    CORRECTIONS,
+    SGD,
+    LayerView,
+    SolverView,
+    adam_corrections,
+)
+from slide._random cimport seed_stream
 from slide._simd cimport chosen
-from slide._tables cimport HashTables, keep_most_frequent, retrieve
+from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
 from slide._typedefs cimport (
     float32_t,
     float64_t,
     int32_t,
     int64_t,
     uint8_t,
-    uint16_t,
     uint64_t,
     blocks_of,
 )
 
-from slide._memory import aligned_zeros
-
-
-# ----------------------------------------------------------- active set --
-
-cdef inline int32_t _include(Workspace *ws, int32_t *n_active, int32_t neuron) noexcept nogil:
-    # Briggs & Torczon's sparse set: slot_of needs no clearing.
-    cdef int32_t slot = ws.slot_of[neuron]
-    if slot >= n_active[0] or ws.active[slot] != neuron:
-        slot = n_active[0]
-        ws.slot_of[neuron] = slot
-        ws.active[slot] = neuron
-        n_active[0] += 1
-    return slot
-
-
-cdef inline bint _contains(const int32_t *items, int64_t n, int32_t item) noexcept nogil:
-    cdef int64_t i
-    for i in range(n):
-        if items[i] == item:
-            return True
-    return False
-
-
-cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace *ws,
-                      const float32_t *h, const int32_t *labels, int64_t n_labels,
-                      uint64_t *rng, int64_t *n_hard) noexcept nogil:
-    """The wrong neurons of the largest pre-activation among what the tables return for h.
-
-    Wide retrieval, ranked by collisions down to n_candidates, then re-ranked by the
-    exact inner product. IN h (width,), labels (n_labels,), never returned; OUT ws.hard and
-    ws.hard_scores (train.n_hard,), best first, and their number n_hard. Raced reads of the
-    output weights. Returns the cost: width a candidate.
-    """
-    cdef const LayerView *layer = &model.layers[model.n_layers - 1]
-    cdef int64_t i, j, n
-    cdef float32_t score
-    simhash(train.hasher, h, train.tables.mean, train.tables.query_bias, 0.0,
-            ws.hash_scratch, ws.hash_words, ws.codes, 1)
-    n = retrieve(train.tables, ws.codes, train.bucket_limit, rng, ws.counts, ws.candidates)
-    n = keep_most_frequent(ws.candidates, n, ws.counts, train.n_candidates)
-    chosen().dots(layer.w, layer.width, ws.candidates, layer.b, n, h, layer.width, 1,
-                  layer.width, ws.scores, n)
-    n_hard[0] = 0
-    for i in range(n):
-        score = ws.scores[i]
-        if n_hard[0] == train.n_hard and not score > ws.hard_scores[n_hard[0] - 1]:
-            continue
-        if _contains(labels, n_labels, ws.candidates[i]):
-            continue
-        if n_hard[0] < train.n_hard:
-            n_hard[0] += 1
-        j = n_hard[0] - 1
-        while j > 0 and score > ws.hard_scores[j - 1]:
-            ws.hard_scores[j] = ws.hard_scores[j - 1]
-            ws.hard[j] = ws.hard[j - 1]
-            j -= 1
-        ws.hard_scores[j] = score
-        ws.hard[j] = ws.candidates[i]
-    return n * layer.width
-
-
-cdef int64_t _choose_active(const ModelView *model, const TrainView *train, Workspace *ws,
-                            const float32_t *h, int64_t first, int64_t n, uint64_t *rng,
-                            int64_t *n_exact, int64_t *n_active_out) noexcept nogil:
-    """The union of labels, hardest neurons and tail; n_exact of them are not tail.
-
-    IN h (n, width); OUT ws.active (n_active,), ws.label_slots (labels of the n rows, in order).
-    Returns the cost of hashing and re-ranking.
-    """
-    cdef const LayerView *layer = &model.layers[model.n_layers - 1]
-    cdef int64_t i, j, row, width = layer.width, cost = 0, n_hard = 0, n_slots = 0, _draw
-    cdef int32_t n_active = 0, neuron
-    cdef int64_t target
-    for i in range(n):
-        row = train.x.order[first + i]
-        for j in range(train.y_indptr[row], train.y_indptr[row + 1]):
-            ws.label_slots[n_slots] = _include(ws, &n_active, train.y_indices[j])
-            n_slots += 1
-    if train.tables != NULL:
-        for i in range(n):
-            row = train.x.order[first + i]
-            j = train.y_indptr[row]
-            cost += train.hash_cost
-            cost += _hardest(model, train, ws, h + i * width, train.y_indices + j,
-                             train.y_indptr[row + 1] - j, rng, &n_hard)
-            for j in range(n_hard):
-                _include(ws, &n_active, ws.hard[j])
-            for j in range(width):
-                ws.query_sum[j] += h[i * width + j]
-                ws.tally.query_norm2 += h[i * width + j] * h[i * width + j]
-        ws.tally.n_queries += n
-    n_exact[0] = n_active
-    target = min(n_active + train.tail_size, layer.n_out)
-    # Draws that hit a neuron already in are repeated; the bound is met only by a tail nearly as
-    # large as the layer, which is then a little shorter.
-    for _draw in range(64 + 8 * train.tail_size):
-        if n_active >= target:
-            break
-        neuron = <int32_t>next_below(rng, <int32_t>layer.n_out)
-        _include(ws, &n_active, neuron)
-    n_active_out[0] = n_active
-    return cost
+_SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 
 
 # ---------------------------------------------------------- micro-batch --
@@ -157,41 +58,45 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     Raced: the arrays behind `model`. Private: `ws`, whose tally grows. `counter` and the seed
     decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
     """
-    cdef LayerView *layer
     cdef LayerView *output = &model.layers[model.n_layers - 1]
-    cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs = 0
-    cdef int64_t cost, last = model.n_layers - 2, width = output.width
+    cdef HiddenState *hidden = &ws.hidden
+    cdef Vectors *h = &hidden.x[model.n_layers - 1]
+    cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs
+    cdef int64_t cost = 0, last = model.n_layers - 2, width = output.width
     cdef float32_t tail_weight = 1, scale
     cdef float64_t loss, weight
-    cdef float32_t *h
-    cdef float32_t *z
-    cdef float32_t *swap
+    cdef float32_t *z = ws.z
     cdef const int32_t *labels
     cdef const int32_t *active = ws.active
     cdef uint64_t rng = seed_stream(train.seed, counter)
 
     # Forward to the last hidden layer.
-    cost = input_forward(&model.layers[0], &train.x, first, n, ws.input.dense, ws.a[0])
-    activate(model.activation, ws.a[0], n * model.layers[0].n_out)
-    n_pairs = cost // model.layers[0].n_out
     for i in range(last + 1):
-        if i > 0:
-            cost += forward_hidden(model, i, n, ws.a)
-        if train.dropout > 0:
-            drop(ws.a[i], ws.mask[i], n * model.layers[i].n_out, train.dropout, &rng)
-    h = ws.a[last]
+        if train.tracked[i] and i > 0:
+            cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
+                                 ws.query_norms2 + i)
+        cost += forward_layer(model, &train.x, i, first, n, hidden, &rng)
+        if train.dropout[i] > 0:
+            drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], &rng)
 
     # Active set and pre-activations.
     if train.all_neurons:
         n_exact = n_active = output.n_out
         active = NULL
     else:
-        cost += _choose_active(model, train, ws, h, first, n, &rng, &n_exact, &n_active)
+        if train.tracked[last + 1]:
+            cost += _add_queries(h, n, width, ws.query_sums[last + 1],
+                                 ws.query_norms2 + last + 1)
+        cost += choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
-    chosen().dots(output.w, width, active, output.b, n_active, h, width, n, width, ws.z,
-                  n_active)
-    cost += n * n_active * width
+    if h.dense != NULL:
+        chosen().dots(output.w, width, active, output.b, n_active, h.dense, width, n, width, z,
+                      n_active)
+        cost += n * n_active * width
+    else:
+        pair_all(active, n_active, n, &hidden.pairs[last + 1])
+        cost += pairs_forward(output, h, &hidden.pairs[last + 1], &hidden.scratch, z)
 
     # Loss and its gradient, in place.
     for i in range(n):
@@ -213,33 +118,87 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         ws.tally.weight += weight
 
     # Back along the same neurons.
-    memset(ws.delta, 0, n * width * sizeof(float32_t))
-    cost += rows_backward(output, &train.adam, active, n_active, ws.z, n_active, h, n,
-                          ws.delta, ws.gradient)
-    for i in range(last, 0, -1):
-        layer = &model.layers[i]
-        activate_backward(model.activation, ws.a[i], ws.delta, 1 - train.dropout,
-                          ws.mask[i] if train.dropout > 0 else NULL, n * layer.n_out)
-        memset(ws.delta_next, 0, n * layer.n_in * sizeof(float32_t))
-        cost += rows_backward(layer, &train.adam, NULL, layer.n_out, ws.delta, layer.n_out,
-                              ws.a[i - 1], n, ws.delta_next, ws.gradient)
-        swap = ws.delta
-        ws.delta = ws.delta_next
-        ws.delta_next = swap
-    layer = &model.layers[0]
-    activate_backward(model.activation, ws.a[0], ws.delta, 1 - train.dropout,
-                      ws.mask[0] if train.dropout > 0 else NULL, n * layer.n_out)
-    cost += input_backward(layer, &train.adam, &train.x, first, n, &ws.input, ws.delta,
-                           ws.gradient)
-
+    cost += _backward(model, train, ws, active, n_active, first, n)
+    n_pairs = n * train.x.n_features
+    if train.x.indptr != NULL:
+        n_pairs = 0
+        for i in range(n):
+            row = train.x.order[first + i]
+            n_pairs += train.x.indptr[row + 1] - train.x.indptr[row]
     ws.tally.n_samples += n
     ws.tally.n_micro_batches += 1
     ws.tally.n_active += n_active
     ws.tally.multiply_adds += cost
-    ws.tally.dense_multiply_adds += _dense_cost(model, n, n_pairs)
+    ws.tally.dense_multiply_adds += _dense_cost(model, train, n, n_pairs)
 
 
-cdef int64_t _dense_cost(const ModelView *model, int64_t n, int64_t n_pairs) noexcept nogil:
+cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
+                       const int32_t *active, int64_t n_active, int64_t first,
+                       int64_t n) noexcept nogil:
+    """From ws.z, the gradient of the pre-activations, back to the input; every row updated once.
+
+    IN active (n_active,) or NULL, the output neurons; parameters else as in
+    `_train_micro_batch`. Returns the multiply-adds.
+    """
+    cdef int64_t i, cost = 0, n_rows, ld_delta
+    cdef LayerView *layer
+    cdef HiddenState *hidden = &ws.hidden
+    cdef const int32_t *rows
+    cdef float32_t *delta = ws.z
+    cdef float32_t *x_delta = ws.delta
+    cdef float32_t *other = ws.delta_next
+    cdef SolverView solver = train.solver
+    solver.decay = train.solver.decay / n
+    for i in range(model.n_layers - 1, -1, -1):
+        layer = &model.layers[i]
+        rows = active if i == model.n_layers - 1 else NULL
+        n_rows = n_active if i == model.n_layers - 1 else layer.n_out
+        ld_delta = hidden.ld[i - 1] if i > 0 else 0
+        if i > 0:
+            memset(x_delta, 0, n * ld_delta * sizeof(float32_t))
+        if layer.n_active > 0 or (i > 0 and hidden.x[i].dense == NULL):
+            cost += pairs_backward(layer, &solver, &hidden.x[i], &hidden.pairs[i], delta,
+                                   x_delta if i > 0 else NULL, ld_delta, &hidden.scratch)
+        elif i > 0:
+            cost += rows_backward(layer, &solver, rows, n_rows, delta, n_rows,
+                                  hidden.x[i].dense, n, x_delta, ws.gradient)
+        else:
+            ws.input.dense = hidden.dense_rows
+            cost += input_backward(layer, &solver, &train.x, first, n, &ws.input, delta,
+                                   ws.gradient)
+        if i > 0:
+            activate_backward(model.activation, hidden.a[i - 1], x_delta,
+                              1 - train.dropout[i - 1],
+                              ws.mask[i - 1] if train.dropout[i - 1] > 0 else NULL, n * ld_delta)
+            delta = x_delta
+            x_delta = other
+            other = delta
+    return cost
+
+
+cdef int64_t _add_queries(const Vectors *x, int64_t n, int64_t width, float32_t *total,
+                          float64_t *norms2) noexcept nogil:
+    """total += sum of n vectors, norms2 += sum of their squared lengths; returns the cost."""
+    cdef int64_t i, j, cost = 0
+    cdef float32_t v
+    for i in range(n):
+        if x.dense != NULL:
+            for j in range(width):
+                v = x.dense[i * x.ld + j]
+                total[j] += v
+                norms2[0] += v * v
+            cost += 2 * width
+        else:
+            for j in range(x.sizes[i]):
+                v = x.values[i][j]
+                total[x.ids[i][j]] += v
+                norms2[0] += v * v
+            cost += 2 * x.sizes[i]
+    return cost
+
+
+cdef int64_t _dense_cost(const ModelView *model, const TrainView *train, int64_t n,
+                         int64_t n_pairs) noexcept nogil:
     """Multiply-adds of the same step in a dense network that reads the same input values."""
     cdef int64_t i, cost, weights
     weights = model.layers[0].n_in * model.layers[0].n_out + model.layers[0].n_out
@@ -247,7 +206,7 @@ cdef int64_t _dense_cost(const ModelView *model, int64_t n, int64_t n_pairs) noe
     for i in range(1, model.n_layers):
         cost += 3 * n * model.layers[i].n_in * model.layers[i].n_out
         weights += (model.layers[i].n_in + 1) * model.layers[i].n_out
-    return cost + weights * UPDATE_COST
+    return cost + weights * train.solver.update_cost
 
 
 # -------------------------------------------------------------- trainer --
@@ -265,48 +224,38 @@ cdef class Trainer:
     y_indptr, y_indices : int64 (n + 1,), int32 (nnz,)
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
-    tables : HashTables or None
-        Tables of the output layer; None retrieves nothing.
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, n_candidates, bucket_limit, dropout,
-        beta_1, beta_2, epsilon, seed.
+        micro_batch, all_neurons, tail_size, n_hard, dropout (one rate a hidden layer), solver,
+        alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
 
     def __init__(self, Model model, InputRows x, const int64_t[::1] y_indptr,
                  const int32_t[::1] y_indices, const float32_t[::1] sample_weight,
-                 HashTables tables, dict settings, int n_threads):
-        cdef const ModelView *view = &model.view
+                 dict settings, int n_threads):
         cdef TrainView *train = &self.train
-        cdef float32_t *corrections
         self.model = model
-        self.tables = tables
         n_threads = max(1, min(n_threads, blocks_of(x.n_rows, settings["micro_batch"])))
         self.n_threads = n_threads
         self.micro_batch = max(1, min(settings["micro_batch"], x.n_rows))
-        self.last_width = view.layers[view.n_layers - 1].n_in
         self._keep_alive = [x, y_indptr, y_indices, sample_weight]
         train.x = x.view
         train.y_indptr = &y_indptr[0]
         train.y_indices = &y_indices[0] if y_indices.shape[0] else NULL
         train.sample_weight = &sample_weight[0] if sample_weight is not None else NULL
-        train.adam.beta_1 = settings["beta_1"]
-        train.adam.beta_2 = settings["beta_2"]
-        train.adam.epsilon = settings["epsilon"]
-        corrections = <float32_t *>self._array(2 * CORRECTIONS, np.float32)
-        adam_corrections(train.adam.beta_1, train.adam.beta_2, corrections)
-        train.adam.corrections = corrections
-        train.dropout = settings["dropout"]
         train.seed = settings["seed"]
         train.all_neurons = settings["all_neurons"]
         train.tail_size = settings["tail_size"]
-        train.n_hard = settings["n_hard"]
-        train.n_candidates = settings["n_candidates"]
-        train.bucket_limit = settings["bucket_limit"]
-        if tables is not None and train.n_hard > 0:
-            train.tables = &tables.view
-            train.hasher = &tables.hasher.view
-            train.hash_cost = tables.hasher.multiply_adds
+        train.n_hard = settings["n_hard"] if model.retrievals[model.view.n_layers - 1] else 0
+        self._set_solver(settings)
+        dropout = np.array(settings["dropout"], np.float32)
+        cdef const float32_t[::1] rates = dropout
+        train.dropout = &rates[0]
+        tracked = np.array([r is not None and (r.hasher is not None or r.tables is not None)
+                            for r in model.retrievals], np.uint8)
+        cdef const uint8_t[::1] flags = tracked
+        train.tracked = &flags[0]
+        self._keep_alive += [dropout, tracked]
         self._workspace_memory = np.zeros(n_threads * sizeof(Workspace), np.uint8)
         max_labels = _largest_sum(np.diff(y_indptr), self.micro_batch)
         max_pairs = 0 if x.is_dense else _largest_sum(np.diff(x.indptr), self.micro_batch)
@@ -322,57 +271,64 @@ cdef class Trainer:
         cdef uint8_t[::1] memory = self._workspace_memory
         return <Workspace *>&memory[thread * sizeof(Workspace)]
 
-    cdef void *_array(self, size, dtype) except NULL:
-        # At least one element, so that every buffer has an address.
-        array = aligned_zeros(max(1, size), dtype)
-        self._keep_alive.append(array)
-        return <void *><uint64_t>array.ctypes.data
+    cdef int _set_solver(self, settings) except -1:
+        cdef SolverView *solver = &self.train.solver
+        cdef float32_t *corrections
+        kind = settings["solver"]
+        solver.kind = _SOLVERS[kind]
+        solver.beta_1 = {"adam": settings["beta_1"], "sgd": settings["momentum"],
+                         "adagrad": 0.0}[kind]
+        solver.beta_2 = settings["beta_2"]
+        solver.epsilon = settings["epsilon"]
+        solver.decay = settings["alpha"]
+        solver.update_cost = (3 if kind == "sgd" else 4) + (settings["alpha"] > 0)
+        corrections = <float32_t *>scratch_array(2 * CORRECTIONS, np.float32, self._keep_alive)
+        adam_corrections(solver.beta_1, solver.beta_2, corrections)
+        solver.corrections = corrections
+        return 0
 
     cdef int _allocate(self, Workspace *ws, bint is_dense, max_labels, max_pairs) except -1:
         cdef const ModelView *view = &self.model.view
         cdef TrainView *train = &self.train
         cdef int64_t n_hidden = view.n_layers - 1, n = self.micro_batch, i
-        n_classes = view.layers[n_hidden].n_out
-        n_features = view.layers[0].n_in
-        widths = [view.layers[i].n_out for i in range(n_hidden)]
-        floats = np.float32
-        ws.a = <float32_t **>self._array(n_hidden, np.uint64)
-        ws.mask = <float32_t **>self._array(n_hidden, np.uint64)
+        cdef const LayerView *output = &view.layers[n_hidden]
+        keep, floats = self._keep_alive, np.float32
+        n_classes, n_features = output.n_out, view.layers[0].n_in
+        max_active = n_classes
+        if not train.all_neurons:
+            max_active = min(n_classes, max_labels + n * train.n_hard + train.tail_size)
+        allocate_hidden(&ws.hidden, self.model, self._keep_alive[0], n, max_active, keep)
+        widths = [ws.hidden.ld[i] for i in range(n_hidden)]
+        rows = [view.layers[i].width for i in range(n_hidden + 1) if not view.layers[i].n_active]
+        ws.mask = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
         for i in range(n_hidden):
-            ws.a[i] = <float32_t *>self._array(n * widths[i], floats)
-            ws.mask[i] = <float32_t *>self._array(n * widths[i] if train.dropout > 0 else 0,
-                                                  floats)
-        ws.delta = <float32_t *>self._array(n * max(widths), floats)
-        ws.delta_next = <float32_t *>self._array(n * max(widths), floats)
-        ws.gradient = <float32_t *>self._array(ROW_BLOCK * max(widths), floats)
-        ws.query_sum = <float32_t *>self._array(self.last_width, floats)
-        if is_dense:
-            ws.input.dense = <float32_t *>self._array(n * n_features, floats)
-        else:
-            ws.input.slot_of = <int32_t *>self._array(n_features, np.int32)
-            ws.input.features = <int32_t *>self._array(max_pairs, np.int32)
-            ws.input.starts = <int32_t *>self._array(max_pairs + 1, np.int32)
-            ws.input.pair_sample = <int32_t *>self._array(max_pairs, np.int32)
-            ws.input.pair_value = <float32_t *>self._array(max_pairs, floats)
+            ws.mask[i] = <float32_t *>scratch_array(n * widths[i] if train.dropout[i] > 0 else 0,
+                                                    floats, keep)
+        ws.delta = <float32_t *>scratch_array(n * max(widths), floats, keep)
+        ws.delta_next = <float32_t *>scratch_array(n * max(widths), floats, keep)
+        ws.gradient = <float32_t *>scratch_array(ROW_BLOCK * max(rows), floats, keep)
+        ws.query_sums = <float32_t **>scratch_array(n_hidden + 1, np.uint64, keep)
+        ws.query_norms2 = <float64_t *>scratch_array(n_hidden + 1, np.float64, keep)
+        for i in range(n_hidden + 1):
+            size = view.layers[i].n_in if train.tracked[i] and i > 0 else 0
+            ws.query_sums[i] = <float32_t *>scratch_array(size, floats, keep)
+        if not is_dense and view.layers[0].n_active == 0:
+            ws.input.slot_of = <int32_t *>scratch_array(n_features, np.int32, keep)
+            ws.input.features = <int32_t *>scratch_array(max_pairs, np.int32, keep)
+            ws.input.starts = <int32_t *>scratch_array(max_pairs + 1, np.int32, keep)
+            ws.input.pair_sample = <int32_t *>scratch_array(max_pairs, np.int32, keep)
+            ws.input.pair_value = <float32_t *>scratch_array(max_pairs, floats, keep)
+        ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
         if train.all_neurons:
-            ws.z = <float32_t *>self._array(n * n_classes, floats)
             return 0
-        max_active = min(n_classes, max_labels + n * train.n_hard + train.tail_size)
-        ws.z = <float32_t *>self._array(n * max_active, floats)
-        ws.active = <int32_t *>self._array(max_active, np.int32)
-        ws.slot_of = <int32_t *>self._array(n_classes, np.int32)
-        ws.label_slots = <int32_t *>self._array(max_labels, np.int32)
-        if train.tables == NULL:
-            return 0
-        max_candidates = min(n_classes, train.tables.n_tables * train.bucket_limit)
-        ws.counts = <uint8_t *>self._array(n_classes, np.uint8)
-        ws.candidates = <int32_t *>self._array(max_candidates, np.int32)
-        ws.scores = <float32_t *>self._array(train.n_candidates, floats)
-        ws.hard = <int32_t *>self._array(train.n_hard, np.int32)
-        ws.hard_scores = <float32_t *>self._array(train.n_hard, floats)
-        ws.hash_scratch = <float32_t *>self._array(train.hasher.size, floats)
-        ws.hash_words = <uint64_t *>self._array(self.tables.hasher.n_words, np.uint64)
-        ws.codes = <uint16_t *>self._array(train.tables.n_tables, np.uint16)
+        ws.active = <int32_t *>scratch_array(max_active, np.int32, keep)
+        ws.slot_of = <int32_t *>scratch_array(n_classes, np.int32, keep)
+        ws.label_slots = <int32_t *>scratch_array(max_labels, np.int32, keep)
+        if train.n_hard > 0:
+            ws.candidates = <int32_t *>scratch_array(output.search.n_candidates, np.int32, keep)
+            ws.scores = <float32_t *>scratch_array(output.search.n_candidates, floats, keep)
+            ws.hard = <int32_t *>scratch_array(train.n_hard, np.int32, keep)
+            ws.hard_scores = <float32_t *>scratch_array(train.n_hard, floats, keep)
         return 0
 
     def run(self, const int32_t[::1] order, uint64_t counter, float learning_rate):
@@ -380,33 +336,43 @@ cdef class Trainer:
 
         `counter` numbers the first micro-batch and, with the seed, decides its random numbers.
         No row may occur twice in `order`: scratch is sized for distinct rows. The tally's
-        `query_sum` is float32 (width,), the sum of the last hidden vectors.
+        `queries` has for every layer None, or where its inputs are hashed their sum, float32
+        (n_in,), and the sum of their squared lengths.
         """
         cdef int64_t n = order.shape[0], size = self.micro_batch, n_micro = blocks_of(n, size), i
         cdef ModelView *model = &self.model.view
         cdef TrainView *train = &self.train
         cdef Workspace *workspaces = self._workspace(0)
         cdef Workspace *ws
-        cdef float32_t[::1] query_sum
         cdef int n_threads = max(1, min(self.n_threads, n_micro))
+        cdef int64_t n_layers = model.n_layers, n_in, layer
+        cdef float32_t[::1] view
         train.x.order = &order[0] if n else NULL
-        train.adam.learning_rate = learning_rate
+        train.solver.learning_rate = learning_rate
         for i in range(self.n_threads):
-            memset(&workspaces[i].tally, 0, sizeof(Tally))
-            memset(workspaces[i].query_sum, 0, self.last_width * sizeof(float32_t))
+            ws = &workspaces[i]
+            memset(&ws.tally, 0, sizeof(Tally))
+            for layer in range(1, n_layers):
+                ws.query_norms2[layer] = 0
+                if train.tracked[layer]:
+                    memset(ws.query_sums[layer], 0, model.layers[layer].n_in * sizeof(float32_t))
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
             _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
                                min(size, n - i * size), counter + i)
         train.x.order = NULL
-        total = {}
-        sums = np.zeros(self.last_width, np.float32)
+        total, queries = {}, [None] * n_layers
         for i in range(self.n_threads):
             ws = &workspaces[i]
             for key, value in _as_dict(&ws.tally).items():
                 total[key] = total.get(key, 0) + value
-            query_sum = <float32_t[:self.last_width]>ws.query_sum
-            sums += query_sum
-        total["query_sum"] = sums
+            for layer in range(1, n_layers):
+                if train.tracked[layer]:
+                    n_in = model.layers[layer].n_in
+                    view = <float32_t[:n_in]>ws.query_sums[layer]
+                    before = queries[layer] or (np.zeros(n_in, np.float32), 0.0)
+                    queries[layer] = (before[0] + np.asarray(view),
+                                      before[1] + ws.query_norms2[layer])
+        total["queries"] = queries
         return total
 
 

@@ -5,7 +5,7 @@ from sklearn.model_selection import train_test_split
 
 from slide import _predict
 from slide._model import InputRows
-from slide._network import Network
+from slide._network import Network, log_prior
 
 
 def start_network(params, settings, data, rng, n_threads):
@@ -17,7 +17,14 @@ def start_network(params, settings, data, rng, n_threads):
         settings=settings,
         seed=int(rng.randint(2**31 - 1)),
     )
-    network.start(InputRows(data.x), data.labels, n_threads)
+    counts = np.bincount(data.labels.indices, minlength=data.labels.n_classes)
+    prior = log_prior(counts, len(data), settings.loss)
+    # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
+    n_rows = 4096 + 64 * data.labels.n_classes
+    if n_rows < len(data):
+        rows = np.random.default_rng(network.seed).choice(len(data), n_rows, replace=False)
+        data = data.take(np.sort(rows))
+    network.start(data.x, data.labels, prior, n_threads)
     return network
 
 

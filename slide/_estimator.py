@@ -172,10 +172,12 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
         tail_size="auto",
         rehash_every="auto",
         solver="adam",
+        alpha=0.0,
         dropout="auto",
         batch_size="auto",
         learning_rate="linear",
         learning_rate_init=0.001,
+        momentum=0.9,
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,
@@ -201,10 +203,12 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
         self.tail_size = tail_size
         self.rehash_every = rehash_every
         self.solver = solver
+        self.alpha = alpha
         self.dropout = dropout
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -463,8 +467,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
     @property
     def coefs_(self):
         check_is_fitted(self)
-        first, *others = self._network.layers
-        return [first.w, *(layer.w.T for layer in others)]
+        return [layer.coefs for layer in self._network.layers]
 
     @property
     def intercepts_(self):

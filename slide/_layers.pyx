@@ -4,9 +4,10 @@ Every function works on one micro-batch in one thread. Weights and moments (Laye
 shared and raced on purpose; every other array belongs to the calling thread. Functions that
 multiply return how many multiply-adds they did.
 """
-from libc.math cimport expf, logf, powf, sqrt, sqrtf, tanhf
+from libc.math cimport expf, logf, tanhf
 from libc.string cimport memcpy, memset
 
+from slide._optimizer cimport LayerView, SolverView, update_biases, update_row
 from slide._random cimport next64
 from slide._simd cimport chosen, slide_prefetch
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, blocks_of
@@ -14,85 +15,16 @@ from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, b
 cdef enum:
     AHEAD = 4                  # rows between a prefetch and its use
 
-# Multiplications of one Adam step on one weight: square, two for the moment, one step.
-cdef int64_t UPDATE_COST = 4
 
+# ----------------------------------------------------------------- rows --
 
-# --------------------------------------------------------------- update --
-
-cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
-    """1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t) for t = 1 .. CORRECTIONS - 1; OUT (., 2)."""
-    cdef int64_t t
-    cdef float64_t p1 = 1, p2 = 1
-    out[0] = out[1] = 0
-    for t in range(1, CORRECTIONS):
-        p1 *= beta_1
-        p2 *= beta_2
-        out[2 * t] = <float32_t>(1 / (1 - p1))
-        out[2 * t + 1] = <float32_t>(1 / sqrt(1 - p2))
-
-
-cdef inline void _correction(const AdamView *adam, int32_t steps, float32_t *first,
-                             float32_t *second) noexcept nogil:
-    if steps < CORRECTIONS:
-        first[0] = adam.corrections[2 * steps]
-        second[0] = adam.corrections[2 * steps + 1]
-    else:
-        first[0] = 1 / (1 - powf(adam.beta_1, <float32_t>steps))
-        second[0] = 1 / sqrtf(1 - powf(adam.beta_2, <float32_t>steps))
-
-
-cdef void _adam_row(LayerView *layer, const AdamView *adam, int64_t row,
-                    const float32_t *gradient) noexcept nogil:
-    """One lazy Adam step on one row.
-
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) mean(g^2);
-    w -= rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps / factor)
-
-    where rate = learning rate * factor, the layer's own: its factor falls and its gradients grow
-    as its input grows, so that epsilon means the same whatever the units of X.
-    with t the row's own count of steps: moments do not decay while a row has no gradient. The
-    second moment is one number a row (as in Adam-mini, Zhang et al. 2024): a step keeps the
-    direction of the gradient, where Adam's own makes all weights of a rare feature or label move
-    alike, and a third of the memory is saved. Measured: P@1 .331 -> .340 on the dictionary
-    task of bench/xmc.py.
-    """
-    cdef int64_t d = layer.width
-    cdef float32_t square, first, second
-    layer.steps[row] += 1
-    _correction(adam, layer.steps[row], &first, &second)
-    chosen().dots(gradient, d, NULL, NULL, 1, gradient, d, 1, d, &square, 1)
-    layer.w_v[row] = adam.beta_2 * layer.w_v[row] + (1 - adam.beta_2) * (square / d)
-    chosen().momentum(
-        layer.w + row * d, layer.w_m + row * d, gradient, d,
-        adam.learning_rate * layer.rate * first
-        / (sqrtf(layer.w_v[row]) * second + adam.epsilon / layer.rate),
-        adam.beta_1,
-    )
-
-
-cdef void _adam_biases(LayerView *layer, const AdamView *adam, int64_t first_bias, int64_t n,
-                       int32_t steps, const float32_t *gradient) noexcept nogil:
-    """One Adam step on n biases from first_bias on (Kingma & Ba 2015, Algorithm 1)."""
-    cdef int64_t i
-    cdef float32_t first, second
-    cdef float32_t *m = layer.b_m + first_bias
-    cdef float32_t *v = layer.b_v + first_bias
-    cdef float32_t rate = adam.learning_rate * layer.bias_rate
-    _correction(adam, steps, &first, &second)
-    for i in range(n):
-        m[i] = adam.beta_1 * m[i] + (1 - adam.beta_1) * gradient[i]
-        v[i] = adam.beta_2 * v[i] + (1 - adam.beta_2) * gradient[i] * gradient[i]
-        layer.b[first_bias + i] -= rate * first * m[i] / (sqrtf(v[i]) * second + adam.epsilon)
-
-
-cdef int64_t rows_backward(LayerView *layer, const AdamView *adam, const int32_t *ids,
+cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int32_t *ids,
                            int64_t n_rows, const float32_t *delta, int64_t ldd,
                            const float32_t *x, int64_t n, float32_t *x_delta,
                            float32_t *gradient) noexcept nogil:
     """Back-propagate through some neurons of a layer, then update them once each.
 
-    x_delta += delta W_ids; W_ids <- Adam(delta^T x); b_ids <- Adam(sum of delta).
+    x_delta += delta W_ids; W_ids <- step(delta^T x); b_ids <- step(sum of delta).
 
     ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
     INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient
@@ -119,9 +51,9 @@ cdef int64_t rows_backward(LayerView *layer, const AdamView *adam, const int32_t
             bias_gradient = 0
             for b in range(n):
                 bias_gradient += delta[b * ldd + k + i]
-            _adam_row(layer, adam, row, gradient + i * d)
-            _adam_biases(layer, adam, row, 1, layer.steps[row], &bias_gradient)
-    return n_rows * d * (n * (2 if x_delta != NULL else 1) + UPDATE_COST)
+            update_row(layer, solver, row, gradient + i * d)
+            update_biases(layer, solver, row, 1, layer.steps[row], &bias_gradient)
+    return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
 
 
 # ---------------------------------------------------------------- input --
@@ -152,7 +84,7 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
     return cost
 
 
-cdef int64_t input_backward(LayerView *layer, const AdamView *adam, const InputView *x,
+cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
                             int64_t first, int64_t n, InputScratch *scratch,
                             const float32_t *delta, float32_t *gradient) noexcept nogil:
     """Update the first layer's rows from delta (n, n_out), each feature's row once.
@@ -162,15 +94,15 @@ cdef int64_t input_backward(LayerView *layer, const AdamView *adam, const InputV
     alone, as CSR would. Scratch gradient (ROW_BLOCK, n_out).
     """
     cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
-    cdef int64_t cost = h * UPDATE_COST
+    cdef int64_t cost = h * solver.update_cost
     memset(gradient, 0, h * sizeof(float32_t))
     for i in range(n):
         for f in range(h):
             gradient[f] += delta[i * h + f]
-    _adam_biases(layer, adam, 0, h, layer.steps[layer.n_in] + 1, gradient)
+    update_biases(layer, solver, 0, h, layer.steps[layer.n_in] + 1, gradient)
     layer.steps[layer.n_in] += 1
     if x.indptr != NULL:
-        return cost + _sparse_input_backward(layer, adam, x, first, n, scratch, delta, gradient)
+        return cost + _sparse_input_backward(layer, solver, x, first, n, scratch, delta, gradient)
     for step in range(blocks_of(d, ROW_BLOCK)):
         f = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, d - f)
@@ -179,8 +111,8 @@ cdef int64_t input_backward(LayerView *layer, const AdamView *adam, const InputV
         cost += block * h * n
         for i in range(block):
             if _occurs(scratch.dense + f + i, d, n):
-                _adam_row(layer, adam, f + i, gradient + i * h)
-                cost += h * UPDATE_COST
+                update_row(layer, solver, f + i, gradient + i * h)
+                cost += h * solver.update_cost
     return cost
 
 
@@ -192,14 +124,14 @@ cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noe
     return False
 
 
-cdef int64_t _sparse_input_backward(LayerView *layer, const AdamView *adam,
+cdef int64_t _sparse_input_backward(LayerView *layer, const SolverView *solver,
                                     const InputView *x, int64_t first, int64_t n,
                                     InputScratch *scratch, const float32_t *delta,
                                     float32_t *gradient) noexcept nogil:
-    """`input_backward` for CSR rows: W_f <- Adam(sum over rows of x_f delta), distinct f once.
+    """`input_backward` for CSR rows: W_f <- step(sum over rows of x_f delta), distinct f once.
 
     Raced: layer. IN x, delta (n, n_out); scratch and gradient belong to the thread. Cost: n_out
-    times (pairs + UPDATE_COST * distinct features).
+    times (pairs + solver.update_cost * distinct features).
     """
     cdef int64_t h = layer.n_out, i, j, row, n_pairs = 0
     cdef int32_t n_distinct = 0, feature, slot, total = 0, size
@@ -238,9 +170,9 @@ cdef int64_t _sparse_input_backward(LayerView *layer, const AdamView *adam,
         memset(gradient, 0, h * sizeof(float32_t))
         chosen().accumulate(scratch.pair_value + total, 0, 1, delta, h,
                             scratch.pair_sample + total, size, gradient, h, 1, h)
-        _adam_row(layer, adam, scratch.features[slot], gradient)
+        update_row(layer, solver, scratch.features[slot], gradient)
         total += size
-    return h * (n_pairs + n_distinct * UPDATE_COST)
+    return h * (n_pairs + n_distinct * solver.update_cost)
 
 
 # ---------------------------------------------------- activation, dropout --

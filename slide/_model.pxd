@@ -1,5 +1,6 @@
-from slide._layers cimport InputView, LayerView
-from slide._typedefs cimport float32_t, int64_t
+from slide._layers cimport InputView
+from slide._optimizer cimport LayerView
+from slide._typedefs cimport int64_t
 
 cdef enum Loss:
     SOFTMAX = 0
@@ -12,9 +13,6 @@ cdef struct ModelView:
     int activation
     int loss
 
-cdef int64_t forward_hidden(const ModelView *model, int64_t i, int64_t n,
-                            float32_t **a) noexcept nogil
-
 cdef class InputRows:
     cdef InputView view
     cdef readonly bint is_dense
@@ -24,5 +22,6 @@ cdef class InputRows:
 
 cdef class Model:
     cdef ModelView view
+    cdef readonly list retrievals   # one a layer: Retrieval or None
     cdef object _keep_alive
     cdef object _layer_memory

@@ -1,22 +1,12 @@
-"""Views of a network's arrays and of its input, and the hidden layers' forward pass."""
+"""Views of a network's arrays and of its input."""
 import numpy as np
 
-from slide._layers cimport LayerView, activate
-from slide._simd cimport chosen
+from slide._optimizer cimport LayerView
+from slide._retrieval cimport Retrieval
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
 
 _ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
 _LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
-
-
-cdef int64_t forward_hidden(const ModelView *model, int64_t i, int64_t n,
-                            float32_t **a) noexcept nogil:
-    """a[i] = f(W_i a[i - 1] + b_i) for one dense hidden layer; returns the multiply-adds."""
-    cdef const LayerView *layer = &model.layers[i]
-    chosen().dots(layer.w, layer.width, NULL, layer.b, layer.n_out, a[i - 1], layer.n_in,
-                  n, layer.n_in, a[i], layer.n_out)
-    activate(model.activation, a[i], n * layer.n_out)
-    return n * layer.n_in * layer.n_out
 
 
 cdef class InputRows:
@@ -59,6 +49,8 @@ cdef class Model:
         cdef float32_t[:, ::1] w, w_m
         cdef float32_t[::1] w_v, b, b_m, b_v
         cdef int32_t[::1] steps
+        cdef Retrieval retrieval
+        self.retrievals = [layer.retrieval for layer in layers]
         for i, layer in enumerate(layers):
             w, w_m, w_v = layer.w, layer.w_m, layer.w_v
             b, b_m, b_v, steps = layer.b, layer.b_m, layer.b_v, layer.steps
@@ -74,6 +66,10 @@ cdef class Model:
             views[i].steps = &steps[0]
             views[i].rate = layer.rate
             views[i].bias_rate = layer.bias_rate
+            views[i].n_active = layer.n_active
+            if layer.retrieval is not None:
+                retrieval = layer.retrieval
+                views[i].search = &retrieval.view
         self._keep_alive = layers
         self.view.n_layers = len(layers)
         self.view.layers = views

@@ -4,24 +4,27 @@ A `Network` owns every array of a model as plain NumPy, so that pickle, joblib a
 keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides is here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import issparse
 
 from slide import _centroids, _predict
 from slide._core import Trainer
 from slide._memory import aligned_copy, aligned_zeros
-from slide._model import Model
-from slide._tables import HashTables
+from slide._model import InputRows, Model
+from slide._retrieval import Retrieval
 
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
 _CHUNK = 4096
+_BACK_OFF = 1.5  # growth of the gap between two rebuilds
+_NEW_FUNCTIONS = 8  # rebuilds after which the hash functions are drawn anew
 
 
 @dataclass
 class Layer:
-    """Arrays of one layer. The first layer has a row for each input feature, the others for
+    """Arrays of one layer. A dense first layer has a row for each input feature, the others for
     each neuron; `steps` counts a row's updates, its last entry those of a shared bias."""
 
     n_in: int
@@ -35,9 +38,17 @@ class Layer:
     steps: np.ndarray
     rate: float = 1.0
     bias_rate: float = 1.0
+    by_feature: bool = False
+    n_active: int = 0  # neurons computed for a sample; 0: all
+    retrieval: Retrieval | None = None  # what finds them
+
+    @property
+    def coefs(self):
+        """Weights (n_in, n_out): a view."""
+        return self.w if self.by_feature else self.w.T
 
     @classmethod
-    def zeros(cls, n_in, n_out, by_feature):
+    def zeros(cls, n_in, n_out, by_feature, n_active=0):
         shape = (n_in, n_out) if by_feature else (n_out, n_in)
         biases = [aligned_zeros(n_out) for _ in range(3)]
         return cls(
@@ -50,6 +61,8 @@ class Layer:
             b_m=biases[1],
             b_v=biases[2],
             steps=aligned_zeros(shape[0] + 1, np.int32),
+            by_feature=by_feature,
+            n_active=n_active,
         )
 
     def __setstate__(self, state):
@@ -97,94 +110,98 @@ class Network:
     seed: int
     layers: list = field(init=False)
     tally: Tally = field(init=False, default_factory=Tally)
-    tables: HashTables | None = field(init=False, default=None)
     counter: int = field(init=False, default=0)
     samples_to_rebuild: int = field(init=False, default=0)
     rebuild_gap: float = field(init=False, default=0.0)
-    query_mean: np.ndarray = field(init=False)
-    query_length: float = field(init=False, default=1.0)
+    centers: list = field(init=False)  # mean and length of every layer's inputs, see _center
 
     def __post_init__(self):
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
         self.layers = [
-            Layer.zeros(n_in, n_out, by_feature=i == 0)
-            for i, (n_in, n_out) in enumerate(pairwise(widths))
+            Layer.zeros(n_in, n_out, i == 0 and not chosen.n_active, chosen.n_active)
+            for i, ((n_in, n_out), chosen) in enumerate(
+                zip(pairwise(widths), self.settings.layers, strict=True)
+            )
         ]
-        self.query_mean = np.zeros(widths[-2], np.float32)
+        self.centers = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
 
     # ------------------------------------------------------------- start --
 
-    def start(self, x, y, n_threads):
+    def start(self, x, y, prior, n_threads):
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
-        x : InputRows; y : slide._labels.LabelRows. Memory beyond the layers: one block of rows.
+        x : CSR or dense rows; y : slide._labels.LabelRows; prior : biases of the output, see
+        `log_prior`. Memory beyond the layers: one block of rows.
         """
-        settings = self.settings
         # SFC64 is NumPy's fastest generator; the streams of this and of the engine differ.
         random = np.random.Generator(np.random.SFC64(self.seed))
-        first, *middle, output = self.layers
-        random.standard_normal(dtype=np.float32, out=first.w)
-        first.w *= np.float32(settings.input_scale)
-        first.rate, first.bias_rate = settings.input_rate, settings.input_bias_rate
-        for layer in middle:
-            random.standard_normal(dtype=np.float32, out=layer.w)
-            layer.w *= np.float32(np.sqrt(2 / layer.n_in))
-        output.rate, output.bias_rate = settings.output_rate, settings.output_bias_rate
-        self._start_output(x, y, n_threads)
-        if settings.use_tables:
-            random_state = np.random.RandomState(self.seed % 2**32)
-            self.tables = HashTables(
-                self.n_classes,
-                output.n_in,
-                settings.n_tables,
-                settings.n_hash_bits,
-                random_state,
-            )
-            self.rebuild_gap = float(settings.rehash_every)
-            self.rebuild(n_threads)
+        self.rebuild_gap = float(self.settings.rehash_every)
+        self.samples_to_rebuild = int(self.rebuild_gap)
+        rows = InputRows(x)
+        for i, (layer, chosen) in enumerate(zip(self.layers, self.settings.layers, strict=True)):
+            layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
+            if layer is self.layers[-1]:
+                self._start_output(rows, y, prior, n_threads)
+            else:
+                random.standard_normal(dtype=np.float32, out=layer.w)
+                layer.w *= np.float32(chosen.scale)
+                if layer.n_active:
+                    self._start_sparse(i, x, rows, n_threads)
+            if chosen.search is not None:
+                search = asdict(chosen.search)
+                layer.retrieval = Retrieval(layer.n_out, layer.n_in, search, self._functions(i))
+                self.tally.multiply_adds += self._rehash(i, n_threads)
 
-    def _start_output(self, x, y, n_threads):
+    def _start_sparse(self, i, x, rows, n_threads):
+        """The centre of a sparse layer's inputs; biases that give every neuron its chance there."""
+        layer, n = self.layers[i], min(_CHUNK, rows.n_rows)
+        if i == 0:
+            h = x[:n]
+        else:
+            h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
+        self._center(i, *_sums(h), n)
+        layer.b[:] = -(layer.w @ self.centers[i][0])
+
+    def _start_output(self, x, y, prior, n_threads):
         output, model = self.layers[-1], self.model()
-        counts = np.bincount(y.indices, minlength=self.n_classes)
-        total = np.zeros(output.n_in)
-        squares = 0.0
-        for start in range(0, x.n_rows, _CHUNK):
-            h = _predict.hidden(model, x, start, min(start + _CHUNK, x.n_rows), n_threads)
-            total += h.sum(axis=0, dtype=np.float64)
-            squares += float(np.einsum("ij,ij->", h, h, dtype=np.float64))
-            _centroids.add_label_sums(h, y.indptr, y.indices, start, output.w)
-        self._set_query_center(total, squares, x.n_rows)
+        total, squares = np.zeros(output.n_in), 0.0
+        # A block of dense hidden vectors takes at most 64 MB.
+        chunk = max(256, min(_CHUNK, (1 << 24) // output.n_in))
+        for start in range(0, x.n_rows, chunk):
+            h = _predict.hidden(model, x, start, min(start + chunk, x.n_rows), n_threads)
+            sums = _sums(h)
+            total += sums[0]
+            squares += sums[1]
+            add = _centroids.add_sparse_label_sums if issparse(h) else _centroids.add_label_sums
+            add(h, y.indptr, y.indices, start, output.w)
+        i = len(self.layers) - 1
+        self._center(i, total, squares, x.n_rows)
+        mean, length = self.centers[i]
         # The length at which a sample at the typical distance meets its label's logit.
-        length = self.settings.centroid_logit / self.query_length
-        _centroids.center_and_scale(output.w, counts.astype(np.int64), self.query_mean, length)
-        output.b[:] = log_prior(counts, x.n_rows, self.settings.loss)
+        length = self.settings.centroid_logit / length
+        used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
+        _centroids.center_and_scale(output.w, used, mean, length)
         # The mean input shall meet the prior exactly.
-        output.b -= output.w @ self.query_mean
+        output.b[:] = prior - output.w @ mean
 
-    def _set_query_center(self, total, squares, n):
+    def _center(self, i, total, squares, n):
+        """Set the mean of layer i's inputs and the root mean square of their distance to it."""
         mean = total / n
-        self.query_mean = mean.astype(np.float32)
         # What float32 rounding leaves of vectors that are all alike is not a distance.
         rounding = 1e-6 * (mean @ mean) + 1e-12
-        self.query_length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
+        length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
+        self.centers[i] = mean.astype(np.float32), length
 
     # ---------------------------------------------------------- training --
 
-    def model(self):
-        return Model(self.layers, self.settings.activation, self.settings.loss)
+    def model(self, n_layers=None):
+        """Views for the compiled loops; of the first n_layers, the last of them as the output."""
+        return Model(self.layers[:n_layers], self.settings.activation, self.settings.loss)
 
     def trainer(self, x, y, sample_weight, n_threads):
         """The compiled loop over x and y; its scratch is allocated once and serves all epochs."""
-        return Trainer(
-            self.model(),
-            x,
-            y.indptr,
-            y.indices,
-            sample_weight,
-            self.tables,
-            {**self.settings.engine(), "seed": self.seed},
-            n_threads,
-        )
+        settings = {**self.settings.engine(), "seed": self.seed}
+        return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
 
     def train(self, trainer, order, learning_rate, n_threads):
         """One pass over the rows `order` (int32); returns this pass's Tally.
@@ -200,11 +217,13 @@ class Network:
         tally = Tally()
         micro_batch = trainer.micro_batch
         warm_up = self.settings.warm_up
-        total, squares, n_queries = np.zeros(self.layers[-1].n_in), 0.0, 0
+        queries = _Queries(len(self.layers))
+        hashed = any(layer.retrieval is not None for layer in self.layers)
         start = 0
         while start < len(order):
             rate = learning_rate(start / len(order))
-            n_micro_batches = max(1, _CHUNK // micro_batch)
+            n_samples = min(_CHUNK, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
+            n_micro_batches = max(1, n_samples // micro_batch)
             if self.counter < warm_up:
                 # The rate rises from step to step; 16 of them are smooth enough.
                 rate *= (self.counter + 1) / warm_up
@@ -216,27 +235,65 @@ class Network:
             tally.add(counts)
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
-            if self.tables is not None:
-                total += counts["query_sum"]
-                squares += counts["query_norm2"]
-                n_queries += counts["n_queries"]
+            if hashed:
+                queries.add(counts["queries"], len(rows))
                 self.samples_to_rebuild -= len(rows)
                 if self.samples_to_rebuild <= 0:
-                    self._set_query_center(total, squares, n_queries)
+                    for i, sums in enumerate(queries.sums):
+                        if sums is not None:
+                            self._center(i, *sums, queries.n)
                     tally.multiply_adds += self.rebuild(n_threads)
                     tally.n_rebuilds += 1
-                    total[:], squares, n_queries = 0, 0.0, 0
+                    queries = _Queries(len(self.layers))
         self.tally.add(vars(tally))
         return tally
 
     def rebuild(self, n_threads):
-        """Hash all output neurons anew; returns the multiply-adds. The next gap is longer."""
-        output = self.layers[-1]
+        """Hash all searched neurons anew; returns the multiply-adds. The next gap is longer.
+
+        Now and then with new hash functions, so that no neuron is overlooked for good.
+        """
         self.samples_to_rebuild = int(self.rebuild_gap)
-        self.rebuild_gap *= 1.5
-        return self.tables.rebuild(
-            output.w, output.b, self.query_mean, self.query_length, n_threads
-        )
+        self.rebuild_gap *= _BACK_OFF
+        new = (self.tally.n_rebuilds + 1) % _NEW_FUNCTIONS == 0
+        total = 0
+        for i, layer in enumerate(self.layers):
+            if layer.retrieval is not None:
+                if new:
+                    layer.retrieval.draw(self._functions(i))
+                total += self._rehash(i, n_threads)
+        return total
+
+    def _functions(self, i):
+        """The random state that draws layer i's next hash functions."""
+        seed = np.random.SeedSequence([self.seed, i, self.tally.n_rebuilds]).generate_state(1)
+        return np.random.RandomState(seed[0])
+
+    def _rehash(self, i, n_threads):
+        layer, (mean, length) = self.layers[i], self.centers[i]
+        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads)
+
+
+class _Queries:
+    """Sums over the inputs of the hashed layers since the last rebuild."""
+
+    def __init__(self, n_layers):
+        self.sums, self.n = [None] * n_layers, 0
+
+    def add(self, sums, n):
+        self.n += n
+        for i, new in enumerate(sums):
+            if new is not None:
+                old = self.sums[i] or (0.0, 0.0)
+                self.sums[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
+
+
+def _sums(h):
+    """Sum of the rows, float64 (width,), and of their squared lengths; dense or CSR."""
+    if issparse(h):
+        total = np.asarray(h.sum(axis=0, dtype=np.float64)).ravel()
+        return total, float(np.square(h.data, dtype=np.float64).sum())
+    return h.sum(axis=0, dtype=np.float64), float(np.einsum("ij,ij->", h, h, dtype=np.float64))
 
 
 def log_prior(counts, n_rows, loss):

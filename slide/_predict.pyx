@@ -3,15 +3,19 @@
 Every row's result depends on that row alone, whatever shares its block.
 """
 import numpy as np
+from scipy.sparse import csr_array
 
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from slide._layers cimport InputView, LayerView, activate, input_forward
-from slide._model cimport InputRows, Model, ModelView, forward_hidden
+from slide._forward cimport HiddenState, allocate_hidden, forward_layer
+from slide._layers cimport InputView
+from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
+from slide._optimizer cimport LayerView
 from slide._simd cimport chosen
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t, blocks_of
+from slide._sparse cimport pair_all, pairs_forward
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint64_t, blocks_of
 
 from slide._memory import aligned_zeros
 
@@ -21,21 +25,34 @@ cdef enum:
 
 # What is wanted and where it goes; exactly one of the first two is given.
 cdef struct Wanted:
-    float32_t *hidden          # (n, last hidden width)
+    float32_t *hidden          # (n, last hidden width), or (n, n_active) of a sparse layer
     float32_t *scores          # (n, n_classes), or (n, k) for the top k
-    int32_t *ids               # (n, k)
+    int32_t *ids               # (n, k) for the top k, (n, n_active) beside sparse `hidden`
     int64_t k                  # 0: all scores
 
 
 def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
-    """Activations of the last hidden layer for rows first..last: float32 (n, width)."""
-    out = aligned_zeros((last - first, model.view.layers[model.view.n_layers - 1].n_in))
-    cdef float32_t[:, ::1] view = out
+    """Activations of the last hidden layer for rows first..last.
+
+    float32 (n, width); of a sparse layer a scipy CSR array of that shape.
+    """
+    cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
     cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0)
-    if last > first:
+    cdef int32_t[:, ::1] id_view
+    n, k = last - first, layer.n_active
+    out = aligned_zeros((n, k if k > 0 else layer.n_out))
+    ids = np.zeros((n, k), np.int32)
+    cdef float32_t[:, ::1] view = out
+    if n > 0:
         wanted.hidden = &view[0, 0]
+        if k > 0:
+            id_view = ids
+            wanted.ids = &id_view[0, 0]
         _run(model, x, first, last, n_threads, &wanted)
-    return out
+    if k == 0:
+        return out
+    starts = np.arange(n + 1, dtype=np.int64) * k
+    return csr_array((out.ravel(), ids.ravel(), starts), shape=(n, layer.n_out))
 
 
 def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
@@ -72,59 +89,71 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
               const Wanted *wanted) except -1:
     """Blocks of ROWS rows over the threads; all scratch is allocated before they start."""
     cdef int64_t n = last - first, n_blocks = blocks_of(n, ROWS), i
-    cdef int64_t n_hidden = owner.view.n_layers - 1
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view
-    cdef float32_t[::1] memory
+    cdef HiddenState *states
     n_threads = max(1, min(n_threads, n_blocks))
-    # Each thread's buffers: one for each hidden layer, dense rows of X, scores of a block.
-    sizes = [ROWS * model.layers[i].n_out for i in range(n_hidden)]
-    sizes += [ROWS * rows.n_features if x.is_dense else 1, ROWS * NEURONS if wanted.k else 1]
-    keep_alive = []
-    cdef uint64_t[:, ::1] buffers = np.zeros((n_threads, len(sizes)), np.uint64)
-    for thread in range(n_threads):
-        for j, size in enumerate(sizes):
-            memory = aligned_zeros(size)
-            keep_alive.append(memory)
-            buffers[thread, j] = <uint64_t>&memory[0]
+    n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
+    memory, blocks, keep_alive = np.zeros(n_threads * sizeof(HiddenState), np.uint8), [], []
+    cdef uint8_t[::1] state_memory = memory
+    states = <HiddenState *>&state_memory[0]
+    cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))
+    for i in range(n_threads):
+        allocate_hidden(&states[i], owner, x, ROWS, n_output, keep_alive)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
-               <float32_t **>&buffers[omp_get_thread_num(), 0], wanted)
+               &states[omp_get_thread_num()], &z[omp_get_thread_num(), 0], wanted)
     return 0
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
-                 int64_t origin, float32_t **buffers, const Wanted *wanted) noexcept nogil:
+                 int64_t origin, HiddenState *state, float32_t *z,
+                 const Wanted *wanted) noexcept nogil:
     """Forward n rows from `first` on and write what is wanted of them.
 
-    IN model, x; OUT the rows' own places in `wanted`; `buffers` belong to the thread. The output
-    weights are read once for all n rows. Cost: n times the network's weights.
+    IN model, x; OUT the rows' own places in `wanted`; state and z (ROWS, NEURONS) belong to the
+    thread. The output weights are read once for all n rows. Cost: n times the weights that are
+    computed.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
-    cdef const LayerView *output = &model.layers[last + 1]
-    cdef int64_t width = output.width
-    cdef float32_t *h = buffers[last]
-    cdef float32_t *z = buffers[last + 2]
-    input_forward(&model.layers[0], x, first, n, buffers[last + 1], buffers[0])
-    activate(model.activation, buffers[0], n * model.layers[0].n_out)
-    for i in range(1, last + 1):
-        forward_hidden(model, i, n, buffers)
+    cdef int64_t n_out = model.layers[last + 1].n_out, ld
+    for i in range(last + 1):
+        forward_layer(model, x, i, first, n, state, NULL)
     if wanted.hidden != NULL:
-        memcpy(wanted.hidden + place * width, h, n * width * sizeof(float32_t))
-    elif k == 0:
-        chosen().dots(output.w, width, NULL, output.b, output.n_out, h, width, n, width,
-                      wanted.scores + place * output.n_out, output.n_out)
-    else:
-        for step in range(blocks_of(output.n_out, NEURONS)):
-            u = step * NEURONS
-            size = min(<int64_t>NEURONS, output.n_out - u)
-            chosen().dots(output.w + u * width, width, NULL, output.b + u, size, h, width, n,
-                          width, z, size)
-            for i in range(n):
+        ld = state.ld[last]
+        memcpy(wanted.hidden + place * ld, state.a[last], n * ld * sizeof(float32_t))
+        if wanted.ids != NULL:
+            memcpy(wanted.ids + place * ld, state.active[last], n * ld * sizeof(int32_t))
+        return
+    for step in range(blocks_of(n_out, NEURONS)):
+        u = step * NEURONS
+        size = min(<int64_t>NEURONS, n_out - u)
+        _output(model, u, size, n, state, z)
+        for i in range(n):
+            if k == 0:
+                memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,
+                       size * sizeof(float32_t))
+            else:
                 _offer(z + i * size, u, size, wanted.scores + (place + i) * k,
                        wanted.ids + (place + i) * k, k)
+    if k > 0:
         for i in range(n):
             _sort_heap(wanted.scores + (place + i) * k, wanted.ids + (place + i) * k, k)
+
+
+cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenState *state,
+                  float32_t *z) noexcept nogil:
+    """Pre-activations of output neurons u..u + size for n rows; OUT z (n, size)."""
+    cdef int64_t i = model.n_layers - 1, width = model.layers[i].width
+    cdef LayerView part = model.layers[i]
+    part.w += u * width
+    part.b += u
+    if state.x[i].dense != NULL:
+        chosen().dots(part.w, width, NULL, part.b, size, state.x[i].dense, width, n, width, z,
+                      size)
+    else:
+        pair_all(NULL, size, n, &state.pairs[i])
+        pairs_forward(&part, &state.x[i], &state.pairs[i], &state.scratch, z)
 
 
 # ---------------------------------------------------------------- top k --

@@ -56,6 +56,19 @@ typedef struct {
 
     /* z[i] = 1 / (1 + exp(-z[i])); returns the sum of log(1 + exp(z[i])). */
     double (*sigmoid)(float *z, int64_t n);
+
+    /* sum_j row[ids[j]] * values[j], a dense row against a sparse vector.
+     * IN row, ids (n,), values (n,). Cost: n multiply-adds. */
+    float (*gather_dot)(const float *row, const int32_t *ids, const float *values,
+                        int64_t n);
+
+    /* out[i] = norm[id(i)] * curve[h] + bias[id(i)], h the Hamming distance of the
+     * code id(i) and the query; id(i) = ids[i], or i where ids is NULL.
+     * IN codes (., n_words), norm, bias, query (n_words,), curve (bits + 1,);
+     * OUT out (n,). Cost: n * n_words population counts. */
+    void (*code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
+                        int64_t n, const uint64_t *query, const float *curve,
+                        const float *norm, const float *bias, float *out);
 } slide_simd;
 
 /* Ask for a row of n floats before it is needed. */

@@ -18,6 +18,12 @@ cdef extern from "_simd.h" nogil:
         double (*exp_sum)(float32_t *z, int64_t n, float32_t shift) noexcept nogil
         float32_t (*max)(const float32_t *z, int64_t n) noexcept nogil
         double (*sigmoid)(float32_t *z, int64_t n) noexcept nogil
+        float32_t (*gather_dot)(const float32_t *row, const int32_t *ids,
+                                const float32_t *values, int64_t n) noexcept nogil
+        void (*code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
+                            int64_t n, const uint64_t *query, const float32_t *curve,
+                            const float32_t *norm, const float32_t *bias,
+                            float32_t *out) noexcept nogil
 
     void slide_prefetch(const float32_t *row, int64_t n)
     const slide_simd *slide_simd_table(const char *name)

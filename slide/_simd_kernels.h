@@ -313,10 +313,42 @@ FN double NAME(sigmoid)(float *z, int64_t n)
     return total;
 }
 
+/* -------------------------------------------------------------- sparse -- */
+
+FN float NAME(gather_dot)(const float *row, const int32_t *ids, const float *values,
+                          int64_t n)
+{
+    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        a += row[ids[j]] * values[j];
+        b += row[ids[j + 1]] * values[j + 1];
+        c += row[ids[j + 2]] * values[j + 2];
+        d += row[ids[j + 3]] * values[j + 3];
+    }
+    for (; j < n; j++)
+        a += row[ids[j]] * values[j];
+    return (a + b) + (c + d);
+}
+
+FN void NAME(code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
+                          int64_t n, const uint64_t *query, const float *curve,
+                          const float *norm, const float *bias, float *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t id = ids ? ids[i] : i;
+        const uint64_t *code = codes + id * n_words;
+        int distance = 0;
+        for (int64_t k = 0; k < n_words; k++)
+            distance += POPCOUNT(code[k] ^ query[k]);
+        out[i] = norm[id] * curve[distance] + bias[id];
+    }
+}
+
 static const slide_simd NAME(table) = {
     SIMD_NAME,       NAME(dots),      NAME(accumulate), NAME(momentum),
     NAME(hadamard),  NAME(sign_bits), NAME(exp_sum),    NAME(max),
-    NAME(sigmoid),
+    NAME(sigmoid),   NAME(gather_dot), NAME(code_scores),
 };
 
 #undef SIMD_NAME

@@ -7,13 +7,25 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(p) __builtin_prefetch(p)
+#define POPCOUNT(x) __builtin_popcountll(x)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #if defined(__x86_64__)
 #define SLIDE_X86 1
 #endif
 #else
 #define PREFETCH(p) ((void)0)
+#define POPCOUNT(x) popcount64(x)
 #define ALWAYS_INLINE inline
+#endif
+
+#if !defined(__GNUC__) && !defined(__clang__)
+static inline int popcount64(uint64_t x)
+{
+    x -= (x >> 1) & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (int)((x * 0x0101010101010101u) >> 56);
+}
 #endif
 
 /* -------------------------------------------------------------- scalar -- */
@@ -64,7 +76,7 @@ static ALWAYS_INLINE float pow2_scalar(float n)
 
 /* ---------------------------------------------------------------- avx2 -- */
 
-#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define TARGET_AVX2 __attribute__((target("avx2,fma,popcnt")))
 
 static const int32_t avx2_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
                                        0,  0,  0,  0,  0,  0,  0,  0};
@@ -136,7 +148,7 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
 /* -------------------------------------------------------------- avx512 -- */
 
 #define TARGET_AVX512                                                              \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,popcnt")))
 
 static ALWAYS_INLINE TARGET_AVX512 __m128 sum4_avx512(__m512 a, __m512 b, __m512 c,
                                                       __m512 d)
@@ -210,11 +222,11 @@ const slide_simd *slide_simd_table(const char *name)
 #ifdef SLIDE_X86
     __builtin_cpu_init();
     if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("fma"))
+        __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt"))
         return &table_avx2;
     if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt"))
         return &table_avx512;
 #endif
     return NULL;

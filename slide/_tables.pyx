@@ -15,12 +15,13 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memset
 
-from slide._hash cimport SimHash, SimHashView, simhash
+from slide._hash cimport Hasher, HasherView, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
 
+from slide._hash import make_hasher
 from slide._memory import aligned_copy
 
 
@@ -100,6 +101,36 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
     return kept
 
 
+cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
+                        int64_t min_collisions) noexcept nogil:
+    """Keep the candidates of at least min_collisions, and zero all counts.
+
+    INOUT candidates (n,), in their order, counts; returns the number kept. Cost: O(n).
+    """
+    cdef int64_t i, kept = 0
+    cdef uint8_t c
+    for i in range(n):
+        c = counts[candidates[i]]
+        counts[candidates[i]] = 0
+        if c >= min_collisions:
+            candidates[kept] = candidates[i]
+            kept += 1
+    return kept
+
+
+cdef int64_t query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
+                         int64_t n_values, float32_t *scratch, uint64_t *words,
+                         uint16_t *codes) noexcept nogil:
+    """Codes of one query, dense (ids NULL) or sparse; returns the cost.
+
+    OUT codes (n_tables,); scratch and words, the hasher's, belong to the thread.
+    """
+    hash_vector(tables.hasher, ids, values, n_values, tables.center, tables.query_bias, 0,
+                scratch, words)
+    table_codes(tables.hasher, words, codes, 1)
+    return tables.hasher.fixed_cost + tables.hasher.cost_per_value * n_values
+
+
 cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
                              const float32_t *mean, int64_t d, int64_t first, int64_t last,
                              float32_t *bias, float32_t *norm2) noexcept nogil:
@@ -113,27 +144,29 @@ cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
         chosen().dots(w + i * ld, ld, NULL, NULL, 1, w + i * ld, ld, 1, d, norm2 + i, 1)
 
 
-cdef void _hash_neurons(const SimHashView *hasher, const float32_t *w, int64_t ld,
+cdef void _hash_neurons(const HasherView *hasher, const float32_t *w, int64_t ld,
                         int64_t first, int64_t last, int64_t n_neurons,
                         const float32_t *bias, const float32_t *norm2,
                         float32_t bias_mean, float32_t bias_scale, float32_t longest2,
                         float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
     """Codes of neurons first..last, with the extra coordinates of the inner-product transform.
 
-    IN w, bias, norm2 (`_neuron_statistics`), longest2 = M^2; OUT codes (n_tables, n_neurons).
-    Scratch and words belong to the thread; threads take disjoint ranges. Cost: `simhash` each.
+    IN w, bias, norm2 (`_neuron_statistics`) or NULL for no extras, longest2 = M^2; OUT codes
+    (n_tables, n_neurons). Scratch and words belong to the thread; threads take disjoint ranges.
     """
     cdef int64_t i
-    cdef float32_t e0, rest
+    cdef float32_t e0 = 0, rest = 0
     for i in range(first, last):
-        e0 = (bias[i] - bias_mean) * bias_scale
-        rest = longest2 - norm2[i] - e0 * e0
-        simhash(hasher, w + i * ld, NULL, e0, sqrtf(rest) if rest > 0 else 0.0,
-                scratch, words, codes + i, n_neurons)
+        if norm2 != NULL:
+            e0 = (bias[i] - bias_mean) * bias_scale
+            rest = longest2 - norm2[i] - e0 * e0
+        hash_vector(hasher, NULL, w + i * ld, hasher.n_in, NULL, e0,
+                    sqrtf(rest) if rest > 0 else 0.0, scratch, words)
+        table_codes(hasher, words, codes + i, n_neurons)
 
 
-cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
-                      int32_t *offsets, int32_t *ids) noexcept nogil:
+cdef void sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
+                     int32_t *offsets, int32_t *ids) noexcept nogil:
     """Counting sort of one table: bucket c is ids[offsets[c] : offsets[c + 1]], ids rising.
 
     IN codes (n_neurons,); OUT offsets (n_buckets + 1,), ids (n_neurons,). O(n_neurons +
@@ -172,35 +205,44 @@ cdef class HashTables:
     """
 
     def __init__(self, int64_t n_neurons, int64_t n_in, int32_t n_tables, int32_t n_bits,
-                 random_state):
+                 random_state, family="simhash", bint transform=True):
         if not 1 <= n_tables <= 255 or not 1 <= n_bits <= 16:
             raise ValueError(
                 f"n_tables must be in 1..255 and n_bits in 1..16; got {n_tables} and {n_bits}"
             )
         self._set(
-            SimHash(n_in, n_tables, n_bits, random_state),
+            make_hasher(family, n_in, n_tables, n_bits, random_state),
+            transform,
             np.zeros((n_tables, (1 << n_bits) + 1), np.int32),
             np.zeros((n_tables, n_neurons), np.int32),
             np.zeros(n_in, np.float32),
-            1.0,
+            1.0 if transform else 0.0,
         )
 
-    cdef _set(self, SimHash hasher, offsets_array, ids_array, mean_array, float32_t query_bias):
+    cdef _set(self, Hasher hasher, bint transform, offsets_array, ids_array, mean_array,
+              float32_t query_bias):
         cdef const int32_t[:, ::1] offsets = offsets_array
         cdef const int32_t[:, ::1] ids = ids_array
-        cdef const float32_t[::1] mean = mean_array
-        self.hasher = hasher
+        self.hasher, self.transform = hasher, transform
         self.offsets, self.ids, self.mean = offsets_array, ids_array, mean_array
         self.view.n_tables = ids.shape[0]
         self.view.n_buckets = offsets.shape[1] - 1
         self.view.n_neurons = ids.shape[1]
         self.view.offsets = &offsets[0, 0]
         self.view.ids = &ids[0, 0]
-        self.view.mean = &mean[0]
+        self.view.hasher = &hasher.view
         self.view.query_bias = query_bias
+        self._set_center()
+
+    def _set_center(self):
+        cdef const float32_t[::1] center
+        self.view.center = NULL
+        if self.transform:
+            self._center = center = self.hasher.center(self.mean)
+            self.view.center = &center[0]
 
     def __reduce__(self):
-        return _restore_tables, (self.hasher, self.offsets, self.ids, self.mean,
+        return _restore_tables, (self.hasher, self.transform, self.offsets, self.ids, self.mean,
                                  self.view.query_bias)
 
     @property
@@ -223,8 +265,10 @@ cdef class HashTables:
         n_threads : int
         """
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
-        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block
+        cdef int64_t ld = weights.shape[1], block, per_block = 1024
+        cdef int64_t n_blocks = blocks_of(n, per_block)
         cdef int32_t t
+        cdef bint transform = self.transform
         cdef float32_t[::1] own_mean = self.mean
         bias_array, norm2_array = np.empty(n, np.float32), np.empty(n, np.float32)
         cdef float32_t[::1] bias = bias_array
@@ -232,39 +276,39 @@ cdef class HashTables:
         cdef uint16_t[:, ::1] codes = np.empty((self.view.n_tables, n), np.uint16)
         cdef int32_t[:, ::1] offsets = self.offsets
         cdef int32_t[:, ::1] ids = self.ids
-        cdef float32_t[:, ::1] scratch = np.empty((n_threads, self.hasher.view.size + 16),
+        cdef float32_t[:, ::1] scratch = np.zeros((n_threads, self.hasher.scratch_size + 16),
                                                   np.float32)
-        cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
-        cdef float32_t bias_mean, bias_scale, longest2
-        cdef const SimHashView *hasher = &self.hasher.view
-        own_mean[:] = mean
-        per_block = 1024
-        n_blocks = blocks_of(n, per_block)
-        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-            _neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
-                               block * per_block, min((block + 1) * per_block, n),
-                               &bias[0], &norm2[0])
-        bias_mean = np.mean(bias_array)
-        self.view.query_bias = max(query_length, 1e-6)
-        bias_scale = 1.0 / self.view.query_bias
-        longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
+        cdef uint64_t[:, ::1] words = np.zeros((n_threads, self.hasher.n_words + 8), np.uint64)
+        cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0
+        cdef const HasherView *hasher = &self.hasher.view
+        if transform:
+            own_mean[:] = mean
+            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+                _neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
+                                   block * per_block, min((block + 1) * per_block, n),
+                                   &bias[0], &norm2[0])
+            bias_mean = np.mean(bias_array)
+            self.view.query_bias = max(query_length, 1e-6)
+            bias_scale = 1.0 / self.view.query_bias
+            longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
+            self._set_center()
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
             _hash_neurons(hasher, &weights[0, 0], ld, block * per_block,
-                          min((block + 1) * per_block, n), n, &bias[0], &norm2[0],
-                          bias_mean, bias_scale, longest2,
+                          min((block + 1) * per_block, n), n, &bias[0],
+                          &norm2[0] if transform else NULL, bias_mean, bias_scale, longest2,
                           &scratch[omp_get_thread_num(), 0],
                           &words[omp_get_thread_num(), 0], &codes[0, 0])
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
-            _sort_table(&codes[t, 0], n, self.view.n_buckets, &offsets[t, 0], &ids[t, 0])
-        return n * (2 * d + self.hasher.multiply_adds)
+            sort_table(&codes[t, 0], n, self.view.n_buckets, &offsets[t, 0], &ids[t, 0])
+        return n * ((2 * d if transform else 0) + hasher.fixed_cost + hasher.cost_per_value * d)
 
     def retrieve(self, const float32_t[:, ::1] x, int64_t n_keep, int64_t bucket_limit=128,
                  seed=0):
         """The candidates of every row of x, as a list of id arrays. A door for diagnostics."""
         cdef int64_t i, n
-        cdef float32_t[::1] scratch = np.empty(self.hasher.view.size, np.float32)
-        cdef uint64_t[::1] words = np.empty(self.hasher.n_words, np.uint64)
+        cdef float32_t[::1] scratch = np.zeros(self.hasher.scratch_size, np.float32)
+        cdef uint64_t[::1] words = np.zeros(self.hasher.n_words, np.uint64)
         cdef uint16_t[::1] codes = np.empty(self.view.n_tables, np.uint16)
         cdef uint8_t[::1] counts = np.zeros(self.view.n_neurons, np.uint8)
         found = np.empty(min(self.view.n_tables * bucket_limit, self.view.n_neurons), np.int32)
@@ -272,17 +316,16 @@ cdef class HashTables:
         cdef uint64_t rng = seed
         result = []
         for i in range(x.shape[0]):
-            simhash(&self.hasher.view, &x[i, 0], self.view.mean, self.view.query_bias, 0.0,
-                    &scratch[0], &words[0], &codes[0], 1)
+            query_codes(&self.view, NULL, &x[i, 0], x.shape[1], &scratch[0], &words[0], &codes[0])
             n = retrieve(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
             n = keep_most_frequent(&candidates[0], n, &counts[0], n_keep)
             result.append(found[:n].copy())
         return result
 
 
-def _restore_tables(hasher, offsets, ids, mean, query_bias):
+def _restore_tables(hasher, transform, offsets, ids, mean, query_bias):
     # Unpickled arrays may be read-only memory maps; a rebuild writes into them.
     offsets, ids, mean = aligned_copy(offsets), aligned_copy(ids), aligned_copy(mean)
     cdef HashTables tables = HashTables.__new__(HashTables)
-    tables._set(hasher, offsets, ids, mean, query_bias)
+    tables._set(hasher, transform, offsets, ids, mean, query_bias)
     return tables

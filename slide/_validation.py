@@ -88,22 +88,26 @@ _RULES = {
     "active_fraction": _AUTO
     | _Rule(
         lambda value: (
-            (_is_real(value) and value == 1)
+            (_is_real(value) and 0 < value <= 1)
             or (_items(value) and all(_is_real(v) and 0 < v <= 1 for v in _items(value)))
         ),
-        "1.0 or a sequence of numbers in (0, 1]",
+        "a number in (0, 1] or a sequence of them",
     ),
-    "hash_family": _name("auto", "simhash"),
+    "hash_family": _name("auto", "simhash", "wta", "dwta", "minhash"),
     "n_tables": _AUTO | _int(1, _MAX_TABLES),
     "n_hash_bits": _AUTO | _int(1, 16),
-    "retrieval": _name("auto", "rerank", "none"),
+    "retrieval": _name(
+        "auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"
+    ),
     "tail_size": _AUTO | _int(0),
     "rehash_every": _AUTO | _int(1),
-    "solver": _name("adam"),
+    "solver": _name("adam", "sgd", "adagrad"),
+    "alpha": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf), as float32"),
     "dropout": _AUTO | _BELOW_1,
     "batch_size": _AUTO | _int(1),
     "learning_rate": _name("constant", "linear"),
     "learning_rate_init": _POSITIVE,
+    "momentum": _BELOW_1,
     "beta_1": _BELOW_1,
     "beta_2": _BELOW_1,
     "epsilon": _POSITIVE,
@@ -130,8 +134,11 @@ _OF_THE_NETWORK = (
     "retrieval",
     "tail_size",
     "rehash_every",
+    "solver",
+    "alpha",
     "dropout",
     "batch_size",
+    "momentum",
     "beta_1",
     "beta_2",
     "epsilon",
@@ -152,12 +159,17 @@ def check_params(params):
         share = float(share)
     elif not isinstance(share, str):
         share = _items(share)
-        if len(share) != len(sizes) + 1 or any(value != 1 for value in share[:-1]):
+        if len(share) != len(sizes) + 1:
             raise ValueError(
-                "active_fraction must have one number a layer, the output last, and 1.0 for "
-                f"hidden layers, which are dense in this version: {len(sizes) + 1} numbers for "
-                f"hidden_layer_sizes={sizes}; got {share}"
+                f"active_fraction must have one number a layer, the output last: {len(sizes) + 1} "
+                f"numbers for hidden_layer_sizes={sizes}; got {share}"
             )
+    family, policy = params["hash_family"], params["retrieval"]
+    if policy == "estimate" and family not in ("auto", "simhash"):
+        raise ValueError(
+            "hash_family must be 'auto' or 'simhash' with retrieval='estimate', whose estimates "
+            f"are made of SimHash codes; got {family!r}"
+        )
     sizes = tuple(int(size) for size in sizes)
     return {**params, "hidden_layer_sizes": sizes, "active_fraction": share}
 
@@ -213,6 +225,8 @@ class TrainingRows:
         # Seven digits: the last ones depend on whether X is sparse, and training shall not.
         return DataShape(
             n_samples=len(self),
+            n_features=self.x.shape[1],
+            n_values=round(len(values) / len(self), 4),
             n_classes=self.labels.n_classes,
             n_labels=len(self.labels.indices),
             mean_square_norm=float(f"{squares / len(self):.7g}"),

@@ -1,0 +1,50 @@
+from slide._retrieval cimport SearchView
+from slide._typedefs cimport float32_t, int32_t, int64_t
+
+cdef enum Solver:
+    ADAM = 0
+    SGD = 1
+    ADAGRAD = 2
+
+# A layer's arrays. Shared by all threads and raced on purpose (HOGWILD).
+# A dense first layer keeps a row for each input feature (rows = n_in, of n_out weights),
+# every other layer a row for each neuron (rows = n_out, of n_in weights).
+cdef struct LayerView:
+    int64_t n_in
+    int64_t n_out
+    int64_t width              # weights in a row
+    int64_t n_active           # neurons computed for a sample; 0: all of them (dense)
+    const SearchView *search   # what finds them, or NULL
+    float32_t *w               # (rows, width)
+    float32_t *b               # (n_out,)
+    float32_t *w_m             # (rows, width) first moment
+    float32_t *w_v             # (rows,) second moment, one a row
+    float32_t *b_m             # (n_out,)
+    float32_t *b_v             # (n_out,)
+    int32_t *steps             # (rows,) updates that a row has had
+    float32_t rate             # factors of the learning rate: weights and biases
+    float32_t bias_rate
+
+cdef struct SolverView:
+    int kind
+    float32_t learning_rate
+    float32_t beta_1           # Adam's first decay, or SGD's momentum; 0 for Adagrad
+    float32_t beta_2
+    float32_t epsilon
+    float32_t decay            # alpha / rows of the micro-batch: gradient of the penalty
+    int64_t update_cost        # multiplications of one step on one weight
+    const float32_t *corrections  # (CORRECTIONS, 2), see adam_corrections
+
+cdef enum:
+    CORRECTIONS = 8192
+
+cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil
+
+cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
+                     float32_t *gradient) noexcept nogil
+
+cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
+                          const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil
+
+cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,
+                        int32_t steps, const float32_t *gradient) noexcept nogil

@@ -1,0 +1,120 @@
+"""Lazy optimisers: one step on one row of weights, on some of its elements, or on biases.
+
+Adam, SGD with momentum and Adagrad share one form: a first moment for every weight, and for
+every row one step size, found from the row's gradient alone:
+
+    m = b1 m + (1 - b1) g;  w -= step * m
+
+    adam     step = rate / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon),
+             v = b2 v + (1 - b2) mean(g^2)
+    adagrad  step = rate / (sqrt(v) + epsilon),  v += mean(g^2),  b1 = 0
+    sgd      step = rate / (1 - momentum),  b1 = momentum
+
+rate = learning rate * factor, the layer's own: its factor falls and its gradients grow as its
+input grows, so that epsilon means the same whatever the units of X.
+
+One second moment a row (Adam-mini, Zhang et al. 2024; row-wise Adagrad): a step keeps the
+direction of the gradient, where Adam's own makes all weights of a rare feature or label move
+alike, and a third of the memory is saved. Measured: P@1 .331 -> .340 on the dictionary task of
+bench/xmc.py. Lazy: t is the row's own count of steps, and moments do not decay while a row, or
+an element of a row whose input was sparse, has no gradient.
+"""
+from libc.math cimport powf, sqrt, sqrtf
+
+from slide._simd cimport chosen
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
+
+
+cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
+    """1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t) for t = 1 .. CORRECTIONS - 1; OUT (., 2)."""
+    cdef int64_t t
+    cdef float64_t p1 = 1, p2 = 1
+    out[0] = out[1] = 0
+    for t in range(1, CORRECTIONS):
+        p1 *= beta_1
+        p2 *= beta_2
+        out[2 * t] = <float32_t>(1 / (1 - p1))
+        out[2 * t + 1] = <float32_t>(1 / sqrt(1 - p2))
+
+
+cdef inline void _correction(const SolverView *solver, int32_t steps, float32_t *first,
+                             float32_t *second) noexcept nogil:
+    if steps < CORRECTIONS:
+        first[0] = solver.corrections[2 * steps]
+        second[0] = solver.corrections[2 * steps + 1]
+    else:
+        first[0] = 1 / (1 - powf(solver.beta_1, <float32_t>steps))
+        second[0] = 1 / sqrtf(1 - powf(solver.beta_2, <float32_t>steps))
+
+
+cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int32_t steps,
+                                 float32_t *v, float32_t square) noexcept nogil:
+    # Step along the first moment after a gradient whose mean square is `square`; INOUT v.
+    cdef float32_t rate = solver.learning_rate * factor, first, second
+    if solver.kind == SGD:
+        return rate / (1 - solver.beta_1)
+    if solver.kind == ADAGRAD:
+        v[0] += square
+        return rate / (sqrtf(v[0]) + solver.epsilon / factor)
+    _correction(solver, steps, &first, &second)
+    v[0] = solver.beta_2 * v[0] + (1 - solver.beta_2) * square
+    return rate * first / (sqrtf(v[0]) * second + solver.epsilon / factor)
+
+
+cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
+                     float32_t *gradient) noexcept nogil:
+    """One step on one row of weights.
+
+    INOUT gradient (width,), to which the penalty's is added. Raced: layer. Cost: update_cost
+    times width.
+    """
+    cdef int64_t d = layer.width
+    cdef float32_t square = 0
+    cdef float32_t *w = layer.w + row * d
+    layer.steps[row] += 1
+    if solver.decay > 0:
+        chosen().accumulate(&solver.decay, 0, 0, w, d, NULL, 1, gradient, d, 1, d)
+    if solver.kind != SGD:
+        chosen().dots(gradient, d, NULL, NULL, 1, gradient, d, 1, d, &square, 1)
+    chosen().momentum(w, layer.w_m + row * d, gradient, d,
+                      _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row,
+                                 square / d),
+                      solver.beta_1)
+
+
+cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
+                          const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil:
+    """`update_row` where only the n given columns have a gradient, and only they are touched.
+
+    IN columns (n,), distinct; INOUT gradient (width,), of which the columns' elements are read
+    and zeroed. The mean square is that of the whole row. Cost: update_cost times n.
+    """
+    cdef int64_t j, c
+    cdef float32_t square = 0, step, b1 = solver.beta_1, c1 = 1 - solver.beta_1
+    cdef float32_t *w = layer.w + row * layer.width
+    cdef float32_t *m = layer.w_m + row * layer.width
+    layer.steps[row] += 1
+    for j in range(n):
+        c = columns[j]
+        gradient[c] += solver.decay * w[c]
+        square += gradient[c] * gradient[c]
+    step = _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row,
+                      square / layer.width)
+    for j in range(n):
+        c = columns[j]
+        m[c] = b1 * m[c] + c1 * gradient[c]
+        w[c] -= step * m[c]
+        gradient[c] = 0
+
+
+cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,
+                        int32_t steps, const float32_t *gradient) noexcept nogil:
+    """One step on n biases from first_bias on, each with a second moment of its own."""
+    cdef int64_t i
+    cdef float32_t step
+    cdef float32_t *m = layer.b_m + first_bias
+    cdef float32_t *v = layer.b_v + first_bias
+    for i in range(n):
+        step = _step_size(solver, layer.bias_rate, steps, v + i, gradient[i] * gradient[i])
+        m[i] = solver.beta_1 * m[i] + (1 - solver.beta_1) * gradient[i]
+        layer.b[first_bias + i] -= step * m[i]

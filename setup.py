@@ -14,6 +14,7 @@ DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 # module -> (C sources beside its .pyx, uses OpenMP)
 MODULES = {
     "_simd": (["slide/_simd_tables.c"], False),
+    "_families": ([], False),
     "_hash": ([], False),
     "_tables": ([], True),
     "_retrieval": ([], True),

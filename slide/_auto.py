@@ -20,7 +20,7 @@ _CENTROID_LOGIT = 4.6
 
 # Learning rates of the layers whose neurons are rows: pre-activations, in their own standard
 # deviations, that one update moves on a sample like those it came from.
-_SPARSE_STEP = 1200.0
+_SPARSE_STEP = 3600.0
 # SGD's gradients are not normalised, Adagrad's steps fall as 1 / sqrt(t): factors that make the
 # default learning_rate_init of use to them.
 _SGD_FACTOR = 100.0

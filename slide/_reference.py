@@ -1,14 +1,16 @@
 """A plain NumPy twin of every kernel: slow, obvious, float64. Only the tests use it.
 
-The twins stand in the order of the compiled modules: `_simd`, `_random`, `_hash`, `_tables`,
-`_layers`, `_core`, `_predict`, `_centroids`. A twin takes float32 arrays as they are, computes in
-float64 and returns new arrays; only `train_micro_batch` and the updates that it is made of change
-what they are given, the layers.
+The twins stand in the order of the compiled modules: `_simd`, `_random`, `_tables`, `_layers`,
+`_core`, `_predict`, `_centroids`; those of `_hash` in `_reference_hash`. A twin takes float32
+arrays as they are, computes in float64 and returns new arrays; only `train_micro_batch` and the
+updates that it is made of change what they are given, the layers.
 """
 
 from dataclasses import fields, replace
 
 import numpy as np
+
+from slide._reference_hash import hash_codes, mix64
 
 # ----------------------------------------------------------------- _simd --
 
@@ -80,16 +82,10 @@ def sigmoid(z):
 _MASK = 2**64 - 1
 
 
-def _mix64(z):
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
-    return z ^ (z >> 31)
-
-
 def seed_stream(seed, counter):
     """State at the start of stream `counter`."""
-    mixed = _mix64((seed + 0x9E3779B97F4A7C15) & _MASK)
-    return _mix64(mixed ^ (counter * 0xD1342543DE82EF95 & _MASK))
+    mixed = mix64((seed + 0x9E3779B97F4A7C15) & _MASK)
+    return mix64(mixed ^ (counter * 0xD1342543DE82EF95 & _MASK))
 
 
 class SplitMix64:
@@ -100,39 +96,11 @@ class SplitMix64:
 
     def next64(self):
         self.state = (self.state + 0x9E3779B97F4A7C15) & _MASK
-        return _mix64(self.state)
+        return mix64(self.state)
 
     def below(self, n):
         """An integer in 0..n-1."""
         return (self.next64() >> 32) * n >> 32
-
-
-# ----------------------------------------------------------------- _hash --
-
-
-def simhash_projections(signs, extra_signs, x, mean=None, extra_0=None, extra_1=None):
-    """What SimHash takes the signs of: (n, n_blocks * size)."""
-    n, n_in = x.shape
-    size = signs.shape[2]
-    blocks = []
-    for block_signs in float64(signs):
-        y = np.zeros((n, size))
-        y[:, :n_in] = float64(x) if mean is None else float64(x) - float64(mean)
-        for round_signs in block_signs:
-            y = hadamard(y * round_signs)
-        blocks.append(y)
-    projections = np.concatenate(blocks, axis=1)
-    for extra, row in zip((extra_0, extra_1), float64(extra_signs), strict=True):
-        if extra is not None:
-            projections += np.outer(extra, row)
-    return projections
-
-
-def simhash_codes(projections, n_tables, n_bits):
-    """Codes (n_tables, n): bit k of table t is the sign of projection t * n_bits + k."""
-    bits = projections[:, : n_tables * n_bits] > 0
-    bits = bits.reshape(len(projections), n_tables, n_bits)
-    return (bits << np.arange(n_bits)).sum(axis=2).T
 
 
 # --------------------------------------------------------------- _tables --
@@ -169,6 +137,11 @@ def keep_most_frequent(candidates, counts, n_keep):
     """The n_keep of the most collisions, the earlier on ties, in their old order."""
     ranked = sorted(range(len(candidates)), key=lambda i: (-counts[candidates[i]], i))
     return [candidates[i] for i in sorted(ranked[:n_keep])]
+
+
+def keep_above(candidates, counts, min_collisions):
+    """Those of at least min_collisions collisions, in their old order."""
+    return [i for i in candidates if counts[i] >= min_collisions]
 
 
 # --------------------------------------------------------------- _layers --
@@ -268,10 +241,9 @@ def copy_layers(layers):
 
 def hardest(output, tables, h, labels, settings, random):
     """The wrong neurons of largest pre-activation among what the tables return for h."""
-    hasher = tables.hasher
     n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
-    projections = simhash_projections(*hasher.signs, h[None], tables.mean, [tables.query_bias])
-    codes = simhash_codes(projections, n_tables, n_bits)[:, 0]
+    query = h[None], tables.mean, [tables.query_bias]
+    codes = hash_codes(tables.hasher, n_tables, n_bits, *query)[:, 0]
     found, counts = retrieve(tables.offsets, tables.ids, codes, settings["bucket_limit"], random)
     found = keep_most_frequent(found, counts, settings["n_candidates"])
     wrong = [neuron for neuron in found if neuron not in labels]

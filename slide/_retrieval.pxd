@@ -1,4 +1,5 @@
-from slide._hash cimport Hasher, HasherView
+from slide._families cimport HasherView
+from slide._hash cimport Hasher
 from slide._tables cimport HashTables, TablesView
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -15,6 +15,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memcpy, memset
 
+from slide._families cimport HasherView
 from slide._hash cimport Hasher, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
@@ -200,15 +201,17 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
     if view.policy == ESTIMATE:
         n = _ranked(view, ids, values, n_values, rng, scratch, out, cost)
     elif view.policy != RANDOM:
-        cost[0] += query_codes(view.tables, ids, values, n_values, scratch.hashing,
-                               scratch.words, scratch.codes)
+        query_codes(view.tables, ids, values, n_values, scratch.hashing, scratch.words,
+                    scratch.codes)
+        cost[0] += (view.tables.hasher.fixed_cost
+                    + view.tables.hasher.cost_per_value * n_values)
         n = retrieve(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
                      scratch.found)
         if view.policy == VANILLA:
             for i in range(n):
                 scratch.counts[scratch.found[i]] = 0
         elif view.policy == THRESHOLD:
-            n = keep_above(scratch.found, n, scratch.counts, view.min_collisions)
+            n = keep_above(scratch.found, n, scratch.counts, <int32_t>view.min_collisions)
         else:
             n = keep_most_frequent(scratch.found, n, scratch.counts, view.n_candidates)
         n = min(n, view.n_candidates)

@@ -315,7 +315,8 @@ FN double NAME(sigmoid)(float *z, int64_t n)
 
 /* -------------------------------------------------------------- sparse -- */
 
-FN float NAME(gather_dot)(const float *row, const int32_t *ids, const float *values,
+/* Vectorised loads of the ids would only be taken apart again. */
+FN NO_SLP float NAME(gather_dot)(const float *row, const int32_t *ids, const float *values,
                           int64_t n)
 {
     float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;

@@ -9,11 +9,17 @@
 #define PREFETCH(p) __builtin_prefetch(p)
 #define POPCOUNT(x) __builtin_popcountll(x)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define NO_SLP
+#else
+#define NO_SLP __attribute__((optimize("no-tree-slp-vectorize")))
+#endif
 #if defined(__x86_64__)
 #define SLIDE_X86 1
 #endif
 #else
 #define PREFETCH(p) ((void)0)
+#define NO_SLP
 #define POPCOUNT(x) popcount64(x)
 #define ALWAYS_INLINE inline
 #endif

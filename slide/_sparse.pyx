@@ -194,11 +194,13 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
                     xd[i] += coef * w[ids[i]]
                 cost += size
             for i in range(size):
-                c = ids[i]
-                scratch.columns[n_columns] = c
-                n_columns += 1 - scratch.touched[c]
-                scratch.touched[c] = 1
-                g[c] += coef * values[i]
+                # A neuron that is not firing has no gradient: its moment would only decay.
+                if values[i] != 0:
+                    c = ids[i]
+                    scratch.columns[n_columns] = c
+                    n_columns += 1 - scratch.touched[c]
+                    scratch.touched[c] = 1
+                    g[c] += coef * values[i]
             cost += size
         if n_used == 0:
             continue

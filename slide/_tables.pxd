@@ -1,4 +1,5 @@
-from slide._hash cimport Hasher, HasherView
+from slide._families cimport HasherView
+from slide._hash cimport Hasher
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 # L flat bucket tables, read-only between two rebuilds.
@@ -10,7 +11,7 @@ cdef struct TablesView:
     const int32_t *offsets     # (n_tables, n_buckets + 1)
     const int32_t *ids         # (n_tables, n_neurons)
     const HasherView *hasher
-    const float32_t *center    # of the queries, in the hasher's form, or NULL
+    const float32_t *center    # of the queries, as hash_vector takes it, or NULL
     float32_t query_bias       # extra coordinate of every query
 
 cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
@@ -20,11 +21,11 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
                                 int64_t n_keep) noexcept nogil
 
 cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
-                        int64_t min_collisions) noexcept nogil
+                        int32_t min_collisions) noexcept nogil
 
-cdef int64_t query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                         int64_t n_values, float32_t *scratch, uint64_t *words,
-                         uint16_t *codes) noexcept nogil
+cdef void query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, float32_t *scratch, uint64_t *words,
+                      uint16_t *codes) noexcept nogil
 
 cdef void sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
                      int32_t *offsets, int32_t *ids) noexcept nogil
@@ -33,9 +34,10 @@ cdef class HashTables:
     cdef TablesView view
     cdef readonly Hasher hasher
     cdef readonly bint transform
+    cdef object _center
     cdef readonly object offsets
     cdef readonly object ids
     cdef readonly object mean
-    cdef object _center
-    cdef _set(self, Hasher hasher, bint transform, offsets_array, ids_array, mean_array,
-              float32_t query_bias)
+    cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
+              bint transform)
+    cdef _set_center(self)

@@ -8,6 +8,7 @@ with the largest w.x + b. A neuron is hashed as (w, b' / s, sqrt(M^2 - |w|^2 - (
 b' = w.mean + b less its average over the neurons, a query as (x - mean, s, 0); their inner
 product is the pre-activation up to a constant of the query, and all neurons have length M
 (Neyshabur & Srebro, ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4).
+Without the transform neurons are hashed as w and queries as x.
 """
 import numpy as np
 
@@ -15,7 +16,8 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memset
 
-from slide._hash cimport Hasher, HasherView, hash_vector, table_codes
+from slide._families cimport HasherView
+from slide._hash cimport Hasher, Rows, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._simd cimport chosen
@@ -23,6 +25,20 @@ from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uin
 
 from slide._hash import make_hasher
 from slide._memory import aligned_copy
+
+
+cdef void query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, float32_t *scratch, uint64_t *words,
+                      uint16_t *codes) noexcept nogil:
+    """Codes of one query in every table.
+
+    IN ids (n_values,) or NULL, values (n_values,): a sparse vector, or a dense one where ids is
+    NULL; OUT codes (n_tables,). Cost: `hash_vector`. Thread-safe: scratch, words and codes are
+    the thread's own.
+    """
+    hash_vector(tables.hasher, ids, values, n_values, tables.center, tables.query_bias, 0.0,
+                scratch, words)
+    table_codes(tables.hasher, words, codes, 1)
 
 
 cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
@@ -102,33 +118,22 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
 
 
 cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
-                        int64_t min_collisions) noexcept nogil:
-    """Keep the candidates of at least min_collisions, and zero all counts.
+                        int32_t min_collisions) noexcept nogil:
+    """Keep the candidates of at least min_collisions collisions, and zero all counts.
 
-    INOUT candidates (n,), in their order, counts; returns the number kept. Cost: O(n).
+    Order is kept. INOUT candidates (n,), counts; returns the number kept. Cost: O(n).
+    Thread-safe on the thread's own arrays. Source: Chen et al., MLSys 2020 ("hard
+    thresholding").
     """
     cdef int64_t i, kept = 0
-    cdef uint8_t c
+    cdef int32_t neuron
     for i in range(n):
-        c = counts[candidates[i]]
-        counts[candidates[i]] = 0
-        if c >= min_collisions:
-            candidates[kept] = candidates[i]
+        neuron = candidates[i]
+        if counts[neuron] >= min_collisions:
+            candidates[kept] = neuron
             kept += 1
+        counts[neuron] = 0
     return kept
-
-
-cdef int64_t query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                         int64_t n_values, float32_t *scratch, uint64_t *words,
-                         uint16_t *codes) noexcept nogil:
-    """Codes of one query, dense (ids NULL) or sparse; returns the cost.
-
-    OUT codes (n_tables,); scratch and words, the hasher's, belong to the thread.
-    """
-    hash_vector(tables.hasher, ids, values, n_values, tables.center, tables.query_bias, 0,
-                scratch, words)
-    table_codes(tables.hasher, words, codes, 1)
-    return tables.hasher.fixed_cost + tables.hasher.cost_per_value * n_values
 
 
 cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
@@ -151,13 +156,14 @@ cdef void _hash_neurons(const HasherView *hasher, const float32_t *w, int64_t ld
                         float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
     """Codes of neurons first..last, with the extra coordinates of the inner-product transform.
 
-    IN w, bias, norm2 (`_neuron_statistics`) or NULL for no extras, longest2 = M^2; OUT codes
-    (n_tables, n_neurons). Scratch and words belong to the thread; threads take disjoint ranges.
+    IN w, bias, norm2 (`_neuron_statistics`; bias NULL: no transform), longest2 = M^2;
+    OUT codes (n_tables, n_neurons). Scratch and words belong to the thread; threads take
+    disjoint ranges. Cost: `hash_vector` each.
     """
     cdef int64_t i
-    cdef float32_t e0 = 0, rest = 0
+    cdef float32_t e0 = 0.0, rest = 0.0
     for i in range(first, last):
-        if norm2 != NULL:
+        if bias != NULL:
             e0 = (bias[i] - bias_mean) * bias_scale
             rest = longest2 - norm2[i] - e0 * e0
         hash_vector(hasher, NULL, w + i * ld, hasher.n_in, NULL, e0,
@@ -202,25 +208,28 @@ cdef class HashTables:
         L and K.
     random_state : numpy.random.RandomState
         Draws the hash functions.
+    family : {"simhash", "wta", "dwta", "minhash"}
+    transform : bool
+        Whether inner products are turned into angles by the extra coordinates and the centre.
     """
 
     def __init__(self, int64_t n_neurons, int64_t n_in, int32_t n_tables, int32_t n_bits,
-                 random_state, family="simhash", bint transform=True):
+                 random_state, str family="simhash", bint transform=True):
         if not 1 <= n_tables <= 255 or not 1 <= n_bits <= 16:
             raise ValueError(
                 f"n_tables must be in 1..255 and n_bits in 1..16; got {n_tables} and {n_bits}"
             )
         self._set(
-            make_hasher(family, n_in, n_tables, n_bits, random_state),
-            transform,
+            make_hasher(family, n_in, n_tables, n_bits, random_state, transform),
             np.zeros((n_tables, (1 << n_bits) + 1), np.int32),
             np.zeros((n_tables, n_neurons), np.int32),
             np.zeros(n_in, np.float32),
             1.0 if transform else 0.0,
+            transform,
         )
 
-    cdef _set(self, Hasher hasher, bint transform, offsets_array, ids_array, mean_array,
-              float32_t query_bias):
+    cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
+              bint transform):
         cdef const int32_t[:, ::1] offsets = offsets_array
         cdef const int32_t[:, ::1] ids = ids_array
         self.hasher, self.transform = hasher, transform
@@ -234,25 +243,27 @@ cdef class HashTables:
         self.view.query_bias = query_bias
         self._set_center()
 
-    def _set_center(self):
+    cdef _set_center(self):
         cdef const float32_t[::1] center
         self.view.center = NULL
         if self.transform:
-            self._center = center = self.hasher.center(self.mean)
+            center = self._center = self.hasher.center(self.mean)
             self.view.center = &center[0]
 
     def __reduce__(self):
-        return _restore_tables, (self.hasher, self.transform, self.offsets, self.ids, self.mean,
-                                 self.view.query_bias)
+        return _restore_tables, (self.hasher, self.offsets, self.ids, self.mean,
+                                 self.view.query_bias, self.transform)
 
     @property
     def query_bias(self):
-        """Extra coordinate of every query."""
+        """Extra coordinate of every query; 0 without the transform."""
         return self.view.query_bias
 
     def rebuild(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
                 const float32_t[::1] mean, float query_length, int n_threads):
         """Hash every neuron anew and sort the tables; returns the multiply-adds it took.
+
+        Without the transform only the weights are read.
 
         Parameters
         ----------
@@ -265,10 +276,8 @@ cdef class HashTables:
         n_threads : int
         """
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
-        cdef int64_t ld = weights.shape[1], block, per_block = 1024
-        cdef int64_t n_blocks = blocks_of(n, per_block)
+        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block = 1024, cost
         cdef int32_t t
-        cdef bint transform = self.transform
         cdef float32_t[::1] own_mean = self.mean
         bias_array, norm2_array = np.empty(n, np.float32), np.empty(n, np.float32)
         cdef float32_t[::1] bias = bias_array
@@ -276,13 +285,18 @@ cdef class HashTables:
         cdef uint16_t[:, ::1] codes = np.empty((self.view.n_tables, n), np.uint16)
         cdef int32_t[:, ::1] offsets = self.offsets
         cdef int32_t[:, ::1] ids = self.ids
-        cdef float32_t[:, ::1] scratch = np.zeros((n_threads, self.hasher.scratch_size + 16),
-                                                  np.float32)
-        cdef uint64_t[:, ::1] words = np.zeros((n_threads, self.hasher.n_words + 8), np.uint64)
+        # Rows of whole cache lines.
+        cdef float32_t[:, ::1] scratch = np.empty(
+            (n_threads, 16 * blocks_of(self.hasher.scratch_size, 16) + 16), np.float32)
+        cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
         cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0
+        cdef const float32_t *bias_ptr = NULL
         cdef const HasherView *hasher = &self.hasher.view
-        if transform:
+        n_blocks = blocks_of(n, per_block)
+        cost = n * <int64_t>self.hasher.multiply_adds
+        if self.transform:
             own_mean[:] = mean
+            self._set_center()
             for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
                 _neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
                                    block * per_block, min((block + 1) * per_block, n),
@@ -291,41 +305,58 @@ cdef class HashTables:
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias
             longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
-            self._set_center()
+            bias_ptr = &bias[0]
+            cost += 2 * n * d
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
             _hash_neurons(hasher, &weights[0, 0], ld, block * per_block,
-                          min((block + 1) * per_block, n), n, &bias[0],
-                          &norm2[0] if transform else NULL, bias_mean, bias_scale, longest2,
+                          min((block + 1) * per_block, n), n, bias_ptr, &norm2[0],
+                          bias_mean, bias_scale, longest2,
                           &scratch[omp_get_thread_num(), 0],
                           &words[omp_get_thread_num(), 0], &codes[0, 0])
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
             sort_table(&codes[t, 0], n, self.view.n_buckets, &offsets[t, 0], &ids[t, 0])
-        return n * ((2 * d if transform else 0) + hasher.fixed_cost + hasher.cost_per_value * d)
+        return cost
 
-    def retrieve(self, const float32_t[:, ::1] x, int64_t n_keep, int64_t bucket_limit=128,
-                 seed=0):
-        """The candidates of every row of x, as a list of id arrays. A door for diagnostics."""
+    def retrieve(self, x, int64_t n_keep, int64_t bucket_limit=128, seed=0,
+                 int32_t min_collisions=0):
+        """The candidates of every row of x, as a list of id arrays. A door for diagnostics.
+
+        Parameters
+        ----------
+        x : float32 (n, n_in), dense or CSR
+        n_keep : int
+            So many of the most collisions are kept; of no effect beside min_collisions.
+        bucket_limit, seed : int
+            What is read of a bucket at most, and the seed of where.
+        min_collisions : int
+            Where it is not 0, all of at least so many collisions are kept.
+        """
         cdef int64_t i, n
-        cdef float32_t[::1] scratch = np.zeros(self.hasher.scratch_size, np.float32)
-        cdef uint64_t[::1] words = np.zeros(self.hasher.n_words, np.uint64)
+        cdef float32_t[::1] scratch = np.empty(self.hasher.scratch_size, np.float32)
+        cdef uint64_t[::1] words = np.empty(self.hasher.n_words, np.uint64)
         cdef uint16_t[::1] codes = np.empty(self.view.n_tables, np.uint16)
         cdef uint8_t[::1] counts = np.zeros(self.view.n_neurons, np.uint8)
         found = np.empty(min(self.view.n_tables * bucket_limit, self.view.n_neurons), np.int32)
         cdef int32_t[::1] candidates = found
+        cdef Rows rows = Rows(x, self.hasher.view.n_in)
         cdef uint64_t rng = seed
         result = []
         for i in range(x.shape[0]):
-            query_codes(&self.view, NULL, &x[i, 0], x.shape[1], &scratch[0], &words[0], &codes[0])
+            query_codes(&self.view, rows.ids(i), rows.values(i), rows.count(i), &scratch[0],
+                        &words[0], &codes[0])
             n = retrieve(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
-            n = keep_most_frequent(&candidates[0], n, &counts[0], n_keep)
+            if min_collisions > 0:
+                n = keep_above(&candidates[0], n, &counts[0], min_collisions)
+            else:
+                n = keep_most_frequent(&candidates[0], n, &counts[0], n_keep)
             result.append(found[:n].copy())
         return result
 
 
-def _restore_tables(hasher, transform, offsets, ids, mean, query_bias):
+def _restore_tables(hasher, offsets, ids, mean, query_bias, transform):
     # Unpickled arrays may be read-only memory maps; a rebuild writes into them.
     offsets, ids, mean = aligned_copy(offsets), aligned_copy(ids), aligned_copy(mean)
     cdef HashTables tables = HashTables.__new__(HashTables)
-    tables._set(hasher, transform, offsets, ids, mean, query_bias)
+    tables._set(hasher, offsets, ids, mean, query_bias, transform)
     return tables

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from slide import _reference as reference
+from slide import _reference_hash as reference_hash
 from slide import _tables
+
+FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 
 few = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -23,9 +27,10 @@ def make_layer(n_neurons, n_in, seed=0):
     return w.astype(np.float32), b.astype(np.float32), mean.astype(np.float32), 1.5
 
 
-def make_tables(layer, n_tables, n_bits, seed=0, n_threads=1):
+def make_tables(layer, n_tables, n_bits, seed=0, n_threads=1, **family):
     n_neurons, n_in = layer[0].shape
-    tables = _tables.HashTables(n_neurons, n_in, n_tables, n_bits, np.random.RandomState(seed))
+    random_state = np.random.RandomState(seed)
+    tables = _tables.HashTables(n_neurons, n_in, n_tables, n_bits, random_state, **family)
     tables.rebuild(*layer, n_threads)
     return tables
 
@@ -35,6 +40,8 @@ def queries(n, n_in, seed=1):
 
 
 def query_codes(tables, x):
+    if not tables.transform:
+        return tables.hasher.codes(x)
     extra = np.full(len(x), tables.query_bias, np.float32)
     return tables.hasher.codes(x, tables.mean, extra)
 
@@ -84,11 +91,12 @@ def test_every_neuron_is_in_the_bucket_of_its_code(n_neurons, n_in, n_tables, n_
     extras = reference.neuron_extras(*layer)
     # The longest neuron's second extra is the root of what rounding leaves of zero.
     slack = np.sqrt(1e-6 * ((layer[0] ** 2).sum(axis=1) + extras[0] ** 2).max())
-    projections = reference.simhash_projections(*tables.hasher.signs, layer[0], None, *extras)
+    random_numbers = tables.hasher.parameters
+    projections = reference_hash.simhash_projections(random_numbers, layer[0], None, *extras)
     projections = projections[:, : n_tables * n_bits]
     bits = (codes_by_place(tables).T[:, :, None] >> np.arange(n_bits)) & 1
     bits = bits.reshape(projections.shape)
-    size = tables.hasher.signs[0].shape[2]
+    size = random_numbers["later_signs"].shape[2]
     short = extras[1] < 30 * slack
     margin = size * np.where(short, 4 * slack, 1e-3 * slack)[:, None]
     certain = abs(projections) > margin
@@ -100,9 +108,46 @@ def test_almost_every_bit_of_a_larger_layer_is_the_twins():
     layer = make_layer(1500, 40)
     tables = make_tables(layer, 8, 8)
     extras = reference.neuron_extras(*layer)
-    projections = reference.simhash_projections(*tables.hasher.signs, layer[0], None, *extras)
-    agree = codes_by_place(tables) == reference.simhash_codes(projections, 8, 8)
+    agree = codes_by_place(tables) == reference_hash.hash_codes(
+        tables.hasher, 8, 8, layer[0], None, *extras
+    )
     assert agree.mean() > 0.999
+
+
+@pytest.mark.parametrize("transform", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_fills_and_asks_the_tables(family, transform):
+    layer = w, _, mean, query_length = make_layer(300, 40)
+    w[w < 0.5] = 0
+    tables = make_tables(layer, 8, 7, family=family, transform=transform)
+    x = queries(20, 40)
+    x[x < 1] = 0
+    if transform:
+        extras = reference.neuron_extras(*layer)
+        asked = x, mean, np.full(len(x), query_length)
+    else:
+        extras, asked = (None, None), (x,)
+        assert tables.query_bias == 0
+    expected = reference_hash.hash_codes(tables.hasher, 8, 7, w, None, *extras)
+    assert (codes_by_place(tables) == expected).mean() > 0.99
+    expected = reference_hash.hash_codes(tables.hasher, 8, 7, *asked)
+    assert (query_codes(tables, x) == expected).mean() > 0.99
+    twin = pickle.loads(pickle.dumps(tables))
+    for rows in zip(*(t.retrieve(m, 50) for t in (tables, twin) for m in (x, csr_matrix(x))),
+                    strict=True):  # fmt: skip
+        # SimHash adds a sparse vector up in another order.
+        for ids in rows[1:]:
+            assert len(np.setxor1d(ids, rows[0])) <= (4 if family == "simhash" else 0)
+
+
+def test_without_the_transform_only_the_weights_are_read():
+    w, *rest = make_layer(50, 20)
+    plain = {"family": "wta", "transform": False}
+    tables = make_tables((w, *rest), 5, 6, **plain)
+    other = make_tables((w, 2 * rest[0], 3 * rest[1], 0.1), 5, 6, **plain)
+    np.testing.assert_array_equal(tables.ids, other.ids)
+    cost = tables.rebuild(w, *rest, 1)
+    assert cost == 50 * tables.hasher.multiply_adds
 
 
 @pytest.mark.parametrize("n_neurons", [1, 5, 1023, 1024, 1025, 3000])
@@ -183,6 +228,19 @@ def test_counts_decide_who_is_kept():
         for n_keep in range(len(found) + 2):
             kept = tables.retrieve(row[None], n_keep, 400)[0]
             assert list(kept) == reference.keep_most_frequent(found, counts, n_keep)
+
+
+@pytest.mark.parametrize("min_collisions", [1, 2, 5, 40, 41])
+def test_a_threshold_keeps_those_of_enough_collisions(min_collisions):
+    tables = make_tables(make_layer(400, 30), 40, 3)
+    x = queries(3, 30)
+    # The counts are zero again after each row.
+    kept = tables.retrieve(x, 0, 400, min_collisions=min_collisions)
+    for ids, codes in zip(kept, query_codes(tables, x).T, strict=True):
+        random = reference.SplitMix64(0)
+        found, counts = reference.retrieve(tables.offsets, tables.ids, codes, 400, random)
+        assert list(ids) == reference.keep_above(found, counts, min_collisions)
+    assert any(len(ids) > 0 for ids in kept) or min_collisions > 5
 
 
 def test_a_row_retrieves_the_same_whatever_came_before():

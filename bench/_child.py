@@ -1,11 +1,14 @@
 """What the child scripts share: data in, one timed fit and one timed prediction, a report out.
 
 A child is run as ``python _child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
-``DATA_DIR/{X_train,Y_train,X_test}.npz`` and writes ``OUT_DIR/top.npy``, the best labels of each
-test row, best first, and ``OUT_DIR/report.json``. It must run under the peers' older NumPy too.
+``DATA_DIR/{X_train,Y_train,X_test}``, each as ``.npz`` (CSR) or ``.npy`` (dense), and writes
+``OUT_DIR/top.npy``, the best labels of each test row, best first, and ``OUT_DIR/report.json``.
+Parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS. It must run under the
+peers' older NumPy too.
 """
 
 import json
+import os
 import platform
 import resource
 import sys
@@ -27,10 +30,7 @@ def run(train, predict, versions, reload=None):
     and read back, is timed by itself and counts as neither.
     """
     data, out, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    X_train, Y_train, X_test = (
-        sparse.csr_matrix(sparse.load_npz(data / f"{name}.npz"))
-        for name in ("X_train", "Y_train", "X_test")
-    )
+    X_train, Y_train, X_test = (load(data, name) for name in ("X_train", "Y_train", "X_test"))
 
     start = perf_counter()
     model, settings = train(X_train, Y_train, threads)
@@ -56,6 +56,19 @@ def run(train, predict, versions, reload=None):
         },
     }
     (out / "report.json").write_text(json.dumps(report, default=str))
+
+
+def load(folder, name):
+    """The matrix of that name, CSR or dense."""
+    path = folder / f"{name}.npz"
+    if path.exists():
+        return sparse.csr_matrix(sparse.load_npz(path))
+    return np.load(path.with_suffix(".npy"))
+
+
+def params():
+    """What the benchmark sets of the system's parameters."""
+    return json.loads(os.environ.get("SLIDE_BENCH_PARAMS", "{}"))
 
 
 def pad(rows):

@@ -1,28 +1,62 @@
 """Ours: as a user who sets nothing but the threads gets it, or an ablation of it.
 
-The ablation's parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS.
+The environment variable SLIDE_BENCH_SETTINGS may hold JSON of internal settings to replace, those
+that are no parameters, after "auto" was resolved.
 """
 
+import dataclasses
+import functools
 import json
 import os
+from time import perf_counter
 
-from _child import TOP, run
+from _child import TOP, params, run
 
 import slide
-from slide import SparseMLPClassifier
+from slide import SparseMLPClassifier, _auto
+from slide._network import Network
 
 
 def train(X, Y, threads):
-    params = json.loads(os.environ.get("SLIDE_BENCH_PARAMS", "{}"))
-    model = SparseMLPClassifier(n_jobs=threads, random_state=0, **params).fit(X, Y)
+    replace_settings(json.loads(os.environ.get("SLIDE_BENCH_SETTINGS", "{}")))
+    passes = time_passes()
+    model = SparseMLPClassifier(**{"n_jobs": threads, "random_state": 0, **params()}).fit(X, Y)
     fitted = ("n_iter_", "loss_", "compute_fraction_", "hash_params_")
     settings = {name: getattr(model, name, None) for name in fitted}
-    return model, {**model.get_params(), **settings}
+    counted = {"tally": vars(model._network.tally), "epochs_s": sum(passes)}
+    return model, {**model.get_params(), **settings, **counted}
 
 
 def predict(model, X, threads):
-    labels, _ = model.predict_topk(X, k=TOP)
+    labels, _ = model.predict_topk(X, k=min(TOP, model.n_outputs_))
     return labels
+
+
+def replace_settings(changes):
+    """Have `_auto.resolve` end with `changes`; an unknown name is a TypeError."""
+    resolve = _auto.resolve
+
+    def replaced(*args, **kwargs):
+        return dataclasses.replace(resolve(*args, **kwargs), **changes)
+
+    if changes:
+        _auto.resolve = replaced
+
+
+def time_passes():
+    """A list that will hold the seconds of every pass over the rows, all of `fit` but its start."""
+    train, passes = Network.train, []
+
+    @functools.wraps(train)
+    def timed(*args, **kwargs):
+        start = perf_counter()
+        try:
+            return train(*args, **kwargs)
+        finally:
+            passes.append(perf_counter() - start)
+
+    Network.train = timed
+    return passes
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test`` in CSR, float32.
+"""The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test``.
 
+Those of extreme classification are CSR, float32; Fashion-MNIST is dense, one label a row.
 Files are looked for in ``$SLIDE_DATA``, then in ``../shared/data`` beside the repository.
 """
 
 import gzip
 import json
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,28 @@ def load_xmc_split(path, test_fraction=0.2, seed=0):
     n_test = round(test_fraction * X.shape[0])
     test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
     return _canonical(X[train], Y[train], X[test], Y[test])
+
+
+def load_fashion_mnist(folder=None):
+    """Pixels in 0..1, float32, (n, 784), and class numbers (n,), from the standard idx files."""
+    folder = data_dir() / "fashion-mnist" if folder is None else Path(folder)
+    out = []
+    for split in ("train", "t10k"):
+        images = load_idx(folder / f"{split}-images-idx3-ubyte.gz")
+        out.append(images.reshape(len(images), -1) / np.float32(255))
+        out.append(load_idx(folder / f"{split}-labels-idx1-ubyte.gz").astype(np.int32))
+    return tuple(out)
+
+
+def load_idx(path):
+    """An idx file of bytes -> array."""
+    with gzip.open(path) as file:
+        raw = file.read()
+    zero, kind, n_dims = struct.unpack_from(">HBB", raw)
+    if (zero, kind) != (0, 8):
+        raise ValueError(f"{path} must be an idx file of unsigned bytes")
+    shape = struct.unpack_from(f">{n_dims}I", raw, 4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * n_dims).reshape(shape)
 
 
 def _indicator(rows, column):

@@ -8,23 +8,16 @@ turns; the table and ``bench/results/xmc-<dataset>.json`` hold the medians over 
 """
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import _data
 import numpy as np
-from scipy import sparse
+from _run import RESULTS, any_failed, origin, positive, run_child, save, summary, write
 
 from slide.metrics import precision_at_k
 
-HERE = Path(__file__).resolve().parent
 PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
 # Ours with defaults, and what it is made of: which output neurons a micro-batch computes.
 OURS = {
@@ -43,36 +36,32 @@ MEASURES = {
     "predict_s": ".2f",
     "peak_mb": ".0f",
 }
+EACH = (*MEASURES, "reload_s")
 
 
 def main():
     args = parse_arguments()
     matrices = _data.load(args.dataset)
     runs = {system: [] for system in args.systems}
+    X_train, Y_train, X_test, Y_test = matrices
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        save(folder, matrices)
+        save(folder, X_train=X_train, Y_train=Y_train, X_test=X_test)
         for _ in range(args.repeats):
             for system in args.systems:
-                runs[system].append(run_child(system, folder, matrices[3], args))
+                runs[system].append(run(system, folder, Y_test, args))
 
     result = {
         "benchmark": "xmc",
         "dataset": describe(args.dataset, matrices),
         "threads": args.threads,
         "repeats": args.repeats,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "processor": processor(),
-        "platform": platform.platform(),
-        "commit": commit(),
-        "systems": {system: summary(runs[system]) for system in args.systems},
+        **origin(),
+        "systems": {system: summary(runs[system], MEASURES, EACH) for system in args.systems},
     }
     print_table(result)
-    path = args.out or HERE / "results" / f"xmc-{args.dataset}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\nwritten to {path}")
-    return any(s["status"].startswith("failed") for s in result["systems"].values())
+    write(result, args.out or RESULTS / f"xmc-{args.dataset}.json")
+    return any_failed(result["systems"].values())
 
 
 def parse_arguments():
@@ -89,56 +78,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
-    return number
-
-
-def save(folder, matrices):
-    """Hand the data to the children; the test labels stay here."""
-    for name, matrix in zip(("X_train", "Y_train", "X_test"), matrices[:3], strict=True):
-        sparse.save_npz(folder / f"{name}.npz", matrix, compressed=False)
-
-
-def run_child(system, folder, Y_test, args):
+def run(system, folder, Y_test, args):
     """One fit and prediction -> the child's report and P@k, or a status that says why not."""
-    script, python = system, args.peers_python
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    print(f"running {SYSTEMS[system]} ...", file=sys.stderr, flush=True)
+    script, python, params = system, args.peers_python, {}
     if system in OURS:
         script, python = "slide", sys.executable
         params = OURS[system][1] | ({"max_iter": args.epochs} if args.epochs else {})
-        environment["SLIDE_BENCH_PARAMS"] = json.dumps(params)
-    else:
-        environment.pop("PYTHONPATH", None)
-    if python is None:
-        return {"status": "not run: no --peers-python"}
-
-    with tempfile.TemporaryDirectory() as out:
-        out = Path(out)
-        command = [python, HERE / f"_child_{script}.py", folder, out, str(args.threads)]
-        print(f"running {SYSTEMS[system]} ...", file=sys.stderr, flush=True)
-        try:
-            child = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=False
-            )
-        except OSError as error:
-            return {"status": f"failed: {error}"}
-        if child.returncode != 0:
-            return {"status": failure(child)}
-        report = json.loads((out / "report.json").read_text())
-        top = np.load(out / "top.npy")
-    return {"status": "ok", **precisions(Y_test, top), **report}
-
-
-def failure(child):
-    """Why a child ended without a report, in a line."""
-    lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
-    if lines[-1].startswith("ModuleNotFoundError"):
-        return f"not installed: {lines[-1].removeprefix('ModuleNotFoundError: ')}"
-    print(child.stderr, file=sys.stderr)
-    return f"failed: {lines[-1]}"
+    report = run_child(script, python, folder, args.threads, params)
+    top = report.pop("top", None)
+    return report if top is None else {**report, **precisions(Y_test, top)}
 
 
 def precisions(Y_test, top):
@@ -148,18 +97,6 @@ def precisions(Y_test, top):
     Y_test.resize(n_rows, n_labels + top.shape[1])
     top = np.where(top < 0, n_labels + np.arange(top.shape[1]), top)
     return {f"P@{k}": float(precision_at_k(Y_test, top, k)) for k in (1, 3, 5)}
-
-
-def summary(runs):
-    """Medians over the repeats that succeeded, beside the runs themselves."""
-    good = [run for run in runs if run["status"] == "ok"]
-    bad = [run["status"] for run in runs if run["status"] != "ok"]
-    if not good:
-        return {"status": bad[0]}
-    medians = {name: statistics.median(run[name] for run in good) for name in MEASURES}
-    shared = {name: good[-1][name] for name in ("settings", "versions")}
-    each = [{name: run[name] for name in (*MEASURES, "reload_s")} for run in good]
-    return {"status": bad[0] if bad else "ok", **medians, **shared, "runs": each}
 
 
 def print_table(result):
@@ -185,27 +122,6 @@ def describe(name, matrices):
         "n_features": X_train.shape[1],
         "n_labels": Y_train.shape[1],
     }
-
-
-def processor():
-    """The processor's name, as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def commit():
-    """The repository's state, or None outside a git checkout."""
-    git = ["git", "-C", HERE, "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""What the benchmarks share: systems in child processes, medians, and where a figure comes from."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
+    return number
+
+
+# --------------------------------------------------------------- children --
+
+
+def save(folder, **matrices):
+    """Hand the data to the children; the test labels stay with the parent."""
+    for name, matrix in matrices.items():
+        if sparse.issparse(matrix):
+            sparse.save_npz(folder / f"{name}.npz", matrix, compressed=False)
+        else:
+            np.save(folder / f"{name}.npy", matrix)
+
+
+def run_child(script, python, data, threads, params=None, settings=None):
+    """One fit and prediction in a process of its own.
+
+    Parameters
+    ----------
+    script : str
+        ``_child_<script>.py`` is run; see ``_child.py`` for what it reads and writes.
+    python : path, or None where the user named no environment for the peers
+    data : Path
+        Folder with what `save` wrote.
+    threads : int
+    params : dict, optional
+        For the system, in the environment variable SLIDE_BENCH_PARAMS.
+    settings : dict, optional
+        Internal settings of ours to replace, in SLIDE_BENCH_SETTINGS.
+
+    Returns
+    -------
+    dict
+        The child's report, its labels under "top" and "ok" under "status", or only a status that
+        says why there is none.
+    """
+    if python is None:
+        return {"status": "not run: no --peers-python"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "SLIDE_BENCH_PARAMS": json.dumps(params or {}),
+        "SLIDE_BENCH_SETTINGS": json.dumps(settings or {}),
+    }
+    if python != sys.executable:
+        environment.pop("PYTHONPATH", None)
+    with tempfile.TemporaryDirectory() as out:
+        out = Path(out)
+        command = [python, HERE / f"_child_{script}.py", data, out, str(threads)]
+        try:
+            child = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            return {"status": f"failed: {error}"}
+        if child.returncode != 0:
+            return {"status": failure(child)}
+        report = json.loads((out / "report.json").read_text())
+        return {"status": "ok", "top": np.load(out / "top.npy"), **report}
+
+
+def failure(child):
+    """Why a child ended without a report, in a line."""
+    lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
+    if lines[-1].startswith("ModuleNotFoundError"):
+        return f"not installed: {lines[-1].removeprefix('ModuleNotFoundError: ')}"
+    print(child.stderr, file=sys.stderr)
+    return f"failed: {lines[-1]}"
+
+
+# ---------------------------------------------------------------- results --
+
+
+def summary(runs, measures, each):
+    """Medians of `measures` over the runs that succeeded, beside `each` of every such run.
+
+    A measure that the system does not have is left out.
+    """
+    good = [run for run in runs if run["status"] == "ok"]
+    bad = [run["status"] for run in runs if run["status"] != "ok"]
+    if not good:
+        return {"status": bad[0]}
+    medians = {
+        name: statistics.median(run[name] for run in good) for name in measures if name in good[0]
+    }
+    shared = {name: good[-1][name] for name in ("settings", "versions")}
+    rows = [{name: run[name] for name in each if name in run} for run in good]
+    return {"status": bad[0] if bad else "ok", **medians, **shared, "runs": rows}
+
+
+def origin():
+    """When, on what machine and from which code a result is."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "platform": platform.platform(),
+        "commit": commit(),
+    }
+
+
+def processor():
+    """The processor's name, as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit():
+    """The repository's state, or None outside a git checkout."""
+    git = ["git", "-C", HERE, "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def write(result, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\nwritten to {path}")
+
+
+def any_failed(systems):
+    """Whether a system ended in an error; one that is not installed did not."""
+    return any(system["status"].startswith("failed") for system in systems)

@@ -33,11 +33,21 @@ def predict(model, X, threads):
 
 
 def replace_settings(changes):
-    """Have `_auto.resolve` end with `changes`; an unknown name is a TypeError."""
+    """Have `_auto.resolve` end with `changes`, of the network's settings or of how the neurons of
+    its layers are found; an unknown name is a TypeError."""
     resolve = _auto.resolve
+    names = {field.name for field in dataclasses.fields(_auto.SearchSettings)}
+    of_search = {name: value for name, value in changes.items() if name in names}
+    of_network = {name: value for name, value in changes.items() if name not in names}
+
+    def changed(layer):
+        if layer.search is None:
+            return layer
+        return dataclasses.replace(layer, search=dataclasses.replace(layer.search, **of_search))
 
     def replaced(*args, **kwargs):
-        return dataclasses.replace(resolve(*args, **kwargs), **changes)
+        settings = dataclasses.replace(resolve(*args, **kwargs), **of_network)
+        return dataclasses.replace(settings, layers=tuple(map(changed, settings.layers)))
 
     if changes:
         _auto.resolve = replaced

@@ -18,7 +18,7 @@ from _run import any_failed, origin, positive, write
 HIDDEN = {"hidden_layer_sizes": [1000], "active_fraction": [0.05, 1.0]}
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
 POLICIES = ("vanilla", "topk", "threshold", "rerank")  # of hash tables, for every family
-SCAN = "scan"  # codes, not tables: SimHash alone estimates inner products
+SCAN = "estimate"  # codes, not tables: SimHash alone estimates inner products
 BOUNDS = ("exact", "none")
 COLUMNS = {
     "accuracy": ("accuracy", ".4f"),

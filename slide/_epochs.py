@@ -105,6 +105,7 @@ def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
     if best_weights is not None:
         for layer, (w, b) in zip(network.layers, best_weights, strict=True):
             layer.w[...], layer.b[...] = w, b
+        network.refresh(n_threads)
     _check_finite(network, params, len(losses))
     return losses, scores
 

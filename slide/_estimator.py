@@ -5,9 +5,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from slide import _auto, _predict, _simd
+from slide import _auto, _predict
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._epochs import hold_out, run_epochs, run_pass, start_network
+from slide._fitted import FittedAttributes
 from slide._labels import LabelCoder
 from slide._model import InputRows
 from slide._parallel import is_parallel, resolve_n_jobs
@@ -24,52 +25,69 @@ _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
-class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
-    """Multi-layer perceptron that computes only the output neurons that matter for a sample.
+class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
+    """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    Of a wide output layer a micro-batch computes and updates its labels, a small uniform sample
-    of the rest [3]_ and, if asked, the wrong neurons that hash tables return and that prove
-    hardest [1]_ [2]_. So a step costs little more with a million classes than with a thousand.
-    Threads share the weights without locks [4]_. Prediction is exact. Names, order and meaning of
-    parameters follow :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense
-    features on a common scale (`StandardScaler`).
+    A layer is dense, or sparse: then each sample has its own active neurons, which locality-
+    sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass, back-
+    propagation and update touch nothing else. Of a wide output layer a micro-batch computes its
+    labels and a small uniform sample of the rest [3]_. So a step costs little more with a million
+    neurons than with a thousand. Threads share the weights without locks [4]_. Prediction scores
+    every class exactly. Names, order and meaning of parameters follow
+    :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
+    scale (`StandardScaler`).
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(256,)
-        Width of every hidden layer, at least one. The hidden layers are dense.
+        Width of every hidden layer, at least one.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
         Activation of the hidden layers.
     loss : {"auto", "softmax", "sigmoid"}, default="auto"
         One cross-entropy over all classes, or the sum of every class's own binary one.
-    active_fraction : {"auto"}, 1.0 or sequence of float, default="auto"
-        1.0 computes every neuron. A sequence has one number in (0, 1] a layer, output last: 1.0 for
-        hidden layers, for the output the share that `tail_size` "auto" takes of its neurons.
-    hash_family : {"auto", "simhash"}, default="auto"
-        Hash functions of the tables; like the next two only of use with `retrieval` "rerank".
+    active_fraction : "auto", float or sequence of float, default="auto"
+        Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
+        number counts for every layer of at least 128 neurons, a sequence has one a layer, output
+        last, where it is the share that `tail_size` "auto" takes. "auto" keeps hidden layers of up
+        to 2,048 neurons dense and gives wider ones 128 active neurons.
+    hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
+        Hash functions of the tables: signs of random projections, winner take all, the same
+        densified for sparse vectors, or minwise hashing of the largest values.
     n_tables : "auto" or int, default="auto"
         Number of hash tables, 1 to 255.
     n_hash_bits : "auto" or int, default="auto"
         Bits of a hash value, 1 to 16; a table has ``2 ** n_hash_bits`` buckets.
-    retrieval : {"auto", "rerank", "none"}, default="auto"
-        "rerank" keeps those of the tables' neurons whose exact pre-activation is largest; "none"
-        builds no tables and leaves all to the uniform sample. "auto" is "none": in the same
-        seconds more epochs gained as much or more than retrieval on all problems so far.
+    retrieval : {"auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", \
+"none"}, default="auto"
+        How the neurons of sparse layers, and the hardest wrong ones of the output, are found.
+        "estimate" ranks them by the pre-activation that their SimHash codes promise: all codes of a
+        layer, or in wide ones those that the tables return. The others take from the buckets what
+        comes first, what collides most often, what collides at least twice, or re-rank many by
+        exact inner product. "exact" computes every pre-activation and keeps the largest, "scan"
+        does so with the weights of the last rebuild, kept by input, and "none" draws at random.
+        "auto" estimates, or scans where a layer's sparse input makes that no dearer; for the output
+        it is "none": in the same seconds more epochs gained as much or more on all problems so far.
     tail_size : "auto" or int, default="auto"
         Neurons that a micro-batch draws uniformly from those it did not choose.
     rehash_every : "auto" or int, default="auto"
-        Samples before the tables are first rebuilt, to the next look (at most 4,096 samples
-        later); every gap is 1.5 times the one before. Only of use with `retrieval` "rerank".
-    solver : {"adam"}, default="adam"
-        Optimiser; Adam on the rows of weights that had a gradient, with one second moment a row.
+        Samples before codes and tables are first rebuilt; every gap is 1.5 times the one before,
+        for sparse hidden layers until rebuilds cost a tenth of the training.
+    solver : {"adam", "sgd", "adagrad"}, default="adam"
+        Optimiser: Adam, SGD with momentum, or Adagrad, on the weights that had a gradient; the
+        second moments of Adam and Adagrad are one number a row of weights.
+    alpha : float, default=0.0
+        Strength of the L2 penalty, on the weights that are updated.
     dropout : "auto" or float, default="auto"
-        Share of the hidden activations that training sets to zero, in [0, 1).
+        Share of the hidden activations that training sets to zero, in [0, 1); "auto" is 0 for
+        sparse layers.
     batch_size : "auto" or int, default="auto"
         Samples of a micro-batch, which shares its active neurons and makes one update.
     learning_rate : {"constant", "linear"}, default="linear"
         "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
     learning_rate_init : float, default=0.001
-        Step size of Adam at the start.
+        Step size at the start.
+    momentum : float, default=0.9
+        Of SGD, in [0, 1).
     beta_1, beta_2 : float, default=0.9 and 0.999
         Decay of Adam's first and second moments, in [0, 1).
     epsilon : float, default=1e-8
@@ -123,7 +141,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
         With `early_stopping`, the share of held-out rows whose best class is one of their labels.
     compute_fraction_ : float
         Multiply-adds of all training steps, counted, hashing and rebuilds included, divided by
-        those of a dense network on the same input, whose updates are counted alike.
+        those of a dense network on the same input, whose updates are counted alike. A population
+        count of 64 bits counts as one.
     hash_params_ : dict
         What every "auto" became, the number of table rebuilds and the instruction set in use.
 
@@ -461,38 +480,6 @@ class SparseMLPClassifier(ClassifierMixin, BaseEstimator):
     def _all_scores(self, X):
         x = self._input_rows(X)
         return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
-
-    # --------------- fitted attributes that are read off the network: see the class docstring --
-
-    @property
-    def coefs_(self):
-        check_is_fitted(self)
-        return [layer.coefs for layer in self._network.layers]
-
-    @property
-    def intercepts_(self):
-        check_is_fitted(self)
-        return [layer.b for layer in self._network.layers]
-
-    @property
-    def t_(self):
-        check_is_fitted(self)
-        return self._network.tally.n_samples
-
-    @property
-    def compute_fraction_(self):
-        check_is_fitted(self)
-        tally = self._network.tally
-        return tally.multiply_adds / tally.dense_multiply_adds
-
-    @property
-    def hash_params_(self):
-        check_is_fitted(self)
-        return {
-            **self._network.settings.describe(),
-            "n_rebuilds": self._network.tally.n_rebuilds,
-            "instruction_set": _simd.instruction_set(),
-        }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,6 +10,7 @@ from slide._random cimport mix64
 from slide._retrieval cimport (
     EXACT,
     ESTIMATE,
+    SCAN,
     Retrieval,
     SearchScratch,
     SearchView,
@@ -56,7 +57,8 @@ cdef int64_t _forward_sparse(const LayerView *layer, const Vectors *x, int64_t i
     cdef const SearchView *view = layer.search
     cdef int64_t s, j, size, k = layer.n_active, cost = 0
     cdef int64_t stride = max(view.n_candidates, k)
-    cdef bint chance = view.policy != EXACT and (view.policy != ESTIMATE or view.tables != NULL)
+    cdef bint chance = view.policy != EXACT and view.policy != SCAN and (
+        view.policy != ESTIMATE or view.tables != NULL)
     cdef int32_t *ids = state.candidate_ids if stride > k else state.active[i]
     cdef Pairs *pairs = &state.candidates if stride > k else &state.pairs[i]
     cdef const int32_t *x_ids

@@ -245,6 +245,9 @@ class Network:
                     tally.multiply_adds += self.rebuild(n_threads)
                     tally.n_rebuilds += 1
                     queries = _Queries(len(self.layers))
+        if any(layer.n_active for layer in self.layers):
+            # What predicts finds its neurons by the weights as they are now.
+            tally.multiply_adds += self.refresh(n_threads)
         self.tally.add(vars(tally))
         return tally
 
@@ -254,7 +257,7 @@ class Network:
         Now and then with new hash functions, so that no neuron is overlooked for good.
         """
         self.samples_to_rebuild = int(self.rebuild_gap)
-        self.rebuild_gap *= _BACK_OFF
+        self.rebuild_gap = min(self.rebuild_gap * _BACK_OFF, float(self.settings.rehash_at_last))
         new = (self.tally.n_rebuilds + 1) % _NEW_FUNCTIONS == 0
         total = 0
         for i, layer in enumerate(self.layers):
@@ -263,6 +266,11 @@ class Network:
                     layer.retrieval.draw(self._functions(i))
                 total += self._rehash(i, n_threads)
         return total
+
+    def refresh(self, n_threads):
+        """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""
+        searched = [i for i, layer in enumerate(self.layers) if layer.retrieval is not None]
+        return sum(self._rehash(i, n_threads) for i in searched)
 
     def _functions(self, i):
         """The random state that draws layer i's next hash functions."""

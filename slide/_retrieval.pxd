@@ -11,6 +11,7 @@ cdef enum Policy:
     TOPK = 4         # those of the most collisions
     THRESHOLD = 5    # those of enough collisions
     RERANK = 6       # many by collisions, of which the layer keeps the best by inner product
+    SCAN = 7         # of the largest pre-activation under the weights of the last rebuild
 
 # How a layer's neurons are found; read-only between two rebuilds.
 cdef struct SearchView:
@@ -31,6 +32,7 @@ cdef struct SearchView:
     const float32_t *center    # of the hasher, or NULL
     const float32_t *mean      # (n_in,)
     int64_t n_in
+    const float32_t *columns   # (n_in, n_neurons) the weights of the last rebuild, or NULL
     float32_t mean_norm2       # |mean|^2
     const float32_t *cosines   # (n_bits + 1,) of pi * distance / n_bits
 

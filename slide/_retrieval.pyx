@@ -50,6 +50,7 @@ POLICIES = {
     "topk": TOPK,
     "threshold": THRESHOLD,
     "rerank": RERANK,
+    "scan": SCAN,
 }
 
 
@@ -183,6 +184,22 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
     return n
 
 
+cdef int64_t _scanned(const SearchView *view, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, SearchScratch *scratch, int32_t *out,
+                      int64_t *cost) noexcept nogil:
+    """The n_candidates of the largest pre-activation, from a copy of the weights by input.
+
+    A sparse vector reads the rows of its values only, one after the other, as an embedding bag
+    does: for few values that costs less than hashing and misses nothing but what moved since the
+    last rebuild. Parameters as in `search`.
+    """
+    cdef int64_t n = view.n_neurons
+    memcpy(scratch.scores, view.biases, n * sizeof(float32_t))
+    chosen().accumulate(values, 0, 1, view.columns, n, ids, n_values, scratch.scores, n, 1, n)
+    cost[0] += n * n_values
+    return largest(scratch.scores, n, view.n_candidates, scratch.keys, out)
+
+
 cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t *values,
                     int64_t n_values, uint64_t *rng, SearchScratch *scratch,
                     int32_t *out, int64_t *cost) noexcept nogil:
@@ -200,6 +217,8 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
         return view.n_neurons
     if view.policy == ESTIMATE:
         n = _ranked(view, ids, values, n_values, rng, scratch, out, cost)
+    elif view.policy == SCAN:
+        n = _scanned(view, ids, values, n_values, scratch, out, cost)
     elif view.policy != RANDOM:
         query_codes(view.tables, ids, values, n_values, scratch.hashing, scratch.words,
                     scratch.codes)
@@ -251,7 +270,7 @@ cdef class Retrieval:
         n_tables, n_bits = settings["n_tables"], settings["n_hash_bits"]
         self.policy, self.family = settings["policy"], settings["hash_family"]
         self.transform = settings["transform"]
-        self._use_tables = settings["use_tables"] and self.policy not in ("none", "exact")
+        self._use_tables = settings["use_tables"] and self.policy not in ("none", "exact", "scan")
         self._sizes = (n_neurons, n_in, settings["n_wanted"],
                        n_neurons if self.policy == "exact" else
                        min(n_neurons, settings["n_candidates"]),
@@ -266,6 +285,11 @@ cdef class Retrieval:
                 "center": np.zeros(1, np.float32),
                 "mean": np.zeros(n_in, np.float32),
                 "cosines": np.cos(np.pi * np.arange(total + 1) / total).astype(np.float32),
+            }
+        elif self.policy == "scan":
+            self._arrays = {
+                "columns": aligned_zeros((n_in, n_neurons)),
+                "biases": np.zeros(n_neurons, np.float32),
             }
         self.draw(random_state)
 
@@ -283,10 +307,14 @@ cdef class Retrieval:
         cdef SearchView *view = &self.view
         cdef const uint64_t[:, ::1] codes
         cdef const float32_t[::1] norms, biases, center, mean, cosines
+        cdef const float32_t[:, ::1] columns
         view.policy = POLICIES[self.policy]
         (view.n_neurons, view.n_in, view.n_wanted, view.n_candidates, view.bucket_limit,
          view.min_collisions) = self._sizes[:6]
         view.tables = &self.tables.view if self.tables is not None else NULL
+        if self.policy == "scan":
+            columns, biases = self._arrays["columns"], self._arrays["biases"]
+            view.columns, view.biases = &columns[0, 0], &biases[0]
         if self.hasher is None:
             return
         codes, norms, biases = (self._arrays[name] for name in ("codes", "norms", "biases"))
@@ -312,6 +340,8 @@ cdef class Retrieval:
 
     cdef int64_t max_ranked(self):
         """Most neurons whose pre-activation is estimated."""
+        if self.policy == "scan":
+            return self.view.n_neurons
         if self.hasher is None:
             return 0
         return self.max_found() if self.tables is not None else self.view.n_neurons
@@ -323,6 +353,10 @@ cdef class Retrieval:
         weights (n_neurons, n_in), biases (n_neurons,), mean (n_in,): the centre of the queries,
         query_length: root mean square of |x - mean|.
         """
+        if self.policy == "scan":
+            self._arrays["columns"][...] = np.asarray(weights).T
+            self._arrays["biases"][...] = biases
+            return 0
         if self.hasher is not None:
             return self._rebuild_codes(weights, biases, mean, n_threads)
         if self.tables is not None:

@@ -97,7 +97,7 @@ _RULES = {
     "n_tables": _AUTO | _int(1, _MAX_TABLES),
     "n_hash_bits": _AUTO | _int(1, 16),
     "retrieval": _name(
-        "auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"
+        "auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", "none"
     ),
     "tail_size": _AUTO | _int(0),
     "rehash_every": _AUTO | _int(1),

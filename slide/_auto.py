@@ -148,7 +148,8 @@ def resolve(params, shape):
     output = _output_layer(params, shape, hidden, all_neurons)
     steps = max_iter * math.ceil(shape.n_samples / batch_size)
     sizes = params["hidden_layer_sizes"]
-    rehash_every = given("rehash_every", auto_rehash_every(shape.n_samples, any_sparse))
+    at_last = auto_rehash_at_last(hidden, sizes, shape)
+    rehash_every = given("rehash_every", auto_rehash_every(shape.n_samples, any_sparse, at_last))
     return Settings(
         loss=given("loss", auto_loss(shape.multilabel, all_neurons)),
         activation=params["activation"],
@@ -159,7 +160,7 @@ def resolve(params, shape):
         tail_size=tail_size,
         n_hard=min(5, shape.n_classes) if output.search else 0,
         rehash_every=rehash_every,
-        rehash_at_last=max(rehash_every, auto_rehash_at_last(hidden, sizes, shape)),
+        rehash_at_last=max(rehash_every, at_last),
         centroid_logit=_CENTROID_LOGIT,
         warm_up=min(300, steps // 10 + 1),
         solver=params["solver"],
@@ -188,7 +189,9 @@ def _hidden_layers(params, shape):
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
         elif i == 0:
-            rate = _SPARSE_STEP / len(sizes) / math.sqrt(n_in * square)
+            # A smaller share learns from fewer samples a neuron: at .005 three times the step.
+            seldom = min(3.0, max(1.0, math.sqrt(0.05 * size / n_active)))
+            rate = seldom * _SPARSE_STEP / len(sizes) / math.sqrt(n_in * square)
         else:
             rate = _SPARSE_STEP_DEEPER / len(sizes) if n_active else 1.0
         rate, bias_rate = _rates(params, rate, _INPUT_BIAS_STEP if i == 0 else 1.0, square)
@@ -275,6 +278,12 @@ def _hidden_search(params, n_in, n_values, size, n_active, deep):
                 policy = "scan"
     codes_only = policy == "estimate" and not wide
     n_tables, n_hash_bits = _table_shape(params, size, n_bits if codes_only else 0)
+    bucket_limit = max(32, math.ceil(4 * n_active / n_tables))
+    if policy == "estimate" and wide:
+        # Ranking by codes is so cheap that buckets may be wide: of 100,000 neurons some thousands.
+        n_hash_bits = 6 if params["n_hash_bits"] == "auto" else n_hash_bits
+        n_tables = 40 if params["n_tables"] == "auto" else n_tables
+        bucket_limit = 200
     # A few exact pre-activations of a sparse vector cost less than the hashing; of a dense one
     # they are what is to be saved. Before further layers what is missed costs more: there twice
     # as many are tried.
@@ -291,7 +300,7 @@ def _hidden_search(params, n_in, n_values, size, n_active, deep):
         use_tables=policy != "estimate" or wide,
         n_wanted=n_active,
         n_candidates=n_candidates,
-        bucket_limit=max(32, math.ceil(4 * n_active / n_tables)),
+        bucket_limit=bucket_limit,
         min_collisions=2,
         transform=True,
     )
@@ -380,12 +389,13 @@ def auto_n_hash_bits(n_classes):
     return max(2, min(16, round(math.log2(max(n_classes, 2) / 32))))
 
 
-def auto_rehash_every(n_samples, any_sparse):
+def auto_rehash_every(n_samples, any_sparse, at_last):
     """Neurons move fast at the start: first rebuild after a sixteenth of an epoch.
 
-    Sparse hidden layers lean on their codes at every step: after 1,024 samples.
+    Sparse hidden layers lean on their codes at every step: after 1,024 samples, or a sixteenth of
+    the gap at last where a rebuild is dear.
     """
-    return 1024 if any_sparse else max(2048, n_samples // 16)
+    return max(1024, at_last // 16) if any_sparse else max(2048, n_samples // 16)
 
 
 def auto_rehash_at_last(hidden, sizes, shape):

@@ -10,7 +10,6 @@ from slide._random cimport mix64
 from slide._retrieval cimport (
     EXACT,
     ESTIMATE,
-    Retrieval,
     SearchScratch,
     SearchView,
     allocate_search,
@@ -20,7 +19,6 @@ from slide._retrieval cimport (
 from slide._simd cimport chosen
 from slide._sparse cimport (
     Pairs,
-    PairScratch,
     Vectors,
     group_by_neuron,
     pair_all,

@@ -325,8 +325,9 @@ cdef class Trainer:
         ws.slot_of = <int32_t *>scratch_array(n_classes, np.int32, keep)
         ws.label_slots = <int32_t *>scratch_array(max_labels, np.int32, keep)
         if train.n_hard > 0:
-            ws.candidates = <int32_t *>scratch_array(output.search.n_candidates, np.int32, keep)
-            ws.scores = <float32_t *>scratch_array(output.search.n_candidates, floats, keep)
+            most = max(output.search.n_candidates, output.search.n_wanted)
+            ws.candidates = <int32_t *>scratch_array(most, np.int32, keep)
+            ws.scores = <float32_t *>scratch_array(most, floats, keep)
             ws.hard = <int32_t *>scratch_array(train.n_hard, np.int32, keep)
             ws.hard_scores = <float32_t *>scratch_array(train.n_hard, floats, keep)
         return 0

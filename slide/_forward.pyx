@@ -11,7 +11,6 @@ from slide._retrieval cimport (
     EXACT,
     ESTIMATE,
     SCAN,
-    Retrieval,
     SearchScratch,
     SearchView,
     allocate_search,
@@ -21,7 +20,6 @@ from slide._retrieval cimport (
 from slide._simd cimport chosen
 from slide._sparse cimport (
     Pairs,
-    PairScratch,
     Vectors,
     group_by_neuron,
     pair_all,

@@ -1,9 +1,9 @@
 """A plain NumPy twin of every kernel: slow, obvious, float64. Only the tests use it.
 
-The twins stand in the order of the compiled modules: `_simd`, `_random`, `_tables`, `_layers`,
-`_core`, `_predict`, `_centroids`; those of `_hash` in `_reference_hash`. A twin takes float32
-arrays as they are, computes in float64 and returns new arrays; only `train_micro_batch` and the
-updates that it is made of change what they are given, the layers.
+The twins stand in the order of the compiled modules: `_simd`, `_random`, `_tables`, `_retrieval`,
+`_layers`, `_optimizer`, `_core`, `_predict`, `_centroids`; those of `_hash` in `_reference_hash`.
+A twin takes float32 arrays as they are, computes in float64 and returns new arrays; only
+`train_micro_batch` and the updates that it is made of change what they are given, the layers.
 """
 
 from dataclasses import fields, replace
@@ -144,6 +144,49 @@ def keep_above(candidates, counts, min_collisions):
     return [i for i in candidates if counts[i] >= min_collisions]
 
 
+# ------------------------------------------------------------ _retrieval --
+
+
+def table_search(tables, x, bucket_limit, random):
+    """What the tables return for one vector, and each neuron's number of collisions."""
+    n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
+    query = (tables.mean, [tables.query_bias]) if tables.transform else ()
+    codes = hash_codes(tables.hasher, n_tables, n_bits, x[None], *query)[:, 0]
+    return retrieve(tables.offsets, tables.ids, codes, bucket_limit, random)
+
+
+def search(retrieval, settings, x, random):
+    """Neurons for one vector. settings : the Retrieval's; "estimate" has no twin here."""
+    n_neurons = settings["n_neurons"]
+    n_candidates = min(settings["n_candidates"], n_neurons)
+    if retrieval.policy == "exact":
+        return list(range(n_neurons))
+    found = []
+    if retrieval.policy != "none":
+        found, counts = table_search(retrieval.tables, x, settings["bucket_limit"], random)
+        if retrieval.policy == "threshold":
+            found = keep_above(found, counts, settings["min_collisions"])
+        elif retrieval.policy != "vanilla":
+            found = keep_most_frequent(found, counts, n_candidates)
+    return fill(found[:n_candidates], min(settings["n_wanted"], n_neurons), n_neurons, random)
+
+
+def fill(found, n_wanted, n_neurons, random):
+    """The neurons found, and random ones on top where they are fewer than n_wanted."""
+    if len(found) >= n_wanted:
+        return found
+    found = dict.fromkeys(found)
+    for _ in range(64 + 8 * n_wanted):
+        if len(found) == n_wanted:
+            break
+        found[random.below(n_neurons)] = None
+    neuron = random.below(n_neurons)
+    while len(found) < n_wanted:
+        found[neuron] = None
+        neuron = (neuron + 1) % n_neurons
+    return list(found)
+
+
 # --------------------------------------------------------------- _layers --
 
 
@@ -199,26 +242,60 @@ def sigmoid_loss(z, labels):
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
 
-def update_rows(layer, rows, dw, learning_rate, betas, epsilon):
-    """One lazy Adam step on some rows of weights: one second moment and one step count a row."""
-    beta_1, beta_2 = betas
+# ------------------------------------------------------------ _optimizer --
+
+
+class Solver:
+    """The constants of one step, rounded to float32 as in the engine (1 - 0.999 differs in the
+    fifth digit). settings : Trainer's; n : rows of the micro-batch."""
+
+    def __init__(self, settings, learning_rate, n):
+        self.kind = settings["solver"]
+        beta_1 = {"adam": settings["beta_1"], "sgd": settings["momentum"], "adagrad": 0.0}
+        self.learning_rate, self.beta_1, self.beta_2, self.epsilon, alpha = (
+            float(np.float32(value))
+            for value in (
+                learning_rate,
+                beta_1[self.kind],
+                settings["beta_2"],
+                settings["epsilon"],
+                settings["alpha"],
+            )
+        )
+        self.decay = alpha / n
+
+    def step_size(self, factor, steps, v, square):
+        """The step along the first moment, and the new v, after a gradient of that square."""
+        rate, epsilon = self.learning_rate * factor, self.epsilon / factor
+        if self.kind == "sgd":
+            return rate / (1 - self.beta_1), v
+        if self.kind == "adagrad":
+            v = v + square
+            return rate / (np.sqrt(v) + epsilon), v
+        v = self.beta_2 * v + (1 - self.beta_2) * square
+        unbiased = v / (1 - self.beta_2**steps)
+        return rate / (1 - self.beta_1**steps) / (np.sqrt(unbiased) + epsilon), v
+
+
+def update_rows(layer, rows, dw, solver):
+    """One lazy step on some rows of weights: one second moment and one step count a row."""
     for row in rows:
         layer.steps[row] += 1
-        layer.w_v[row] = beta_2 * layer.w_v[row] + (1 - beta_2) * (dw[row] ** 2).mean()
-        first = 1 / (1 - beta_1 ** layer.steps[row])
-        v = layer.w_v[row] / (1 - beta_2 ** layer.steps[row])
-        step = learning_rate * layer.rate * first / (np.sqrt(v) + epsilon / layer.rate)
-        layer.w[row], layer.w_m[row] = momentum(layer.w[row], layer.w_m[row], dw[row], step, beta_1)
+        g = dw[row] + solver.decay * layer.w[row]
+        step, layer.w_v[row] = solver.step_size(
+            layer.rate, layer.steps[row], layer.w_v[row], (g**2).mean()
+        )
+        layer.w[row], layer.w_m[row] = momentum(
+            layer.w[row], layer.w_m[row], g, step, solver.beta_1
+        )
 
 
-def update_biases(layer, rows, steps, db, learning_rate, betas, epsilon):
-    """One Adam step on some biases."""
-    beta_1, beta_2 = betas
-    layer.b_m[rows] = beta_1 * layer.b_m[rows] + (1 - beta_1) * db[rows]
-    layer.b_v[rows] = beta_2 * layer.b_v[rows] + (1 - beta_2) * db[rows] ** 2
-    m = layer.b_m[rows] / (1 - beta_1**steps)
-    v = layer.b_v[rows] / (1 - beta_2**steps)
-    layer.b[rows] -= learning_rate * layer.bias_rate * m / (np.sqrt(v) + epsilon)
+def update_biases(layer, rows, steps, db, solver):
+    """One step on some biases, each with a second moment of its own and without penalty."""
+    step, layer.b_v[rows] = solver.step_size(layer.bias_rate, steps, layer.b_v[rows], db[rows] ** 2)
+    layer.b[rows], layer.b_m[rows] = momentum(
+        layer.b[rows], layer.b_m[rows], db[rows], step, solver.beta_1
+    )
 
 
 # ----------------------------------------------------------------- _core --
@@ -239,13 +316,9 @@ def copy_layers(layers):
     ]
 
 
-def hardest(output, tables, h, labels, settings, random):
-    """The wrong neurons of largest pre-activation among what the tables return for h."""
-    n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
-    query = h[None], tables.mean, [tables.query_bias]
-    codes = hash_codes(tables.hasher, n_tables, n_bits, *query)[:, 0]
-    found, counts = retrieve(tables.offsets, tables.ids, codes, settings["bucket_limit"], random)
-    found = keep_most_frequent(found, counts, settings["n_candidates"])
+def hardest(output, h, labels, settings, random):
+    """The wrong neurons of largest pre-activation among what the layer's search returns for h."""
+    found = search(output.retrieval, settings["search"], h, random)
     wrong = [neuron for neuron in found if neuron not in labels]
     z = output.w @ h + output.b
     return sorted(wrong, key=lambda neuron: -z[neuron])[: settings["n_hard"]]
@@ -311,49 +384,43 @@ def loss_and_gradients(layers, x, labels, weight, activation, loss, active, n_ex
     return total, gradients[::-1]
 
 
-def train_micro_batch(
-    layers, x, features, labels, weight, settings, counter, learning_rate, tables=None
-):
+def train_micro_batch(layers, x, features, labels, weight, settings, counter, learning_rate):
     """One micro-batch of `slide._core.Trainer.run`, on float64 layers, in place.
 
     x : (n, n_features), dense; features : those whose rows are updated; labels : a list of ids
-    for each row; settings : Trainer's, with "activation" and "loss".
+    for each row; settings : Trainer's, with "activation", "loss" and, where the output has a
+    retrieval, its settings as "search".
     Returns the loss summed over the samples, and the active output neurons.
     """
     random = SplitMix64(seed_stream(settings["seed"], counter))
     output, n_classes = layers[-1], layers[-1].n_out
     activation = settings["activation"]
-    masks = None
-    if settings["dropout"]:
-        shapes = [(len(x), layer.n_out) for layer in layers[:-1]]
-        masks = [dropout_mask(shape, settings["dropout"], random) for shape in shapes]
+    masks = []
+    for layer, rate in zip(layers[:-1], settings["dropout"], strict=True):
+        shape = len(x), layer.n_out
+        masks.append(dropout_mask(shape, rate, random) if rate else np.ones(shape))
     if settings["all_neurons"]:
         active, n_exact = np.arange(n_classes), n_classes
     else:
         hard = []
-        if tables is not None:
+        if output.retrieval is not None and settings["n_hard"]:
             h = forward(layers, x, activation, masks)[-1]
             for vector, row in zip(h, labels, strict=True):
-                hard.append(hardest(output, tables, vector, row, settings, random))
+                hard.append(hardest(output, vector, row, settings, random))
         active, n_exact = choose_active(labels, hard, settings["tail_size"], n_classes, random)
     total, gradients = loss_and_gradients(
         layers, x, labels, weight, activation, settings["loss"], active, n_exact, masks
     )
-    # The engine's constants are float32; 1 - 0.999 differs in the fifth digit.
-    beta_1, beta_2, epsilon, learning_rate = (
-        float(np.float32(value))
-        for value in (settings["beta_1"], settings["beta_2"], settings["epsilon"], learning_rate)
-    )
-    common = learning_rate, (beta_1, beta_2), epsilon
+    solver = Solver(settings, learning_rate, len(x))
     for i, (layer, (dw, db)) in enumerate(zip(layers, gradients, strict=True)):
         if i == 0:
-            update_rows(layer, features, dw, *common)
+            update_rows(layer, features, dw, solver)
             layer.steps[-1] += 1
-            update_biases(layer, slice(None), layer.steps[-1], db, *common)
+            update_biases(layer, slice(None), layer.steps[-1], db, solver)
         else:
             rows = active if layer is output else np.arange(layer.n_out)
-            update_rows(layer, rows, dw, *common)
-            update_biases(layer, rows, layer.steps[rows], db, *common)
+            update_rows(layer, rows, dw, solver)
+            update_biases(layer, rows, layer.steps[rows], db, solver)
     return total, active
 
 

@@ -37,6 +37,9 @@ def assert_unfitted(clf):
 
 # ------------------------------------------------------------- parameters --
 
+RETRIEVALS = (
+    "'auto' or 'estimate' or 'vanilla' or 'topk' or 'threshold' or 'rerank' or 'exact' or 'none'"
+)
 BAD_PARAMS = [
     ("hidden_layer_sizes", (), "an int or a sequence of at least one int"),
     ("hidden_layer_sizes", 0, "an int or a sequence of at least one int"),
@@ -47,27 +50,49 @@ BAD_PARAMS = [
     ("activation", "gelu", "'identity' or 'logistic' or 'tanh' or 'relu'"),
     ("activation", None, "'identity' or 'logistic' or 'tanh' or 'relu'"),
     ("loss", "hinge", "'auto' or 'softmax' or 'sigmoid'"),
-    ("active_fraction", 0.5, "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
-    ("active_fraction", "some", "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
-    ("active_fraction", (), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
-    ("active_fraction", (1.0, 0.0), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
-    ("active_fraction", (1.0, 1.5), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
-    ("active_fraction", (1.0, np.nan), "'auto' or 1.0 or a sequence of numbers in (0, 1]"),
+    ("active_fraction", 0.0, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", -0.5, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", 1.5, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", np.nan, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", True, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", None, "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", (1.0, "all"), "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", ((1.0, 0.5),), "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", "some", "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", (), "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", (1.0, 0.0), "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", (1.0, 1.5), "'auto' or a number in (0, 1] or a sequence of them"),
+    ("active_fraction", (1.0, np.nan), "'auto' or a number in (0, 1] or a sequence of them"),
     ("active_fraction", (0.5,), "one number a layer"),
-    ("active_fraction", (0.5, 0.5), "one number a layer"),
+    ("active_fraction", (0.5, 0.5, 0.5), "one number a layer"),
+    ("active_fraction", (1.0,), "one number a layer"),
     ("active_fraction", (1.0, 1.0, 0.5), "one number a layer"),
-    ("hash_family", "wta", "'auto' or 'simhash'"),
+    ("hash_family", "lsh", "'auto' or 'simhash' or 'wta' or 'dwta' or 'minhash'"),
+    ("hash_family", "SimHash", "'auto' or 'simhash' or 'wta' or 'dwta' or 'minhash'"),
+    ("hash_family", "none", "'auto' or 'simhash' or 'wta' or 'dwta' or 'minhash'"),
+    ("hash_family", None, "'auto' or 'simhash' or 'wta' or 'dwta' or 'minhash'"),
+    ("hash_family", 0, "'auto' or 'simhash' or 'wta' or 'dwta' or 'minhash'"),
     ("n_tables", 0, "'auto' or an int in [1, 255]"),
     ("n_tables", 256, "'auto' or an int in [1, 255]"),
     ("n_tables", 2.0, "'auto' or an int in [1, 255]"),
     ("n_hash_bits", 17, "'auto' or an int in [1, 16]"),
     ("n_hash_bits", -1, "'auto' or an int in [1, 16]"),
-    ("retrieval", "vanilla", "'auto' or 'rerank' or 'none'"),
-    ("retrieval", None, "'auto' or 'rerank' or 'none'"),
+    ("retrieval", "random", RETRIEVALS),
+    ("retrieval", "TopK", RETRIEVALS),
+    ("retrieval", True, RETRIEVALS),
+    ("retrieval", None, RETRIEVALS),
     ("tail_size", -1, "'auto' or an int in [0, "),
     ("tail_size", 2**31, "'auto' or an int in [0, "),
     ("rehash_every", 0, "'auto' or an int in [1, "),
-    ("solver", "sgd", "'adam'"),
+    ("solver", "lbfgs", "'adam' or 'sgd' or 'adagrad'"),
+    ("solver", "Adam", "'adam' or 'sgd' or 'adagrad'"),
+    ("solver", None, "'adam' or 'sgd' or 'adagrad'"),
+    ("alpha", -1e-9, "a number in [0, inf)"),
+    ("alpha", np.nan, "a number in [0, inf)"),
+    ("alpha", np.inf, "a number in [0, inf)"),
+    ("alpha", "auto", "a number in [0, inf)"),
+    ("alpha", None, "a number in [0, inf)"),
+    ("alpha", False, "a number in [0, inf)"),
     ("dropout", 1.0, "'auto' or a number in [0, 1)"),
     ("dropout", -0.1, "'auto' or a number in [0, 1)"),
     ("dropout", np.nan, "'auto' or a number in [0, 1)"),
@@ -77,6 +102,11 @@ BAD_PARAMS = [
     ("learning_rate_init", 0.0, "a number in (0, inf)"),
     ("learning_rate_init", np.inf, "a number in (0, inf)"),
     ("learning_rate_init", "auto", "a number in (0, inf)"),
+    ("momentum", 1.0, "a number in [0, 1)"),
+    ("momentum", -0.1, "a number in [0, 1)"),
+    ("momentum", np.nan, "a number in [0, 1)"),
+    ("momentum", "auto", "a number in [0, 1)"),
+    ("momentum", None, "a number in [0, 1)"),
     ("beta_1", 1.0, "a number in [0, 1)"),
     ("beta_2", -0.5, "a number in [0, 1)"),
     ("epsilon", 0, "a number in (0, inf)"),
@@ -112,8 +142,19 @@ def test_bad_parameter(name, value, takes):
 
 
 def test_unknown_parameter():
-    with pytest.raises(TypeError, match="alpha"):
-        SparseMLPClassifier(alpha=1e-4)
+    with pytest.raises(TypeError, match="power_t"):
+        SparseMLPClassifier(power_t=0.5)
+
+
+@pytest.mark.parametrize("family", ["wta", "dwta", "minhash"])
+def test_estimates_are_made_of_simhash_codes(family):
+    clf = classifier(retrieval="estimate", hash_family=family)
+    message = f"hash_family must be 'auto' or 'simhash' with retrieval='estimate'.*{family}"
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        clf.partial_fit(X, Y, classes=[0, 1, 2])
+    assert_unfitted(clf)
 
 
 # ---------------------------------------------------------------------- X --
@@ -404,9 +445,20 @@ def test_partial_fit_takes_no_early_stopping():
 
 
 def test_partial_fit_takes_no_other_network():
-    clf = classifier().partial_fit(X, Y, classes=[0, 1, 2]).set_params(dropout=0.5)
-    with pytest.raises(ValueError, match="dropout must stay 'auto' while the same network"):
-        clf.partial_fit(X, Y)
+    for name, value in [
+        ("dropout", 0.5),
+        ("alpha", 0.1),
+        ("momentum", 0.5),
+        ("solver", "sgd"),
+        ("active_fraction", 0.5),
+        ("retrieval", "topk"),
+        ("hash_family", "wta"),
+    ]:
+        clf = classifier().partial_fit(X, Y, classes=[0, 1, 2])
+        before = clf.get_params()[name]
+        clf.set_params(**{name: value})
+        with pytest.raises(ValueError, match=f"{name} must stay {before!r} while the same net"):
+            clf.partial_fit(X, Y)
 
 
 # ------------------------------------------------------------- the others --
@@ -537,6 +589,10 @@ def test_the_units_of_X_do_not_count():
         {"learning_rate_init": 10**400},
         {"tol": 10**400},
         {"hidden_layer_sizes": np.array(5)},
+        {"momentum": 1 - 1e-9},
+        {"alpha": 1e39},
+        {"alpha": 10**400},
+        {"active_fraction": 10**400},
         {"active_fraction": np.array(0.5)},
     ],
 )
@@ -545,9 +601,15 @@ def test_parameters_beyond_float32_or_without_length(params):
         classifier(**params).fit(X, Y)
 
 
-def test_retrieval_where_every_neuron_is_computed():
-    with pytest.raises(ValueError, match="retrieval='rerank' has nothing to choose"):
-        classifier(retrieval="rerank", active_fraction=1.0).fit(X, Y)
+@pytest.mark.parametrize(
+    "retrieval", ["estimate", "vanilla", "topk", "threshold", "rerank", "exact"]
+)
+@pytest.mark.parametrize("active_fraction", [1, 1.0, (1.0, 1.0)])
+def test_retrieval_where_every_neuron_is_computed(retrieval, active_fraction):
+    clf = classifier(retrieval=retrieval, active_fraction=active_fraction)
+    with pytest.raises(ValueError, match=f"retrieval='{retrieval}' has nothing to choose"):
+        clf.fit(X, Y)
+    assert_unfitted(clf)
 
 
 def test_sparse_y_of_one_dimension():

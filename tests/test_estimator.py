@@ -320,32 +320,54 @@ def test_compute_fraction_is_counted(planted):
 def test_what_auto_became_can_be_read(planted):
     clf = classifier(**SAMPLED).fit(*planted)
     chosen = clf.hash_params_
-    assert chosen["hash_family"] == "simhash" and chosen["retrieval"] == "rerank"
-    assert chosen["n_tables"] == 8 and chosen["n_hash_bits"] == 4
+    # One entry a layer, the output last.
+    assert chosen["hash_family"] == [None, "simhash"] and chosen["retrieval"] == ["none", "rerank"]
+    assert chosen["n_tables"] == [None, 8] and chosen["n_hash_bits"] == [None, 4]
+    assert chosen["n_active"] == [None, None]
     assert chosen["max_iter"] == 3 and chosen["loss"] in ("softmax", "sigmoid")
     assert chosen["n_rebuilds"] >= 2
     assert chosen["instruction_set"] in ("scalar", "avx2", "avx512")
-    assert not set(chosen.values()) & {"auto"}
+    assert "auto" not in str(chosen)
     alone = classifier(active_fraction=(1.0, 0.2), retrieval="none").fit(*planted).hash_params_
-    assert alone["hash_family"] is None and alone["retrieval"] == "none"
+    assert alone["hash_family"] == [None, None] and alone["retrieval"] == ["none", "none"]
     assert alone["n_rebuilds"] == 0
+    sparse_layers = classifier(
+        hidden_layer_sizes=(64, 16), active_fraction=(0.25, 0.5, 1.0), retrieval="vanilla"
+    )
+    chosen = sparse_layers.fit(*planted).hash_params_
+    assert chosen["n_active"] == [16, 8, None]
+    assert chosen["retrieval"] == ["vanilla", "vanilla", "none"]
+    assert chosen["n_candidates"] == [16, 8, None] and chosen["n_rebuilds"] > 0
+    assert "auto" not in str(chosen)
 
 
 def test_parameters_reach_the_engine(planted):
     for name, value in [
         ("tail_size", 7),
-        ("dropout", 0.25),
         ("batch_size", 24),
         ("max_iter", 2),
         ("beta_1", 0.5),
         ("beta_2", 0.9),
         ("epsilon", 1e-3),
+        ("alpha", 1e-2),
+        ("momentum", 0.5),
+        ("solver", "sgd"),
         ("rehash_every", 123),
         ("loss", "sigmoid"),
         ("activation", "tanh"),
     ]:
         clf = classifier(**{**SAMPLED, name: value}).fit(*planted)
         assert clf.hash_params_[name] == value
+    for name, value in [
+        ("retrieval", "topk"),
+        ("hash_family", "dwta"),
+        ("n_tables", 5),
+        ("n_hash_bits", 3),
+    ]:
+        clf = classifier(**{**SAMPLED, name: value}).fit(*planted)
+        assert clf.hash_params_[name][-1] == value
+    clf = classifier(**{**SAMPLED, "dropout": 0.25}).fit(*planted)
+    assert clf.hash_params_["dropout"] == [0.25, None]
 
 
 # --------------------------------------------------- copies, files, search --

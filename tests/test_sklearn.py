@@ -27,6 +27,14 @@ SAMPLED = {
     "rehash_every": 50,
 }
 
+# Hidden layers of which a sample computes a part, found by hashing.
+SPARSE = {"active_fraction": (0.5, 1.0), "n_tables": 4, "n_hash_bits": 2, "rehash_every": 50}
+DEEP_SPARSE = {
+    "hidden_layer_sizes": (32, 16),
+    "active_fraction": (0.25, 0.5, 1.0),
+    "rehash_every": 50,
+}
+
 # HOGWILD needs two micro-batches at a time; the checks' data sets have 10 to 300 rows. Where
 # scikit-learn wants two fits to agree, the 80 rows of that check are one micro-batch.
 TWO_THREADS = {"n_jobs": 2, "batch_size": 80}
@@ -41,6 +49,13 @@ TWO_THREADS = {"n_jobs": 2, "batch_size": 80}
         classifier(hidden_layer_sizes=(32, 16), activation="tanh"),
         classifier(**SAMPLED),
         classifier(loss="sigmoid", **SAMPLED),
+        classifier(**DEEP_SPARSE),
+        classifier(**DEEP_SPARSE, retrieval="estimate"),
+        classifier(hidden_layer_sizes=(16,), hash_family="wta", retrieval="topk", **SPARSE),
+        classifier(hidden_layer_sizes=(16,), hash_family="dwta", retrieval="vanilla", **SPARSE),
+        classifier(hidden_layer_sizes=(16,), hash_family="minhash", retrieval="rerank", **SPARSE),
+        classifier(hidden_layer_sizes=(32,), solver="sgd"),
+        classifier(hidden_layer_sizes=(32,), solver="adagrad", alpha=1e-4),
         classifier(**TWO_THREADS),
         classifier(hidden_layer_sizes=(512,), loss="softmax", **TWO_THREADS, **SAMPLED),
     ],

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from slide._retrieval import Retrieval
 
-from slide import _core, _model, _predict, _simd, _tables
+from slide import _core, _model, _predict, _simd
 from slide import _reference as reference
 from slide._network import Layer
 
@@ -25,9 +26,10 @@ BASE = {
     "all_neurons": True,
     "tail_size": 0,
     "n_hard": 0,
-    "n_candidates": 0,
-    "bucket_limit": 0,
-    "dropout": 0.0,
+    "dropout": [],  # of the first hidden layers; the others have none
+    "solver": "adam",
+    "alpha": 0.0,
+    "momentum": 0.8,
     "beta_1": 0.9,
     "beta_2": 0.999,
     "epsilon": 1e-8,
@@ -35,7 +37,26 @@ BASE = {
 }
 ALL_NEURONS = {}
 WITH_TAIL = {"all_neurons": False, "tail_size": 11}
-HARD = {"n_hard": 3, "n_candidates": 15, "bucket_limit": 100}
+HARD = {"n_hard": 3}
+SEARCH = {
+    "policy": "rerank",
+    "hash_family": "simhash",
+    "n_tables": 10,
+    "n_hash_bits": 3,
+    "use_tables": True,
+    "n_wanted": 0,
+    "n_candidates": 15,
+    "bucket_limit": 100,
+    "min_collisions": 2,
+    "transform": True,
+    "n_neurons": N_CLASSES,  # the twin's
+}
+
+
+def complete(settings, layers):
+    """The settings with a dropout rate for every hidden layer."""
+    rates = settings["dropout"]
+    return {**settings, "dropout": [*rates, *[0.0] * (len(layers) - 1 - len(rates))]}
 
 
 def make_layers(widths, seed=0, moments=True):
@@ -90,14 +111,16 @@ def make_problem(n=20, density=1.0, seed=1, n_labels=(0, 1, 1, 2, 5)):
     return Problem(x.astype(np.float32), labels, rng.uniform(0.2, 3, n).astype(np.float32))
 
 
-def trainer_of(layers, problem, settings, x=None, weight=None, tables=None, n_threads=1):
+def trainer_of(layers, problem, settings, x=None, weight=None, n_threads=1):
+    settings = complete(settings, layers)
     model = _model.Model(layers, settings["activation"], settings["loss"])
     x = _model.InputRows(problem.x if x is None else x)
-    return _core.Trainer(model, x, *problem.y, weight, tables, settings, n_threads)
+    return _core.Trainer(model, x, *problem.y, weight, settings, n_threads)
 
 
 def twin_run(layers, problem, settings, order, counter, learning_rate, **options):
     """The twin of Trainer.run. Returns the summed loss and the active sets."""
+    settings = complete(settings, layers)
     x, weight = options.get("x"), options.get("weight")
     total, active_sets = 0.0, []
     for i, first in enumerate(range(0, len(order), settings["micro_batch"])):
@@ -114,7 +137,6 @@ def twin_run(layers, problem, settings, order, counter, learning_rate, **options
             settings,
             counter + i,
             learning_rate,
-            options.get("tables"),
         )
         total += loss
         active_sets.append(active)
@@ -146,19 +168,21 @@ def assert_same_bits(layers, others, names=ARRAYS):
 
 
 def check_against_twin(
-    settings, hidden=(19,), sparse=False, weighted=False, moments=True, tables=None, seed=0
+    settings, hidden=(19,), sparse=False, weighted=False, moments=True, search=None, seed=0
 ):
     """Three micro-batches, the last one short; returns (before, after, tally, active sets)."""
     settings = {**BASE, **settings}
     problem = make_problem(density=0.3 if sparse else 1.0, seed=seed + 1)
     layers = make_layers([N_FEATURES, *hidden, N_CLASSES], seed, moments)
+    if search is not None:
+        settings["search"] = search
+        layers[-1].retrieval = make_retrieval(layers[-1], search)
     before = copy.deepcopy(layers)
     twin = reference.copy_layers(layers)
     order = np.random.default_rng(seed).permutation(20).astype(np.int32)
     options = {
         "x": problem.csr if sparse else None,
         "weight": problem.weight if weighted else None,
-        "tables": tables,
     }
     tally = trainer_of(layers, problem, settings, **options).run(order, 7, 0.01)
     loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, **options)
@@ -247,11 +271,62 @@ def test_rows_that_have_had_thousands_of_steps():
     assert_is_twins(layers, twin)
 
 
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+@pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
+@pytest.mark.parametrize("alpha", [0.0, 0.05])
+@pytest.mark.parametrize(
+    "solver",
+    [
+        {"solver": "adam"},
+        {"solver": "sgd"},
+        {"solver": "sgd", "momentum": 0.0},
+        {"solver": "adagrad"},
+        {"solver": "adagrad", "epsilon": 0.01},
+    ],
+    ids=str,
+)
+def test_solvers(solver, alpha, neurons, sparse):
+    settings = {**neurons, **solver, "alpha": alpha}
+    _, layers, *_ = check_against_twin(settings, (18, 11), sparse, weighted=True)
+    # Each of the settings does something.
+    for other in ({"solver": "adam", "epsilon": 1e-3}, {"alpha": 0.5}, {"momentum": 0.3}):
+        if other == {"momentum": 0.3} and settings["solver"] != "sgd":
+            continue
+        _, others, *_ = check_against_twin({**settings, **other}, (18, 11), sparse, weighted=True)
+        for layer, changed in zip(layers, others, strict=True):
+            np.testing.assert_raises(AssertionError, assert_is_twins, [layer], [changed])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adagrad"])
+def test_solvers_from_zero_moments(solver):
+    settings = {**WITH_TAIL, "solver": solver, "alpha": 0.1, "epsilon": 0.01}
+    check_against_twin(settings, sparse=True, moments=False)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
+def test_alpha_is_the_gradient_of_a_penalty(solver):
+    # alpha / 2 |W|^2 over the samples of the micro-batch; labelless rows have no loss but this.
+    problem = make_problem(n_labels=(0,))
+    layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
+    before = copy.deepcopy(layers)
+    settings = {**BASE, "loss": "softmax", "micro_batch": 20, "solver": solver}
+    settings |= {"alpha": 2.0, "momentum": 0.0}
+    trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.01)
+    for layer, old in zip(layers, before, strict=True):
+        g = 2.0 / 20 * old.w.astype(float)
+        step = 0.01 * layer.rate
+        if solver != "sgd":
+            step /= np.sqrt((g**2).mean(axis=1, keepdims=True)) + 1e-8 / layer.rate
+        np.testing.assert_allclose(layer.w, old.w - step * g, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(layer.b, old.b)
+
+
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
 @pytest.mark.parametrize("rate", [0.2, 0.5])
 def test_dropout(activation, rate):
-    settings = {**WITH_TAIL, "activation": activation, "dropout": rate}
-    check_against_twin(settings, (18, 11))
+    for rates in ([rate, rate], [rate, rate / 2], [0.0, rate]):
+        settings = {**WITH_TAIL, "activation": activation, "dropout": rates}
+        check_against_twin(settings, (18, 11))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 20, 64])
@@ -394,7 +469,7 @@ def run_copy(settings, problem, x=None, n_threads=1, order=None, parts=1, hidden
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_one_thread_repeats_itself(dropout):
     problem = make_problem(n=100)
-    settings = {**WITH_TAIL, "dropout": dropout}
+    settings = {**WITH_TAIL, "dropout": [dropout, dropout]}
     first = run_copy(settings, problem)
     assert_same_bits(first, run_copy(settings, problem))
     assert_same_bits(first, run_copy(settings, problem, parts=3))
@@ -404,7 +479,7 @@ def test_one_thread_repeats_itself(dropout):
 
 def test_two_threads_without_a_race_are_one_thread():
     problem = make_problem(n=20)
-    settings = {**WITH_TAIL, "micro_batch": 20, "dropout": 0.3}
+    settings = {**WITH_TAIL, "micro_batch": 20, "dropout": [0.3, 0.3]}
     assert_same_bits(run_copy(settings, problem), run_copy(settings, problem, n_threads=2))
 
 
@@ -422,7 +497,7 @@ def covered_problem(missing=()):
 def test_dense_and_csr_give_the_same_bits(neurons):
     problem = covered_problem()
     assert problem.csr.nnz < 0.6 * problem.x.size
-    settings = {**neurons, "dropout": 0.2}
+    settings = {**neurons, "dropout": [0.2, 0.2]}
     dense = run_copy(settings, problem)
     assert_same_bits(dense, run_copy(settings, problem, problem.csr))
 
@@ -448,28 +523,47 @@ def test_csr_with_64_bit_indices_and_read_only_arrays():
 # --------------------------------------------------------------- tables --
 
 
-def make_hash_tables(layers, n_tables=10, n_bits=3):
-    output = layers[-1]
-    tables = _tables.HashTables(
-        output.n_out, output.n_in, n_tables, n_bits, np.random.RandomState(9)
-    )
+def make_retrieval(output, search):
+    retrieval = Retrieval(output.n_out, output.n_in, search, np.random.RandomState(9))
     mean = np.full(output.n_in, 0.2, np.float32)
-    tables.rebuild(output.w, output.b, mean, 0.8, 1)
-    return tables
+    retrieval.rebuild(output.w, output.b, mean, 0.8, 1)
+    return retrieval
+
+
+def check_hard(settings, search):
+    *_, with_hard = check_against_twin({**WITH_TAIL, **HARD, **settings}, search=search)
+    # More than the labels and the tail is active, and not everything.
+    *_, without = check_against_twin({**WITH_TAIL, **settings})
+    for more, fewer in zip(with_hard, without, strict=True):
+        assert len(fewer) < len(more) < N_CLASSES
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("bucket_limit", [100, 3])
 @pytest.mark.parametrize("tail_size", [0, 11])
 def test_with_tables(loss, bucket_limit, tail_size):
-    settings = {**WITH_TAIL, **HARD, "loss": loss}
-    settings |= {"bucket_limit": bucket_limit, "tail_size": tail_size}
-    tables = make_hash_tables(make_layers([N_FEATURES, 19, N_CLASSES]))
-    *_, with_hard = check_against_twin(settings, tables=tables)
-    # More than the labels and the tail is active, and not everything.
-    *_, without = check_against_twin({**WITH_TAIL, "tail_size": tail_size})
-    for more, fewer in zip(with_hard, without, strict=True):
-        assert len(fewer) < len(more) < N_CLASSES
+    check_hard({"loss": loss, "tail_size": tail_size}, {**SEARCH, "bucket_limit": bucket_limit})
+
+
+@pytest.mark.parametrize("policy", ["none", "exact", "vanilla", "topk", "threshold"])
+@pytest.mark.parametrize("bucket_limit", [100, 3])
+def test_with_tables_by_every_policy(policy, bucket_limit):
+    search = {**SEARCH, "policy": policy, "bucket_limit": bucket_limit, "n_wanted": 4}
+    check_hard({}, search)
+
+
+@pytest.mark.parametrize("family", ["wta", "dwta", "minhash"])
+def test_with_tables_of_every_family(family):
+    check_hard({}, {**SEARCH, "hash_family": family})
+
+
+@pytest.mark.parametrize("n_wanted", [30, 69, 70, 1000])
+def test_with_tables_filled_up_at_random(n_wanted):
+    settings = {**WITH_TAIL, "n_hard": 70, "tail_size": 0}
+    search = {**SEARCH, "n_tables": 1, "bucket_limit": 3, "n_wanted": n_wanted}
+    *_, active_sets = check_against_twin(settings, search=search)
+    for active in active_sets:
+        assert len(active) >= min(n_wanted, N_CLASSES)
 
 
 @pytest.mark.parametrize("n_hard", [1, 4, 40])
@@ -480,15 +574,16 @@ def test_hard_neurons_are_the_best_wrong_ones_found(n_hard):
     problem.labels[0] = [4, 50, 61]
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     before = copy.deepcopy(layers)
-    tables = make_hash_tables(layers)
-    settings = {**BASE, **HARD, "all_neurons": False, "n_hard": n_hard, "n_candidates": 25}
+    layers[-1].retrieval = make_retrieval(layers[-1], {**SEARCH, "n_candidates": 25})
+    settings = {**BASE, "all_neurons": False, "n_hard": n_hard}
     rows = _model.InputRows(problem.x)
     model = _model.Model(before, "relu", "sigmoid")
     h = _predict.hidden(model, rows, 0, 1, 1)
     z = _predict.scores(model, rows, 0, 1, 1)[0]
-    tally = trainer_of(layers, problem, settings, tables=tables).run(np.zeros(1, np.int32), 0, 0.01)
+    tally = trainer_of(layers, problem, settings).run(np.zeros(1, np.int32), 0, 0.01)
     active = np.flatnonzero(layers[-1].steps[:-1] != before[-1].steps[:-1])
-    found = tables.retrieve(h, 25, 100)[0]
+    found = layers[-1].retrieval.search(h)[0]
+    np.testing.assert_array_equal(found, layers[-1].retrieval.tables.retrieve(h, 25, 100)[0])
     wrong = found[~np.isin(found, problem.labels[0])]
     assert len(wrong) > 4
     best = wrong[np.argsort(-z[wrong])[:n_hard]]
@@ -500,20 +595,24 @@ def test_queries_are_summed_and_retrieval_is_counted():
     problem = make_problem()
     order = np.arange(20, dtype=np.int32)
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
-    tables = make_hash_tables(layers)
+    retrieval = layers[-1].retrieval = make_retrieval(layers[-1], SEARCH)
     settings = {**BASE, **WITH_TAIL, **HARD, "micro_batch": 20}
     h = _predict.hidden(
         _model.Model(layers, "relu", "sigmoid"), _model.InputRows(problem.x), 0, 20, 1
     )
-    n_candidates = sum(len(ids) for ids in tables.retrieve(h, 15, 100))
-    tally = trainer_of(layers, problem, settings, tables=tables).run(order, 0, 0.0)
-    assert tally["n_queries"] == 20
-    np.testing.assert_allclose(tally["query_sum"], h.sum(axis=0), rtol=1e-5)
-    assert tally["query_norm2"] == pytest.approx((h.astype(float) ** 2).sum(), rel=1e-5)
+    n_candidates = sum(len(ids) for ids in retrieval.search(h))
+    trainer = trainer_of(layers, problem, settings)
+    for _ in range(2):  # the sums start anew each time
+        tally = trainer.run(order, 0, 0.0)
+        assert tally["queries"][0] is None
+        total, norm2 = tally["queries"][1]
+        np.testing.assert_allclose(total, h.sum(axis=0), rtol=1e-5)
+        assert norm2 == pytest.approx((h.astype(float) ** 2).sum(), rel=1e-5)
     without = 20 * N_FEATURES * 19 + 20 * tally["n_active"] * 19  # forward
     without += tally["n_active"] * 19 * (2 * 20 + 4) + N_FEATURES * 19 * (20 + 4) + 19 * 4
-    hashing = 20 * tables.hasher.multiply_adds
-    assert tally["multiply_adds"] == without + hashing + n_candidates * 19
+    hashing = 20 * retrieval.tables.hasher.multiply_adds
+    sums = 20 * 2 * 19
+    assert tally["multiply_adds"] == without + sums + hashing + n_candidates * 19
 
 
 # ---------------------------------------------------------------- tally --
@@ -522,9 +621,9 @@ def test_queries_are_summed_and_retrieval_is_counted():
 def tiny(x, hidden, settings, labels=((1,), (2,))):
     layers = make_layers([3, *hidden, 4])
     y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
-    settings = {**BASE, **settings}
+    settings = complete({**BASE, **settings}, layers)
     model = _model.Model(layers, settings["activation"], settings["loss"])
-    return _core.Trainer(model, _model.InputRows(x), *y, None, None, settings, 1).run(
+    return _core.Trainer(model, _model.InputRows(x), *y, None, settings, 1).run(
         np.arange(2, dtype=np.int32), 0, 0.01
     )
 
@@ -551,6 +650,20 @@ def test_multiply_adds_by_hand():
     tally = tiny(TINY_X, (2, 5), {})
     assert tally["multiply_adds"] == 12 + 20 + 40 + 20 * (4 + 4) + 10 * (4 + 4) + 6 * (2 + 4) + 8
     assert tally["dense_multiply_adds"] == 24 + 3 * 2 * (10 + 20) + (8 + 15 + 24) * 4
+
+
+def test_update_costs_of_the_solvers():
+    weights, rest = 3 * 2 + 2 * 4 + 2, 12 + 16 + 8 * 4 + 6 * 2  # weights and shared biases
+    for settings, cost in [
+        ({"solver": "adam"}, 4),
+        ({"solver": "adagrad"}, 4),
+        ({"solver": "sgd"}, 3),
+        ({"solver": "adam", "alpha": 0.1}, 5),
+        ({"solver": "sgd", "alpha": 0.1}, 4),
+    ]:
+        tally = tiny(TINY_X, (2,), settings)
+        assert tally["multiply_adds"] == rest + weights * cost
+        assert tally["dense_multiply_adds"] == 24 + 48 + 20 * cost
 
 
 def test_an_empty_run_counts_nothing():

@@ -96,3 +96,18 @@ def vector_max(str name, const float32_t[::1] z):
 
 def sigmoid(str name, float32_t[::1] z):
     return _table(name).sigmoid(_out(z), z.shape[0])
+
+
+def gather_dot(str name, const float32_t[::1] row, const int32_t[::1] ids,
+               const float32_t[::1] values):
+    return _table(name).gather_dot(_in(row), &ids[0] if ids.shape[0] else NULL, _in(values),
+                                   ids.shape[0])
+
+
+def code_scores(str name, const uint64_t[::1] codes, int64_t n_words, const int32_t[::1] ids,
+                const uint64_t[::1] query, const float32_t[::1] curve,
+                const float32_t[::1] norm, const float32_t[::1] bias, float32_t[::1] out):
+    _table(name).code_scores(&codes[0] if codes.shape[0] else NULL, n_words,
+                             &ids[0] if ids is not None and ids.shape[0] else NULL, out.shape[0],
+                             &query[0] if query.shape[0] else NULL, _in(curve), _in(norm),
+                             _in(bias), _out(out))

@@ -10,6 +10,7 @@ import pytest
 from scipy.linalg import hadamard as hadamard_matrix
 
 from slide import _reference as reference
+from slide import _reference_sparse as sparse_reference
 from slide import _simd
 
 NAMES = _simd.available()
@@ -465,6 +466,84 @@ def test_sigmoid_of_an_entry_is_the_same_wherever_it_stands(name, rng):
         part = z[first:last].copy()
         _simd.sigmoid(name, part)
         assert_same_bits(part, whole[first:last])
+
+
+# --------------------------------------------------- gather_dot, code_scores --
+
+
+@each_name
+@each_size
+def test_gather_dot(name, n, rng):
+    row = rng.standard_normal(50).astype(np.float32)
+    values = rng.standard_normal(n).astype(np.float32)
+    ids = rng.integers(0, 50, n)  # some twice
+    result = _simd.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
+    bound = sparse_reference.gather_dot(abs(row), ids, abs(values))
+    error = abs(result - sparse_reference.gather_dot(row, ids, values))
+    assert error <= (n / 4 + 4) * EPS * bound
+    # A dense row against all of its places is a plain dot product.
+    result = _simd.gather_dot(name, misaligned(values), read_only(range(n)), misaligned(values))
+    assert result == pytest.approx((values.astype(float) ** 2).sum(), rel=1e-5)
+
+
+@each_name
+@pytest.mark.parametrize("n", [1, 4, 9, 33])
+def test_gather_dot_reads_only_its_ids_and_passes_nan(name, n, rng):
+    row = np.full(3 * n, np.nan, np.float32)
+    row[::3] = rng.standard_normal(n)
+    values = rng.standard_normal(n).astype(np.float32)
+    ids = read_only(rng.permutation(n) * 3)
+    assert np.isfinite(_simd.gather_dot(name, row, ids, values))
+    for i in {0, n // 2, n - 1}:
+        bad = values.copy()
+        bad[i] = np.nan
+        assert np.isnan(_simd.gather_dot(name, row, ids, bad))
+
+
+def code_problem(rng, n, n_words):
+    codes = rng.integers(0, 2**64, (n, n_words), np.uint64, endpoint=False)
+    query = rng.integers(0, 2**64, n_words, np.uint64, endpoint=False)
+    if n > 2:
+        codes[1], codes[2] = query, ~query  # both ends of the curve
+    curve = rng.standard_normal(64 * n_words + 1)
+    return codes, query, curve, *rng.standard_normal((2, n))
+
+
+def run_code_scores(name, codes, query, curve, norm, bias, ids=None):
+    buffer = np.zeros(codes.size + 1, np.uint64)[1:]  # 8 bytes off a cache line
+    buffer[:] = codes.ravel()
+    buffer.flags.writeable = query.flags.writeable = False
+    out = Output(np.zeros(len(codes) if ids is None else len(ids)))
+    _simd.code_scores(
+        name, buffer, len(query), None if ids is None else read_only(ids), query,
+        misaligned(curve), misaligned(norm), misaligned(bias), out.array,
+    )  # fmt: skip
+    return out.values()
+
+
+@each_name
+@each_size
+@pytest.mark.parametrize("n_words", [1, 4, 5])
+def test_code_scores(name, n, n_words, rng):
+    problem = code_problem(rng, n, n_words)
+    expected = sparse_reference.code_scores(problem[0], np.arange(n), *problem[1:])
+    every = run_code_scores(name, *problem)
+    np.testing.assert_allclose(every, expected, rtol=4 * EPS, atol=8 * EPS)
+    ids = rng.permutation(n)[: n // 2 + 1]
+    assert_same_bits(run_code_scores(name, *problem, ids), every[ids])
+
+
+@each_name
+@each_size
+def test_code_scores_of_codes_of_n_words(name, n, rng):
+    if n == 0:  # all distances are 0
+        assert run_code_scores(name, *code_problem(rng, 3, 0)).shape == (3,)
+        return
+    problem = code_problem(rng, 5, n)
+    expected = sparse_reference.code_scores(problem[0], np.arange(5), *problem[1:])
+    np.testing.assert_allclose(
+        run_code_scores(name, *problem), expected, rtol=4 * EPS, atol=8 * EPS
+    )
 
 
 # --------------------------------------------------------------- choice --

@@ -38,7 +38,7 @@ def assert_unfitted(clf):
 # ------------------------------------------------------------- parameters --
 
 RETRIEVALS = (
-    "'auto' or 'estimate' or 'vanilla' or 'topk' or 'threshold' or 'rerank' or 'exact' or 'none'"
+    "'auto' or 'estimate' or 'scan' or 'vanilla' or 'topk' or 'threshold' or 'rerank' or 'exact' or 'none'"
 )
 BAD_PARAMS = [
     ("hidden_layer_sizes", (), "an int or a sequence of at least one int"),

@@ -16,6 +16,7 @@ FAMILIES = ("simhash", "wta", "dwta", "minhash")
 SEARCHES = [
     ("none", False, "simhash"),
     ("exact", False, "simhash"),
+    ("scan", False, "simhash"),
     ("estimate", False, "simhash"),
     ("estimate", True, "simhash"),
     *[
@@ -141,6 +142,17 @@ def test_candidates_are_distinct_and_of_the_number_asked_for(
             assert n_wanted <= len(ids) <= max(n_candidates, n_wanted)
     assert_same(found, retrieval.search(problem.x, seed=3))
     assert_same(found, pickle.loads(pickle.dumps(retrieval)).search(problem.x, seed=3))
+
+
+def test_scan_finds_the_largest_under_the_weights_of_the_last_rebuild():
+    problem = Problem()
+    retrieval = problem.retrieval("scan")
+    best = np.argsort(-problem.scores(), axis=1)[:, :20]
+    problem.w[:] = 0  # no matter: these weights are newer than the rebuild
+    for ids, truth in zip(retrieval.search(problem.x), best, strict=True):
+        assert set(ids) == set(truth)
+    problem.rebuild(retrieval)
+    assert set(retrieval.search(problem.x)[0]) == set(np.argsort(-problem.b)[:20])
 
 
 def test_every_policy_is_tested():

@@ -339,13 +339,27 @@ def choose_active(labels, hard, tail_size, n_classes, random):
 
 
 def forward(layers, x, activation, masks=None):
-    """Activations of every hidden layer, times its dropout mask."""
+    """Activations of every hidden layer, times its dropout mask.
+
+    A sparse layer computes exactly its n_active largest pre-activations.
+    """
     activations = []
     for i, layer in enumerate(layers[:-1]):
-        z = float64(x) @ layer.w if i == 0 else activations[-1] @ layer.w.T
-        a = activate(activation, z + layer.b)
+        below = activations[-1] if i else float64(x)
+        z = below @ (layer.w if layer.by_feature else layer.w.T) + layer.b
+        a = activate(activation, z)
+        if layer.n_active:
+            a = np.where(is_largest(z, layer.n_active), a, 0)
         activations.append(a if masks is None else a * masks[i])
     return activations
+
+
+def is_largest(z, k):
+    """Whether an entry is one of its row's k largest; on ties the earlier is."""
+    ids = np.argsort(-z, axis=1, kind="stable")[:, :k]
+    chosen = np.zeros(z.shape, bool)
+    np.put_along_axis(chosen, ids, True, axis=1)
+    return chosen
 
 
 def loss_and_gradients(layers, x, labels, weight, activation, loss, active, n_exact, masks=None):

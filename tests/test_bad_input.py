@@ -291,11 +291,33 @@ def test_rows_without_features(to):
     assert_array_equal(proba[0], proba[4])
 
 
+RETRIEVED = [
+    ("auto", "auto"),
+    ("exact", "auto"),
+    ("none", "auto"),
+    ("estimate", "simhash"),
+    ("vanilla", "simhash"),
+    ("topk", "wta"),
+    ("threshold", "dwta"),
+    ("rerank", "minhash"),
+]
+
+
 @pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("y", [Y, INDICATOR], ids=["single", "multilabel"])
-def test_no_features_at_all(to, y):
+@pytest.mark.parametrize(("retrieval", "family"), RETRIEVED)
+@pytest.mark.parametrize("active_fraction", ["auto", (0.5, 1.0), (0.5, 0.5)], ids=str)
+def test_no_features_at_all(to, y, retrieval, family, active_fraction):
+    params = {"retrieval": retrieval, "hash_family": family, "active_fraction": active_fraction}
     x = to(np.zeros_like(X))
-    clf = classifier().fit(x, y)
+    clf = classifier(**params).fit(x, y)
+    assert np.isfinite(clf.predict_proba(x)).all()
+    # The same of a network that has seen some: an empty sparse matrix has no address.
+    clf = classifier(**params).fit(to(X), y)
+    proba = clf.predict_proba(np.zeros_like(X))
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(clf.predict_proba(x), proba, rtol=1e-5)
+    clf.partial_fit(x, y)
     assert np.isfinite(clf.predict_proba(x)).all()
 
 

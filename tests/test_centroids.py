@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from slide import _centroids
 from slide import _reference as reference
@@ -47,6 +48,20 @@ def test_label_sums_in_blocks_are_the_same(rng):
     for first, last in [(0, 11), (11, 11), (11, 29), (29, 30)]:
         _centroids.add_label_sums(h[first:last], *csr, first, parts)
     np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("width", WIDTHS[1:])
+def test_sparse_label_sums_are_the_dense_ones(width, rng):
+    labels = as_csr([list(rng.choice(6, rng.integers(0, 4), replace=False)) for _ in range(30)])
+    h = (rng.standard_normal((30, width)) * (rng.random((30, width)) < 0.4)).astype(np.float32)
+    dense, csr = np.ones((6, width), np.float32), np.ones((6, width), np.float32)
+    for first, last in [(0, 11), (11, 11), (11, 29), (29, 30)]:
+        _centroids.add_label_sums(h[first:last], *labels, first, dense)
+        part = csr_array(h[first:last])
+        for array in (part.data, part.indices, part.indptr):
+            array.flags.writeable = False
+        _centroids.add_sparse_label_sums(part, *labels, first, csr)
+    np.testing.assert_array_equal(csr, dense)
 
 
 def test_rows_without_labels_add_nothing(rng):

@@ -19,6 +19,21 @@ SAMPLED = {
 }
 
 
+# Hidden layers that are sparse as well: by exact search, by estimates, by tables.
+SPARSE = {
+    "hidden_layer_sizes": (64, 32),
+    "active_fraction": (0.25, 0.5, 0.9),
+    "rehash_every": 200,
+}
+ESTIMATED = {**SPARSE, "retrieval": "estimate"}
+HASHED = {**SPARSE, "hash_family": "wta", "retrieval": "rerank", "n_tables": 16, "n_hash_bits": 3}
+NETWORKS = pytest.mark.parametrize(
+    "params",
+    [{}, SAMPLED, SPARSE, ESTIMATED, HASHED],
+    ids=["dense", "sampled", "sparse", "estimated", "hashed"],
+)
+
+
 def classifier(**params):
     defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
     return SparseMLPClassifier(**{**defaults, **params})
@@ -156,7 +171,7 @@ def test_early_stopping_of_single_rows():
     assert clf.t_ == 3 * 27 and clf.n_outputs_ == 30
 
 
-@pytest.mark.parametrize("params", [{}, SAMPLED], ids=["dense", "sampled"])
+@NETWORKS
 def test_partial_fit_is_an_epoch(planted, params):
     X, y = planted
     whole = classifier(learning_rate="constant", **params).fit(X, y)

@@ -36,6 +36,21 @@ SAMPLED = {
 }
 
 
+# Hidden layers that are sparse as well: by exact search, by estimates, by tables.
+SPARSE = {
+    "hidden_layer_sizes": (64, 32),
+    "active_fraction": (0.25, 0.5, 0.9),
+    "rehash_every": 200,
+}
+ESTIMATED = {**SPARSE, "retrieval": "estimate"}
+HASHED = {**SPARSE, "hash_family": "wta", "retrieval": "rerank", "n_tables": 16, "n_hash_bits": 3}
+NETWORKS = pytest.mark.parametrize(
+    "params",
+    [{}, SAMPLED, SPARSE, ESTIMATED, HASHED],
+    ids=["dense", "sampled", "sparse", "estimated", "hashed"],
+)
+
+
 def classifier(**params):
     defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
     return SparseMLPClassifier(**{**defaults, **params})
@@ -51,7 +66,20 @@ def assert_same_weights(one, other):
 
 
 @pytest.mark.parametrize(
-    "params", [{}, SAMPLED, {"dropout": 0.3}, {"early_stopping": True}], ids=str
+    "params",
+    [
+        {},
+        SAMPLED,
+        SPARSE,
+        ESTIMATED,
+        HASHED,
+        {**HASHED, "dropout": 0.3},
+        {"dropout": 0.3},
+        {"early_stopping": True},
+        {"solver": "sgd"},
+        {"solver": "adagrad", "alpha": 0.1},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_one_thread_is_bit_reproducible(planted, params, loss):
@@ -61,6 +89,16 @@ def test_one_thread_is_bit_reproducible(planted, params, loss):
     assert first.loss_curve_ == second.loss_curve_
     third = classifier(loss=loss, **params).set_params(random_state=1).fit(*planted)
     assert not np.array_equal(first.coefs_[0], third.coefs_[0])
+
+
+@two_threads
+@pytest.mark.parametrize("params", [{}, SPARSE, ESTIMATED, HASHED], ids=str)
+def test_two_threads_lose_no_sample(planted, params):
+    X, y = planted
+    for _ in range(5):
+        clf = classifier(n_jobs=2, **params).fit(X, y)
+        assert clf.t_ == clf.n_iter_ * 600
+        assert np.isfinite(clf.decision_function(X)).all()
 
 
 @two_threads
@@ -75,15 +113,25 @@ def test_two_threads_lose_no_sample_and_stay_close():
 
 
 @two_threads
-def test_prediction_does_not_depend_on_threads(planted):
+@NETWORKS
+def test_prediction_does_not_depend_on_threads(planted, params):
     X, y = planted
-    clf = classifier().fit(X, y)
+    clf = classifier(**params).fit(X, y)
     expected = clf.decision_function(X), *clf.predict_topk(X)
     clf.set_params(n_jobs=2)
     for ours, theirs in zip(
         (clf.decision_function(X), *clf.predict_topk(X)), expected, strict=True
     ):
         assert_array_equal(ours, theirs)
+
+
+@NETWORKS
+def test_prediction_of_a_row_does_not_depend_on_the_others(planted, params):
+    X, y = planted
+    clf = classifier(**params).fit(X, y)
+    scores = clf.decision_function(X)
+    for rows in ([599], [3, 3, 3], np.random.default_rng(0).permutation(600)[:333]):
+        assert_array_equal(clf.decision_function(X[rows]), scores[rows])
 
 
 def test_n_jobs_to_threads(monkeypatch):
@@ -173,7 +221,9 @@ def test_wide_target(loss):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("params", [{}, SAMPLED], ids=["dense", "sampled"])
+@pytest.mark.parametrize(
+    "params", [{}, SAMPLED, SPARSE, ESTIMATED], ids=["dense", "sampled", "sparse", "estimated"]
+)
 def test_sparse_indicator_is_never_dense(multilabel, loss, params, monkeypatch):
     X, Y = multilabel
     dense = Y.toarray()
@@ -373,7 +423,7 @@ def test_parameters_reach_the_engine(planted):
 # --------------------------------------------------- copies, files, search --
 
 
-@pytest.mark.parametrize("params", [{}, SAMPLED], ids=["dense", "sampled"])
+@NETWORKS
 @pytest.mark.parametrize("way", ["pickle", "joblib", "mmap", "deepcopy"])
 def test_a_copy_is_the_same_and_learns_the_same(planted, params, way, tmp_path):
     X, y = planted

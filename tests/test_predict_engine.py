@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
+from slide._retrieval import Retrieval
 
 from slide import _model, _predict
 from slide import _reference as reference
@@ -23,6 +24,44 @@ def make_layers(hidden=(19,), n_classes=70, seed=0):
         layer.w[:] = rng.standard_normal(layer.w.shape) / np.sqrt(n_in)
         layer.b[:] = 0.3 * rng.standard_normal(n_out)
         layers.append(layer)
+    return layers
+
+
+SEARCH = {
+    "n_tables": 6,
+    "n_hash_bits": 4,
+    "bucket_limit": 9,
+    "min_collisions": 2,
+    "transform": True,
+}
+POLICIES = [
+    ("exact", "simhash"),
+    ("none", "simhash"),
+    ("estimate", "simhash"),
+    ("vanilla", "wta"),
+    ("topk", "dwta"),
+    ("threshold", "minhash"),
+    ("rerank", "simhash"),
+]
+
+
+def make_sparse_layers(hidden, n_active, policy="exact", family="simhash", n_classes=70):
+    """As make_layers; hidden layer i computes n_active[i] neurons for a row, 0: all."""
+    rng = np.random.default_rng(5)
+    layers = make_layers(hidden, n_classes)
+    for i, k in enumerate(n_active):
+        if k == 0:
+            continue
+        n_in, n_out = layers[i].n_in, layers[i].n_out
+        w, b = layers[i].w.reshape(n_out, n_in), layers[i].b
+        layers[i] = layer = Layer.zeros(n_in, n_out, by_feature=False, n_active=k)
+        layer.w[:], layer.b[:] = w, b
+        settings = {**SEARCH, "policy": policy, "hash_family": family, "n_wanted": k}
+        settings |= {"n_candidates": 2 * k if policy == "rerank" else k, "use_tables": i == 0}
+        settings["use_tables"] |= policy != "estimate"
+        layer.retrieval = Retrieval(n_out, n_in, settings, np.random.RandomState(i))
+        mean = (0.1 * rng.standard_normal(n_in)).astype(np.float32)
+        layer.retrieval.rebuild(layer.w, layer.b, mean, 1.0, 1)
     return layers
 
 
@@ -128,6 +167,74 @@ def test_topk_of_infinite_scores():
     ids, best = Predictor(layers).topk(make_rows(3), 70)
     assert (ids[:, :2] == [5, 9]).all() and (best[:, :2] == np.inf).all()
     np.testing.assert_array_equal(ids[:, 10:], np.tile(np.arange(10, 70), (3, 1)))
+
+
+# -------------------------------------------------- sparse hidden layers --
+
+
+@pytest.mark.parametrize("n", N_ROWS)
+@pytest.mark.parametrize(
+    ("hidden", "n_active"),
+    [((19,), (5,)), ((16, 33), (0, 7)), ((33, 16), (4, 0)), ((40, 30, 20), (9, 1, 20))],
+    ids=str,
+)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_sparse_layers_are_the_twins(activation, hidden, n_active, n):
+    layers, x = make_sparse_layers(hidden, n_active), make_rows(n)
+    predictor = Predictor(layers, activation)
+    twin = reference.copy_layers(layers)
+    for rows in (x, csr_array(x)):
+        h, z = predictor.hidden(rows), predictor.scores(rows)
+        assert h.dtype == z.dtype == np.float32
+        if n_active[-1]:
+            assert issparse(h) and h.format == "csr" and h.nnz == n * n_active[-1]
+            h = h.toarray()
+        assert (h.shape, z.shape) == ((n, hidden[-1]), (n, 70))
+        np.testing.assert_allclose(h, reference.hidden(twin, x, activation), rtol=1e-5, atol=3e-6)
+        np.testing.assert_allclose(z, reference.scores(twin, x, activation), rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize(("policy", "family"), POLICIES)
+@pytest.mark.parametrize("n_active", [(12, 9), (12, 0), (0, 9), (1, 1), (39, 29)], ids=str)
+def test_sparse_layers_compute_what_they_choose(policy, family, n_active):
+    layers, x = make_sparse_layers((40, 30), n_active, policy, family), make_rows(130)
+    predictor = Predictor(layers)
+    h = predictor.hidden(csr_array(x))
+    first = Predictor([layers[0], layers[1]]).hidden(csr_array(x))
+    if n_active[0]:
+        assert (np.diff(first.indptr) == n_active[0]).all()
+        first = first.toarray()
+    if n_active[1]:
+        # Distinct neurons, as many as wanted, each with its exact activation.
+        assert (np.diff(h.indptr) == n_active[1]).all()
+        ids = h.indices.reshape(130, n_active[1])
+        assert all(len(set(row)) == n_active[1] for row in ids)
+        z = first @ layers[1].w.T + layers[1].b
+        expected = np.maximum(np.take_along_axis(z, ids, axis=1), 0)
+        np.testing.assert_allclose(h.data.reshape(ids.shape), expected, rtol=1e-5, atol=3e-6)
+        h = h.toarray()
+    z = h @ layers[2].w.T + layers[2].b
+    np.testing.assert_allclose(predictor.scores(csr_array(x)), z, rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize(("policy", "family"), POLICIES)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+@pytest.mark.parametrize("n_active", [(12, 9), (12, 0), (0, 9)], ids=str)
+def test_sparse_rows_depend_on_themselves_alone(policy, family, sparse, n_active):
+    layers = make_sparse_layers((40, 30), n_active, policy, family, n_classes=533)
+    predictor, x = Predictor(layers), make_rows(130)
+
+    def everything(rows, n_threads=1):
+        rows = csr_array(rows) if sparse else rows
+        h, *rest = predictor.all(rows, 7, n_threads)
+        return [h.toarray() if n_active[1] else h, *rest]
+
+    whole = everything(x)
+    assert_same_bits(everything(x, 2), whole)
+    rng = np.random.default_rng(3)
+    subsets = [rng.permutation(130), *([i] for i in (0, 3, 63, 64, 129)), [5, 5, 5, 5, 5]]
+    for rows in [*subsets, rng.choice(130, 65)]:
+        assert_same_bits(everything(x[rows]), [result[rows] for result in whole])
 
 
 # ------------------------------------------------------------ bit-equal --

@@ -30,12 +30,13 @@ cdef class InputRows:
             self._keep_alive = x
         else:
             self.indptr = np.ascontiguousarray(x.indptr, dtype=np.int64)
-            indices_array = np.ascontiguousarray(x.indices, dtype=np.int32)
-            values_array = np.ascontiguousarray(x.data)
+            # An address even where there is no value: a row without ids is a dense one.
+            indices_array = np.ascontiguousarray(x.indices if x.nnz else [0], dtype=np.int32)
+            values_array = np.ascontiguousarray(x.data if x.nnz else np.zeros(1, np.float32))
             indptr, indices, values = self.indptr, indices_array, values_array
             self.view.indptr = &indptr[0]
-            self.view.indices = &indices[0] if x.nnz else NULL
-            self.view.values = &values[0] if x.nnz else NULL
+            self.view.indices = &indices[0]
+            self.view.values = &values[0]
             self._keep_alive = (indices_array, values_array)
 
 

@@ -15,7 +15,7 @@ from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._simd cimport chosen
 from slide._sparse cimport pair_all, pairs_forward
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint64_t, blocks_of
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, blocks_of
 
 from slide._memory import aligned_zeros
 
@@ -94,7 +94,7 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     cdef HiddenState *states
     n_threads = max(1, min(n_threads, n_blocks))
     n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
-    memory, blocks, keep_alive = np.zeros(n_threads * sizeof(HiddenState), np.uint8), [], []
+    memory, keep_alive = np.zeros(n_threads * sizeof(HiddenState), np.uint8), []
     cdef uint8_t[::1] state_memory = memory
     states = <HiddenState *>&state_memory[0]
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))

@@ -120,13 +120,13 @@ def largest_of(const float32_t[::1] scores, int64_t k):
 cdef int64_t _fill(const SearchView *view, int32_t *out, int64_t n, uint64_t *rng,
                    uint8_t *counts) noexcept nogil:
     """Random neurons on top of the n in `out`, up to n_wanted distinct ones; their number."""
-    cdef int64_t i, draw, target = min(view.n_wanted, view.n_neurons)
+    cdef int64_t i, _draw, target = min(view.n_wanted, view.n_neurons)
     cdef int32_t neuron
     if n >= target:
         return n
     for i in range(n):
         counts[out[i]] = 1
-    for draw in range(64 + 8 * target):
+    for _draw in range(64 + 8 * target):
         if n == target:
             break
         neuron = <int32_t>next_below(rng, <uint32_t>view.n_neurons)

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from slide._layers cimport InputView
 from slide._optimizer cimport LayerView, SolverView, update_biases, update_elements, update_row
 from slide._simd cimport chosen, slide_prefetch
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
+from slide._typedefs cimport float32_t, int32_t, int64_t
 
 
 # --------------------------------------------------------------- vectors --

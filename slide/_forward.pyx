@@ -33,11 +33,20 @@ from slide._typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._memory import aligned_zeros
 
 
-cdef uint64_t _seed_of(const int32_t *ids, const float32_t *values, int64_t n) noexcept nogil:
-    # A number that the vector alone decides, dense or sparse, in whatever order.
-    cdef uint64_t total = 0
-    cdef int64_t j
+cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
+    # A number that a row of X and the layer alone decide, be X dense or CSR. Not the layer's own
+    # input: its rounding is not the same for both.
+    cdef int64_t j, n = x.n_features, row = x.order[position] if x.order != NULL else position
+    cdef const float32_t *values = x.values
+    cdef const int32_t *ids = NULL
+    cdef uint64_t total = i
     cdef uint32_t bits
+    if x.indptr != NULL:
+        n = x.indptr[row + 1] - x.indptr[row]
+        ids = x.indices + x.indptr[row]
+        values += x.indptr[row]
+    else:
+        values += row * n
     for j in range(n):
         if values[j] != 0:
             memcpy(&bits, values + j, sizeof(bits))
@@ -45,13 +54,15 @@ cdef uint64_t _seed_of(const int32_t *ids, const float32_t *values, int64_t n) n
     return mix64(total)
 
 
-cdef int64_t _forward_sparse(const LayerView *layer, const Vectors *x, int64_t i, int64_t n,
-                             HiddenState *state, uint64_t *rng) noexcept nogil:
+cdef int64_t _forward_sparse(const LayerView *layer, const InputView *rows, int64_t i,
+                             int64_t first, int64_t n, HiddenState *state,
+                             uint64_t *rng) noexcept nogil:
     """Choose n_active neurons of a layer for every sample and compute their pre-activations.
 
     OUT state.active[i], state.a[i] (n, n_active), state.pairs[i]. rng NULL: what is random is
-    decided by the sample's own input. Returns the multiply-adds.
+    decided by the sample's own row of X. Returns the multiply-adds.
     """
+    cdef const Vectors *x = &state.x[i]
     cdef const SearchView *view = layer.search
     cdef int64_t s, j, size, k = layer.n_active, cost = 0
     cdef int64_t stride = max(view.n_candidates, k)
@@ -72,7 +83,7 @@ cdef int64_t _forward_sparse(const LayerView *layer, const Vectors *x, int64_t i
             x_values = x.values[s]
             size = x.sizes[s]
         if rng == NULL and chance:
-            own = _seed_of(x_ids, x_values, size)
+            own = _seed_of(rows, first + s, i)
         state.sizes[s] = <int32_t>search(view, x_ids, x_values, size,
                                          rng if rng != NULL else &own, &state.search[i],
                                          ids + s * stride, &cost)
@@ -102,7 +113,7 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
     if i == 0 and layer.n_active > 0:
         point_at_input(&state.x[0], x, first, n)
     if layer.n_active > 0:
-        cost = _forward_sparse(layer, &state.x[i], i, n, state, rng)
+        cost = _forward_sparse(layer, x, i, first, n, state, rng)
         point_at_active(&state.x[i + 1], state.active[i], a, n, layer.n_active)
     else:
         if i == 0:

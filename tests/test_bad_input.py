@@ -37,8 +37,11 @@ def assert_unfitted(clf):
 
 # ------------------------------------------------------------- parameters --
 
-RETRIEVALS = (
-    "'auto' or 'estimate' or 'scan' or 'vanilla' or 'topk' or 'threshold' or 'rerank' or 'exact' or 'none'"
+RETRIEVALS = " or ".join(
+    map(
+        repr,
+        "auto estimate scan vanilla topk threshold rerank exact none".split(),
+    )
 )
 BAD_PARAMS = [
     ("hidden_layer_sizes", (), "an int or a sequence of at least one int"),

@@ -409,10 +409,12 @@ def auto_rehash_at_last(hidden, sizes, shape):
     for size, layer in zip(sizes, hidden, strict=True):
         n_active = layer.n_active or size
         training += 3 * n_active * n_values
-        if layer.n_active:
+        if layer.search and layer.search.policy not in ("scan", "exact", "none"):
             rebuild += size * (2 * n_in + 30 * min(n_in, 2 * _CODE_BITS))
         n_in, n_values = size, n_active
-    return max(2048, round(10 * rebuild / training)) if rebuild else 2**31 - 1
+    if not any(layer.n_active for layer in hidden):
+        return 2**31 - 1
+    return max(2048, min(2**31 - 1, round(10 * rebuild / max(training, 1))))
 
 
 def auto_n_active(size):

@@ -301,3 +301,18 @@ def test_alpha_shrinks_the_weights():
             for alpha in (0.0, 0.1)
         ]
         assert norms[1] < norms[0]
+
+
+@each_policy
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_divergence_raises(policy, solver):
+    x, y = make_data(n=300)
+    model = estimator(retrieval=policy, solver=solver, learning_rate_init=1e20)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        model.fit(csr_array(x), y)
+    # The sign of NaN decides whether a search takes it for the best or for the worst.
+    for nan in (np.float32(np.nan), -np.float32(np.nan)):
+        model = estimator(retrieval=policy).partial_fit(x, y, classes=np.arange(N_CLASSES))
+        model._network.layers[0].w[7] = nan
+        with pytest.raises(FloatingPointError, match="diverged"):
+            model.partial_fit(x, y)

@@ -1,12 +1,14 @@
 """slide: wide neural networks, trained by computing only the neurons that matter.
 
-Of a wide output layer only the samples' labels, a small uniform sample of the other neurons and,
-with ``retrieval="rerank"``, the hardest of those that hash tables return are computed and updated.
-The cost of a sample grows with the number of active neurons, not with the width of the layer.
+A sparse hidden layer computes, for each sample, the neurons of the largest pre-activation, which
+locality-sensitive hashing finds; of a wide output layer only the samples' labels and a small
+uniform sample of the other neurons are computed. Forward pass, back-propagation and update touch
+nothing else, so the cost of a sample grows with the number of active neurons, not with the width.
 
     from slide import SparseMLPClassifier       the estimator
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
+    from slide.inspection import ...            recall of the hashing, layer by layer
 
 Map of the package; an arrow points downward only::
 
@@ -16,18 +18,27 @@ Map of the package; an arrow points downward only::
       _epochs       the course of a training: its start, the epochs, when to stop
       _decisions    from scores to probabilities and labels
       _auto         what "auto" becomes, from the data's shape
+      _fitted       fitted attributes that are read off the network
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
+    inspection      diagnostics of a fitted network
     _network        the arrays of a model, how they start, one pass of training
       _centroids    output rows from the centroids of their labels
       _memory       arrays that start on a cache line
     _core           the engine: the only parallel loop over training samples
-    _predict        exact prediction: all scores, top k
-    _model          views of the arrays, hidden layers forward
-    _tables         flat hash tables of the output neurons, and retrieval from them
-    _layers         rows forward, backward and updated; losses
-    _hash           SimHash by randomised Walsh-Hadamard transforms
+      _active       the output layer's active set: labels, hard neurons, tail
+    _predict        prediction: all scores, top k
+    _forward        the hidden layers' forward pass, dense and sparse
+    _model          views of the arrays
+    _sparse         sparse layers: pairs of samples and neurons, forward and back
+    _layers         dense rows forward and back; activations, dropout, losses
+    _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
+    _retrieval      which neurons to compute: the retrieval policies
+    _tables         flat hash tables of a layer's neurons
+    _hash           hash functions of four families behind one door
+      _families     their kernels: SimHash, WTA, DWTA, MinHash
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
+      _reference_hash, _reference_sparse   those of the hash families and of the sparse layers
 """
 
 from slide._estimator import SparseMLPClassifier

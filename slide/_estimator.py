@@ -49,7 +49,7 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
         Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
         number counts for every layer of at least 128 neurons, a sequence has one a layer, output
         last, where it is the share that `tail_size` "auto" takes. "auto" keeps hidden layers of up
-        to 2,048 neurons dense and gives wider ones 128 active neurons.
+        to 8,192 neurons dense and gives wider ones 128 active neurons.
     hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
         Hash functions of the tables: signs of random projections, winner take all, the same
         densified for sparse vectors, or minwise hashing of the largest values.

@@ -76,7 +76,7 @@ def test_default_shares(sizes):
     x, y = make_data(n=40, n_features=8)
     model = estimator(sizes, "auto", max_iter=1).fit(x, y)
     assert np.isfinite(model.predict_proba(x)).all()
-    n_active = [128 if size > 2048 else None for size in sizes]
+    n_active = [128 if size > 8192 else None for size in sizes]
     assert model.hash_params_["n_active"] == [*n_active, None]
 
 

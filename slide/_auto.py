@@ -302,7 +302,7 @@ def _hidden_search(params, n_in, n_values, size, n_active, deep):
         n_candidates=n_candidates,
         bucket_limit=bucket_limit,
         min_collisions=2,
-        transform=_transform(params),
+        transform=_transform(params, n_in),
     )
 
 
@@ -322,7 +322,7 @@ def _output_search(params, n_classes):
         n_candidates=64,
         bucket_limit=16,
         min_collisions=2,
-        transform=_transform(params),
+        transform=_transform(params, params["hidden_layer_sizes"][-1]),
     )
 
 
@@ -330,11 +330,12 @@ def _family(params):
     return "simhash" if params["hash_family"] == "auto" else params["hash_family"]
 
 
-def _transform(params):
+def _transform(params, n_in):
     """Whether tables search for the inner product. Rank families see a coordinate only by its
     size, and the transform's extra ones are not to scale: without it WTA and DWTA find .22 of the
-    right neurons instead of .13 (1,000 neurons whose norms and biases vary)."""
-    return _family(params) == "simhash"
+    right neurons instead of .13 (1,000 neurons whose norms and biases vary). A few coordinates
+    have too few orders to go by: there all families are given it."""
+    return _family(params) == "simhash" or n_in < 64
 
 
 def _table_shape(params, n_neurons, code_bits):

@@ -86,10 +86,6 @@ class Settings:
     beta_2: float
     epsilon: float
 
-    @property
-    def searches(self):
-        return tuple(layer.search for layer in self.layers)
-
     def engine(self):
         """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
         names = ("all_neurons", "tail_size", "n_hard", "solver", "alpha", "momentum", "beta_1")
@@ -103,19 +99,19 @@ class Settings:
         """A dict for people: what was chosen, None for what was not needed."""
         known = asdict(self)
         del known["layers"]
-        any_search = any(self.searches)
+        searches = [layer.search for layer in self.layers]
         if self.all_neurons:
             known["tail_size"] = None
-        if not any_search:
-            known["rehash_every"] = None
+        if not any(searches):
+            known["rehash_every"] = known["rehash_at_last"] = None
         for name in ("n_active", "dropout"):
             known[name] = [getattr(layer, name) or None for layer in self.layers]
         names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
-        known["retrieval"] = [search.policy if search else "none" for search in self.searches]
+        known["retrieval"] = [search.policy if search else "none" for search in searches]
         for name in names:
             known[name] = [
                 getattr(search, name) if search and search.policy not in ("exact", "scan") else None
-                for search in self.searches
+                for search in searches
             ]
         return known
 
@@ -182,9 +178,9 @@ def _hidden_layers(params, shape):
     dropout = params["dropout"]
     if dropout == "auto":
         dropout = auto_dropout(min(sizes))
+    deep = len(sizes) > 1
     for i, size in enumerate(sizes):
         n_active = _n_active(params["active_fraction"], i, size)
-        deep = len(sizes) > 1
         search = _hidden_search(params, n_in, n_values, size, n_active, deep) if n_active else None
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
@@ -276,8 +272,8 @@ def _hidden_search(params, n_in, n_values, size, n_active, deep):
             ranking = looked_at * (n_bits // 64 + 1) + 4 * n_active * n_values
             if size * n_values <= 40 * min(n_in, 2 * n_bits) + ranking:
                 policy = "scan"
-    codes_only = policy == "estimate" and not wide
-    n_tables, n_hash_bits = _table_shape(params, size, n_bits if codes_only else 0)
+    use_tables = _uses_tables(policy, size)
+    n_tables, n_hash_bits = _table_shape(params, size, 0 if use_tables else n_bits)
     bucket_limit = max(32, math.ceil(4 * n_active / n_tables))
     if policy == "estimate" and wide:
         # Ranking by codes is so cheap that buckets may be wide: of 100,000 neurons some thousands.
@@ -292,38 +288,51 @@ def _hidden_search(params, n_in, n_values, size, n_active, deep):
         n_candidates = 4 * n_active
     elif policy == "estimate" and deep:
         n_candidates = 2 * n_active
-    return SearchSettings(
-        policy=policy,
-        hash_family=_family(params),
+    return _search(
+        params,
+        policy,
+        n_in,
+        size,
         n_tables=n_tables,
         n_hash_bits=n_hash_bits,
-        use_tables=policy != "estimate" or wide,
         n_wanted=n_active,
         n_candidates=n_candidates,
         bucket_limit=bucket_limit,
-        min_collisions=2,
-        transform=_transform(params, n_in),
     )
 
 
 def _output_search(params, n_classes):
     """How the hardest wrong neurons of the output layer are found: a handful of 64 candidates."""
     policy = params["retrieval"]
-    wide = n_classes > _WIDE
-    codes_only = policy == "estimate" and not wide
-    n_tables, n_hash_bits = _table_shape(params, n_classes, _CODE_BITS if codes_only else 0)
-    return SearchSettings(
-        policy=policy,
-        hash_family=_family(params),
+    use_tables = _uses_tables(policy, n_classes)
+    n_tables, n_hash_bits = _table_shape(params, n_classes, 0 if use_tables else _CODE_BITS)
+    return _search(
+        params,
+        policy,
+        params["hidden_layer_sizes"][-1],
+        n_classes,
         n_tables=n_tables,
         n_hash_bits=n_hash_bits,
-        use_tables=policy != "estimate" or wide,
         n_wanted=0,
         n_candidates=64,
         bucket_limit=16,
-        min_collisions=2,
-        transform=_transform(params, params["hidden_layer_sizes"][-1]),
     )
+
+
+def _search(params, policy, n_in, n_neurons, **sizes):
+    return SearchSettings(
+        policy=policy,
+        hash_family=_family(params),
+        use_tables=_uses_tables(policy, n_neurons),
+        min_collisions=2,
+        transform=_transform(params, n_in),
+        **sizes,
+    )
+
+
+def _uses_tables(policy, n_neurons):
+    """All policies but the ranking of a narrow layer's codes; exact and random ones ignore it."""
+    return policy != "estimate" or n_neurons > _WIDE
 
 
 def _family(params):

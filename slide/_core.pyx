@@ -12,7 +12,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from slide._active cimport choose_active
-from slide._forward cimport HiddenState, allocate_hidden, forward_layer, scratch_array
+from slide._forward cimport HiddenState, allocate_hidden, forward_layer
 from slide._layers cimport (
     ROW_BLOCK,
     activate_backward,
@@ -34,6 +34,7 @@ from slide._optimizer cimport (
     adam_corrections,
 )
 from slide._random cimport seed_stream
+from slide._retrieval cimport scratch_array
 from slide._simd cimport chosen
 from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
 from slide._typedefs cimport (

@@ -26,5 +26,3 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
 
 cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n_rows,
                          int64_t n_output, list keep_alive) except -1
-
-cdef void *scratch_array(size, dtype, list keep_alive) except NULL

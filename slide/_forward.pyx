@@ -15,6 +15,7 @@ from slide._retrieval cimport (
     SearchView,
     allocate_search,
     largest,
+    scratch_array,
     search,
 )
 from slide._simd cimport chosen
@@ -29,8 +30,6 @@ from slide._sparse cimport (
     point_at_input,
 )
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
-
-from slide._memory import aligned_zeros
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
@@ -154,7 +153,6 @@ cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n
     for i in range(n_layers):
         layer = &view.layers[i]
         k = layer.n_active if i < n_layers - 1 else 0
-        widest = max(widest, layer.n_out)
         if layer.search != NULL:
             allocate_search(&state.search[i], model.retrievals[i], keep_alive)
         if i > 0 or k > 0:
@@ -163,6 +161,7 @@ cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n
         state.x[i].values = <const float32_t **>scratch_array(n_rows, np.uint64, keep_alive)
         state.x[i].sizes = <int64_t *>scratch_array(n_rows, np.int64, keep_alive)
         if k > 0:
+            widest = max(widest, layer.n_out)
             found = layer.search
             stride = max(found.n_candidates, k)
             most = max(most, stride if stride > k else 0)
@@ -200,10 +199,3 @@ cdef int _allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except 
     pairs.samples = <int32_t *>scratch_array(n_pairs, np.int32, keep_alive)
     pairs.places = <int32_t *>scratch_array(n_pairs, np.int32, keep_alive)
     return 0
-
-
-cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
-    """An aligned array of zeros, of at least one element so that it has an address."""
-    array = aligned_zeros(max(1, size), dtype)
-    keep_alive.append(array)
-    return <void *><uint64_t>array.ctypes.data

@@ -24,9 +24,9 @@ from slide._tables cimport (
     HashTables,
     keep_above,
     keep_most_frequent,
+    neuron_statistics,
     query_codes,
     retrieve,
-    sort_table,
 )
 from slide._typedefs cimport (
     float32_t,
@@ -235,13 +235,11 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
                     + view.tables.hasher.cost_per_value * n_values)
         n = retrieve(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
                      scratch.found)
-        if view.policy == VANILLA:
-            for i in range(n):
-                scratch.counts[scratch.found[i]] = 0
-        elif view.policy == THRESHOLD:
+        if view.policy == THRESHOLD:
             n = keep_above(scratch.found, n, scratch.counts, <int32_t>view.min_collisions)
         else:
-            n = keep_most_frequent(scratch.found, n, scratch.counts, view.n_candidates)
+            n = keep_most_frequent(scratch.found, n, scratch.counts,
+                                   n if view.policy == VANILLA else view.n_candidates)
         n = min(n, view.n_candidates)
         for i in range(n):
             out[i] = scratch.found[i]
@@ -249,17 +247,6 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
 
 
 # ------------------------------------------------------------- structures --
-
-cdef void _estimate_statistics(const float32_t *w, int64_t d, const float32_t *b,
-                               const float32_t *mean, int64_t first, int64_t last,
-                               float32_t *norms, float32_t *biases) noexcept nogil:
-    """norms[i] = |w[i]|, biases[i] = w[i].mean + b[i]; threads take disjoint ranges."""
-    cdef int64_t i
-    for i in range(first, last):
-        chosen().dots(w + i * d, d, NULL, b + i, 1, mean, d, 1, d, biases + i, 1)
-        chosen().dots(w + i * d, d, NULL, NULL, 1, w + i * d, d, 1, d, norms + i, 1)
-        norms[i] = sqrtf(norms[i])
-
 
 cdef class Retrieval:
     """What finds the neurons of one layer.
@@ -390,23 +377,19 @@ cdef class Retrieval:
             self._arrays["center"] = self.hasher.center(self._arrays["mean"])
         self._set_view()
         cdef const HasherView *hasher = &self.hasher.view
-        cdef int32_t[:, ::1] offsets, ids
-        cdef int32_t t
         for block in prange(blocks_of(n, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
             if self.transform:
-                _estimate_statistics(&weights[0, 0], d, &biases[0], &mean[0], block * per_block,
-                                     min((block + 1) * per_block, n), &norms[0], &own[0])
+                neuron_statistics(&weights[0, 0], d, &biases[0], &mean[0], d, block * per_block,
+                                  min((block + 1) * per_block, n), &own[0], &norms[0])
             _code_neurons(hasher, &weights[0, 0], d, block * per_block,
                           min((block + 1) * per_block, n), n,
                           &scratch[omp_get_thread_num(), 0], &words[omp_get_thread_num(), 0],
                           &codes[0, 0], table_ptr)
-        if self.tables is not None:
-            offsets, ids = self.tables.offsets, self.tables.ids
-            for t in prange(hasher.n_tables, nogil=True, num_threads=n_threads,
-                            schedule="dynamic"):
-                sort_table(&table[t, 0], n, self.tables.view.n_buckets, &offsets[t, 0],
-                           &ids[t, 0])
+        if self.transform:
+            np.sqrt(self._arrays["norms"], out=self._arrays["norms"])
+        if sorted_too:
+            self.tables.sort(table, n_threads)
         return n * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d)
 
     def search(self, x, seed=0):
@@ -455,19 +438,20 @@ cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_
         hasher = retrieval.tables.hasher
     if hasher is not None:
         n_codes, n_scratch, n_words = hasher.view.n_tables, hasher.scratch_size, hasher.n_words
-    scratch.counts = <uint8_t *>_array(retrieval.view.n_neurons, np.uint8, keep_alive)
-    scratch.found = <int32_t *>_array(retrieval.max_found(), np.int32, keep_alive)
-    scratch.scores = <float32_t *>_array(ranked, np.float32, keep_alive)
-    scratch.keys = <uint32_t *>_array(ranked, np.uint32, keep_alive)
-    scratch.best = <int32_t *>_array(ranked, np.int32, keep_alive)
-    scratch.curve = <float32_t *>_array(retrieval.view.n_bits + 1, np.float32, keep_alive)
-    scratch.hashing = <float32_t *>_array(n_scratch, np.float32, keep_alive)
-    scratch.words = <uint64_t *>_array(n_words + 1, np.uint64, keep_alive)
-    scratch.codes = <uint16_t *>_array(n_codes, np.uint16, keep_alive)
+    scratch.counts = <uint8_t *>scratch_array(retrieval.view.n_neurons, np.uint8, keep_alive)
+    scratch.found = <int32_t *>scratch_array(retrieval.max_found(), np.int32, keep_alive)
+    scratch.scores = <float32_t *>scratch_array(ranked, np.float32, keep_alive)
+    scratch.keys = <uint32_t *>scratch_array(ranked, np.uint32, keep_alive)
+    scratch.best = <int32_t *>scratch_array(ranked, np.int32, keep_alive)
+    scratch.curve = <float32_t *>scratch_array(retrieval.view.n_bits + 1, np.float32, keep_alive)
+    scratch.hashing = <float32_t *>scratch_array(n_scratch, np.float32, keep_alive)
+    scratch.words = <uint64_t *>scratch_array(n_words + 1, np.uint64, keep_alive)
+    scratch.codes = <uint16_t *>scratch_array(n_codes, np.uint16, keep_alive)
     return 0
 
 
-cdef void *_array(size, dtype, list keep_alive) except NULL:
+cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
+    """An aligned array of zeros, of at least one element so that it has an address."""
     array = aligned_zeros(max(1, size), dtype)
     keep_alive.append(array)
     return <void *><uint64_t>array.ctypes.data

@@ -23,7 +23,7 @@ cdef struct Pairs:
 
 # Private to one thread.
 cdef struct PairScratch:
-    int32_t *slot_of           # (widest layer,) place of a neuron in Pairs.rows
+    int32_t *slot_of           # (widest sparse layer,) place of a neuron in Pairs.rows
     int32_t *row_numbers       # (micro_batch,)
     float32_t *values          # (micro_batch,)
     float32_t *gradient        # (widest row,) all zero between two rows

@@ -136,9 +136,9 @@ cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
     return kept
 
 
-cdef void _neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
-                             const float32_t *mean, int64_t d, int64_t first, int64_t last,
-                             float32_t *bias, float32_t *norm2) noexcept nogil:
+cdef void neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
+                            const float32_t *mean, int64_t d, int64_t first, int64_t last,
+                            float32_t *bias, float32_t *norm2) noexcept nogil:
     """bias[i] = w[i].mean + b[i] and norm2[i] = |w[i]|^2 for neurons first..last.
 
     IN w (., ld), b, mean (d,); OUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
@@ -156,7 +156,7 @@ cdef void _hash_neurons(const HasherView *hasher, const float32_t *w, int64_t ld
                         float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
     """Codes of neurons first..last, with the extra coordinates of the inner-product transform.
 
-    IN w, bias, norm2 (`_neuron_statistics`; bias NULL: no transform), longest2 = M^2;
+    IN w, bias, norm2 (`neuron_statistics`; bias NULL: no transform), longest2 = M^2;
     OUT codes (n_tables, n_neurons). Scratch and words belong to the thread; threads take
     disjoint ranges. Cost: `hash_vector` each.
     """
@@ -171,8 +171,8 @@ cdef void _hash_neurons(const HasherView *hasher, const float32_t *w, int64_t ld
         table_codes(hasher, words, codes + i, n_neurons)
 
 
-cdef void sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
-                     int32_t *offsets, int32_t *ids) noexcept nogil:
+cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
+                      int32_t *offsets, int32_t *ids) noexcept nogil:
     """Counting sort of one table: bucket c is ids[offsets[c] : offsets[c + 1]], ids rising.
 
     IN codes (n_neurons,); OUT offsets (n_buckets + 1,), ids (n_neurons,). O(n_neurons +
@@ -277,14 +277,11 @@ cdef class HashTables:
         """
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
         cdef int64_t ld = weights.shape[1], block, n_blocks, per_block = 1024, cost
-        cdef int32_t t
         cdef float32_t[::1] own_mean = self.mean
         bias_array, norm2_array = np.empty(n, np.float32), np.empty(n, np.float32)
         cdef float32_t[::1] bias = bias_array
         cdef float32_t[::1] norm2 = norm2_array
         cdef uint16_t[:, ::1] codes = np.empty((self.view.n_tables, n), np.uint16)
-        cdef int32_t[:, ::1] offsets = self.offsets
-        cdef int32_t[:, ::1] ids = self.ids
         # Rows of whole cache lines.
         cdef float32_t[:, ::1] scratch = np.empty(
             (n_threads, 16 * blocks_of(self.hasher.scratch_size, 16) + 16), np.float32)
@@ -298,9 +295,9 @@ cdef class HashTables:
             own_mean[:] = mean
             self._set_center()
             for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-                _neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
-                                   block * per_block, min((block + 1) * per_block, n),
-                                   &bias[0], &norm2[0])
+                neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
+                                  block * per_block, min((block + 1) * per_block, n),
+                                  &bias[0], &norm2[0])
             bias_mean = np.mean(bias_array)
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias
@@ -313,10 +310,18 @@ cdef class HashTables:
                           bias_mean, bias_scale, longest2,
                           &scratch[omp_get_thread_num(), 0],
                           &words[omp_get_thread_num(), 0], &codes[0, 0])
+        self.sort(codes, n_threads)
+        return cost
+
+    def sort(self, const uint16_t[:, ::1] codes, int n_threads):
+        """Sort the neurons into buckets by their codes (n_tables, n_neurons)."""
+        cdef int32_t t
+        cdef int32_t[:, ::1] offsets = self.offsets
+        cdef int32_t[:, ::1] ids = self.ids
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
-            sort_table(&codes[t, 0], n, self.view.n_buckets, &offsets[t, 0], &ids[t, 0])
-        return cost
+            _sort_table(&codes[t, 0], self.view.n_neurons, self.view.n_buckets, &offsets[t, 0],
+                        &ids[t, 0])
 
     def retrieve(self, x, int64_t n_keep, int64_t bucket_limit=128, seed=0,
                  int32_t min_collisions=0):

@@ -5,37 +5,18 @@ The retrieval is exact or ranks codes without tables, so that nothing random cho
 
 import copy
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from slide import _core, _model, _predict, _retrieval, _simd
+from slide import _core, _model, _predict, _retrieval
 from slide import _reference as reference
 from slide import _reference_sparse as twin
 from slide._network import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v")
 N_FEATURES, N_CLASSES, N_ROWS, MICRO_BATCH = 37, 50, 20, 8
-BASE = {
-    "activation": "relu",
-    "loss": "sigmoid",
-    "micro_batch": MICRO_BATCH,
-    "all_neurons": True,
-    "tail_size": 0,
-    "n_hard": 0,
-    "solver": "adam",
-    "alpha": 0.0,
-    "momentum": 0.8,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "epsilon": 1e-6,
-    "seed": 5,
-}
 # Width and active neurons (0: dense) of every hidden layer.
 NETWORKS = {
     "sparse": [(40, 9)],
@@ -50,6 +31,11 @@ each_network = pytest.mark.parametrize("network", NETWORKS)
 each_input = pytest.mark.parametrize("sparse_x", [False, True], ids=["dense_x", "csr"])
 each_output = pytest.mark.parametrize("output", OUTPUTS)
 each_activation = pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+
+
+@pytest.fixture
+def base(base):
+    return {**base, "micro_batch": MICRO_BATCH, "epsilon": 1e-6}
 
 
 def make_retrieval(layer, policy, n_wanted, n_candidates):
@@ -136,7 +122,6 @@ def assert_is_twins(layers, others):
 
 def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **options):
     """Three micro-batches, the last one short; returns the layers before and after."""
-    settings = {**BASE, **settings}
     x, labels = make_problem(sparse_x)
     layers = make_layers(NETWORKS[network], **options)
     before = copy.deepcopy(layers)
@@ -211,8 +196,8 @@ def test_the_twins_gradients_are_its_losses_differences(network, activation, los
 @each_output
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
 @pytest.mark.parametrize("alpha", [0.0, 0.03])
-def test_solvers(network, sparse_x, output, solver, alpha):
-    settings = {**OUTPUTS[output], "solver": solver, "alpha": alpha}
+def test_solvers(base, network, sparse_x, output, solver, alpha):
+    settings = {**base, **OUTPUTS[output], "solver": solver, "alpha": alpha}
     check_against_twin(network, sparse_x, settings)
 
 
@@ -220,23 +205,25 @@ def test_solvers(network, sparse_x, output, solver, alpha):
 @each_input
 @each_activation
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_activations_and_losses(network, sparse_x, activation, loss):
-    settings = {**OUTPUTS["tail"], "activation": activation, "loss": loss}
+def test_activations_and_losses(base, network, sparse_x, activation, loss):
+    settings = {**base, **OUTPUTS["tail"], "activation": activation, "loss": loss}
     check_against_twin(network, sparse_x, settings)
 
 
 @each_network
 @each_input
 @pytest.mark.parametrize("more", [0, 11], ids=["estimates_alone", "the_best_of_more"])
-def test_neurons_that_estimates_chose(network, sparse_x, more):
-    check_against_twin(network, sparse_x, OUTPUTS["tail"], policy="estimate", more_candidates=more)
+def test_neurons_that_estimates_chose(base, network, sparse_x, more):
+    check_against_twin(
+        network, sparse_x, {**base, **OUTPUTS["tail"]}, policy="estimate", more_candidates=more
+    )
 
 
 @each_network
 @pytest.mark.parametrize("micro_batch", [1, 20, 64])
-def test_micro_batch_sizes(network, micro_batch):
+def test_micro_batch_sizes(base, network, micro_batch):
     x, labels = make_problem(sparse_x=True)
-    settings = {**BASE, "micro_batch": micro_batch}
+    settings = {**base, "micro_batch": micro_batch}
     layers = make_layers(NETWORKS[network])
     others = reference.copy_layers(layers)
     exact = ["exact" if layer.n_active else None for layer in layers[:-1]]
@@ -252,10 +239,10 @@ def test_micro_batch_sizes(network, micro_batch):
     assert_is_twins(layers, others)
 
 
-def test_every_neuron_active_is_a_dense_network():
+def test_every_neuron_active_is_a_dense_network(base):
     # Hidden layers that compute all their neurons sparsely, against dense ones.
     x, labels = make_problem(sparse_x=False)
-    settings = {**BASE, "activation": "tanh"}
+    settings = {**base, "activation": "tanh"}
     order = np.arange(N_ROWS, dtype=np.int32)
     sparse = make_layers([(20, 20), (15, 15)])
     dense = make_layers([(20, 0), (15, 0)])
@@ -282,13 +269,13 @@ def test_every_neuron_active_is_a_dense_network():
 
 @each_input
 @pytest.mark.parametrize(("policy", "more"), [("exact", 0), ("estimate", 0), ("estimate", 9)])
-def test_training_and_prediction_choose_the_same_neurons(sparse_x, policy, more):
+def test_training_and_prediction_choose_the_same_neurons(base, sparse_x, policy, more):
     # With tanh every active neuron has a gradient, so that its row's steps tell it.
     x, labels = make_problem(sparse_x)
     labels = [row or [1] for row in labels]
     given = csr_array(x) if sparse_x else x
     layers = make_layers([(40, 9), (35, 8), (30, 7)], policy, more)
-    settings = {**BASE, "activation": "tanh", "micro_batch": 1}
+    settings = {**base, "activation": "tanh", "micro_batch": 1}
     expected = engines_choice(layers, given, "tanh")
     trainer = make_trainer(layers, given, labels, settings)
     for i in range(N_ROWS):
@@ -301,13 +288,13 @@ def test_training_and_prediction_choose_the_same_neurons(sparse_x, policy, more)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
-def test_what_takes_no_part_keeps_its_bits(solver):
+def test_what_takes_no_part_keeps_its_bits(base, solver):
     x, labels = make_problem(sparse_x=True, n=4)
     x[:, 10:20] = 0
     layers = make_layers([(40, 3), (30, 3)])
     before = copy.deepcopy(layers)
     active = engines_choice(layers, csr_array(x), "tanh")
-    settings = {**BASE, "solver": solver, "activation": "tanh", "alpha": 0.1}
+    settings = {**base, "solver": solver, "activation": "tanh", "alpha": 0.1}
     order = np.arange(4, dtype=np.int32)
     make_trainer(layers, csr_array(x), labels, settings).run(order, 0, 0.01)
     for layer, old, ids in zip(layers, before, active, strict=False):
@@ -327,13 +314,13 @@ def test_what_takes_no_part_keeps_its_bits(solver):
 
 @each_network
 @each_input
-def test_one_thread_repeats_itself(network, sparse_x):
+def test_one_thread_repeats_itself(base, network, sparse_x):
     x, labels = make_problem(sparse_x)
     order, results = np.arange(N_ROWS, dtype=np.int32), []
     for _ in range(2):
         layers = make_layers(NETWORKS[network], "estimate", 5)
         given = csr_array(x) if sparse_x else x
-        make_trainer(layers, given, labels, {**BASE, **OUTPUTS["tail"]}).run(order, 0, 0.01)
+        make_trainer(layers, given, labels, {**base, **OUTPUTS["tail"]}).run(order, 0, 0.01)
         results.append(layers)
     for a, b in zip(*results, strict=True):
         for name in (*ARRAYS, "steps"):
@@ -362,7 +349,7 @@ def test_prediction_is_the_twins(network, sparse_x):
         )
 
 
-def test_multiply_adds_by_hand():
+def test_multiply_adds_by_hand(base):
     # 1 row of 2 values, one hidden layer of 3 of which 1 is active, 4 classes.
     layers = [Layer.zeros(5, 3, False, 1), Layer.zeros(3, 4, False)]
     layers[0].w[:] = 1
@@ -374,17 +361,17 @@ def test_multiply_adds_by_hand():
     # Exact choice: 3 neurons of 2 values. Output: 4 of 1 value forward; down, gradient, 4 for
     # the update of each of its weights; the hidden neuron: gradient of 2 weights and 4 for each.
     forward = 3 * 2 + 4 * 1
-    tally = make_trainer(layers, csr_array(x), [[1]], BASE).run(order, 0, 0.01)
+    tally = make_trainer(layers, csr_array(x), [[1]], base).run(order, 0, 0.01)
     assert tally["multiply_adds"] == forward + 4 * (1 + 1 + 4) + 2 * (1 + 4)
     # The dense rival reads 2 values of X: 2 x 3 forward and back, 3 x 4 of the output thrice.
     assert tally["dense_multiply_adds"] == 2 * 2 * 3 + 3 * 3 * 4 + (15 + 3 + 12 + 4) * 4
 
 
-def test_dropout_drops_active_neurons_only():
+def test_dropout_drops_active_neurons_only(base):
     x, labels = make_problem(sparse_x=True)
     layers = make_layers([(40, 9), (35, 8)])
     before = copy.deepcopy(layers)
-    settings = {**BASE, "activation": "tanh", "dropout": [0.5, 0.5], "micro_batch": 1}
+    settings = {**base, "activation": "tanh", "dropout": [0.5, 0.5], "micro_batch": 1}
     order = np.arange(N_ROWS, dtype=np.int32)
     make_trainer(layers, csr_array(x), labels, settings).run(order, 0, 0.0)
     for layer, old in zip(layers[:-1], before, strict=False):
@@ -393,11 +380,11 @@ def test_dropout_drops_active_neurons_only():
         assert 0.3 * most < n < 0.7 * most
 
 
-def test_threads_lose_no_sample():
+def test_threads_lose_no_sample(base):
     n = 403
     x, labels = make_problem(sparse_x=True, n=n)
     layers = make_layers([(40, 9), (35, 8), (30, 7)], "estimate", 5)
-    trainer = make_trainer(layers, csr_array(x), labels, {**BASE, **OUTPUTS["tail"]}, n_threads=2)
+    trainer = make_trainer(layers, csr_array(x), labels, {**base, **OUTPUTS["tail"]}, n_threads=2)
     for _ in range(3):
         tally = trainer.run(np.random.default_rng(0).permutation(n).astype(np.int32), 0, 0.01)
         assert (tally["n_samples"], tally["n_micro_batches"]) == (n, -(-n // MICRO_BATCH))
@@ -406,16 +393,5 @@ def test_threads_lose_no_sample():
         assert np.isfinite(getattr(layer, name)).all()
 
 
-def test_forced_instruction_sets_train_the_same():
-    root = Path(_simd.__file__).parents[1]
-    for name in _simd.available():
-        if name == _simd.instruction_set():
-            continue  # every other test of this file
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__,
-             "-k", "solvers and tail and 0.03 or best_of_more or prediction_is"],
-            cwd=root, env={**os.environ, "SLIDE_SIMD": name}, capture_output=True, text=True,
-            timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}"
-        assert " passed" in done.stdout
+def test_forced_instruction_sets_train_the_same(rerun_with_simd):
+    rerun_with_simd("solvers and tail and 0.03 or best_of_more or prediction_is")

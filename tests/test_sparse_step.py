@@ -17,19 +17,6 @@ from slide import _reference as reference
 from slide._network import Layer
 
 N, N_FEATURES, N_CLASSES = 12, 37, 23
-SETTINGS = {
-    "micro_batch": N,
-    "all_neurons": True,
-    "tail_size": 0,
-    "n_hard": 0,
-    "solver": "adam",
-    "alpha": 0.0,
-    "momentum": 0.8,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "epsilon": 1e-8,
-    "seed": 5,
-}
 SEARCH = {
     "hash_family": "simhash",
     "n_tables": 8,
@@ -41,6 +28,11 @@ SEARCH = {
 }
 NETWORKS = [((19,), (6,)), ((18, 11), (5, 4)), ((18, 11), (0, 4)), ((18, 11), (5, 0))]
 NETWORKS += [((16, 12, 9), (7, 0, 3)), ((16, 12, 9), (1, 12, 2))]
+
+
+@pytest.fixture
+def base(base):
+    return {**base, "micro_batch": N}
 
 
 def make_layers(hidden, n_active, policy):
@@ -129,8 +121,10 @@ def update_elements(layer, rows, below, delta, solver):
         layer.w[row, columns], layer.w_m[row, columns] = w[columns], m[columns]
 
 
-def check(hidden, n_active, sparse, policy="exact", activation="relu", **settings):
+def check(settings, hidden, n_active, sparse, policy="exact"):
     rng = np.random.default_rng(3)
+    settings = {**settings, "dropout": [0.0] * len(hidden)}
+    activation = settings["activation"]
     layers = make_layers(hidden, n_active, policy)
     x = rng.standard_normal((N, N_FEATURES)) * (rng.random((N, N_FEATURES)) < 0.3)
     x[3] = 0
@@ -141,7 +135,6 @@ def check(hidden, n_active, sparse, policy="exact", activation="relu", **setting
     indices = np.concatenate(labels).astype(np.int32)
     active = active_of(layers, rows, activation)
     twin = reference.copy_layers(layers)
-    settings = {**SETTINGS, "dropout": [0.0] * len(hidden), **settings}
     model = _model.Model(layers, activation, "sigmoid")
     trainer = _core.Trainer(model, _model.InputRows(rows), indptr, indices, None, settings, 1)
     tally = trainer.run(np.arange(N, dtype=np.int32), 0, 0.01)
@@ -161,13 +154,13 @@ def check(hidden, n_active, sparse, policy="exact", activation="relu", **setting
 @pytest.mark.parametrize(("hidden", "n_active"), NETWORKS, ids=str)
 @pytest.mark.parametrize("policy", ["exact", "estimate"])
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
-def test_training_is_the_twins(activation, policy, hidden, n_active, sparse):
-    check(hidden, n_active, sparse, policy, activation)
+def test_training_is_the_twins(base, activation, policy, hidden, n_active, sparse):
+    check({**base, "activation": activation}, hidden, n_active, sparse, policy)
 
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
 @pytest.mark.parametrize(("hidden", "n_active"), NETWORKS, ids=str)
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
-def test_solvers(solver, alpha, hidden, n_active, sparse):
-    check(hidden, n_active, sparse, solver=solver, alpha=alpha)
+def test_solvers(base, solver, alpha, hidden, n_active, sparse):
+    check({**base, "solver": solver, "alpha": alpha}, hidden, n_active, sparse)

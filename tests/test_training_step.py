@@ -2,39 +2,19 @@
 
 import copy
 import itertools
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from slide._retrieval import Retrieval
 
-from slide import _core, _model, _predict, _simd
+from slide import _core, _model, _predict
 from slide import _reference as reference
 from slide._network import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")
 N_FEATURES, N_CLASSES, MICRO_BATCH = 37, 70, 8
-BASE = {
-    "activation": "relu",
-    "loss": "sigmoid",
-    "micro_batch": MICRO_BATCH,
-    "all_neurons": True,
-    "tail_size": 0,
-    "n_hard": 0,
-    "dropout": [],  # of the first hidden layers; the others have none
-    "solver": "adam",
-    "alpha": 0.0,
-    "momentum": 0.8,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "epsilon": 1e-8,
-    "seed": 5,
-}
 ALL_NEURONS = {}
 WITH_TAIL = {"all_neurons": False, "tail_size": 11}
 HARD = {"n_hard": 3}
@@ -51,6 +31,12 @@ SEARCH = {
     "transform": True,
     "n_neurons": N_CLASSES,  # the twin's
 }
+
+
+@pytest.fixture
+def base(base):
+    # The dropout is that of the first hidden layers; the others have none.
+    return {**base, "micro_batch": MICRO_BATCH, "dropout": []}
 
 
 def complete(settings, layers):
@@ -171,11 +157,10 @@ def check_against_twin(
     settings, hidden=(19,), sparse=False, weighted=False, moments=True, search=None, seed=0
 ):
     """Three micro-batches, the last one short; returns (before, after, tally, active sets)."""
-    settings = {**BASE, **settings}
     problem = make_problem(density=0.3 if sparse else 1.0, seed=seed + 1)
     layers = make_layers([N_FEATURES, *hidden, N_CLASSES], seed, moments)
     if search is not None:
-        settings["search"] = search
+        settings = {**settings, "search": search}
         layers[-1].retrieval = make_retrieval(layers[-1], search)
     before = copy.deepcopy(layers)
     twin = reference.copy_layers(layers)
@@ -243,31 +228,33 @@ def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
 @pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_training_is_the_twins(loss, activation, neurons, hidden, sparse):
-    check_against_twin({**neurons, "loss": loss, "activation": activation}, hidden, sparse)
+def test_training_is_the_twins(base, loss, activation, neurons, hidden, sparse):
+    check_against_twin({**base, **neurons, "loss": loss, "activation": activation}, hidden, sparse)
 
 
 @pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_sample_weights(loss, neurons):
-    check_against_twin({**neurons, "loss": loss}, (12, 11), sparse=True, weighted=True)
+def test_sample_weights(base, loss, neurons):
+    check_against_twin({**base, **neurons, "loss": loss}, (12, 11), sparse=True, weighted=True)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_first_steps_from_zero_moments(loss):
+def test_first_steps_from_zero_moments(base, loss):
     # An epsilon of the gradients' size keeps a step from being only the gradient's sign.
-    check_against_twin({**WITH_TAIL, "loss": loss, "epsilon": 0.01}, sparse=True, moments=False)
+    check_against_twin(
+        {**base, **WITH_TAIL, "loss": loss, "epsilon": 0.01}, sparse=True, moments=False
+    )
 
 
-def test_rows_that_have_had_thousands_of_steps():
+def test_rows_that_have_had_thousands_of_steps(base):
     # The bias corrections come from a table of 8,192 steps, then from their formula.
     problem = make_problem()
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     for layer in layers:
         layer.steps[:] = np.arange(8192 - 2 * len(layer.steps), 8192, 2) + len(layer.steps)
     twin, order = reference.copy_layers(layers), np.arange(20, dtype=np.int32)
-    trainer_of(layers, problem, BASE).run(order, 0, 0.01)
-    twin_run(twin, problem, BASE, order, 0, 0.01)
+    trainer_of(layers, problem, base).run(order, 0, 0.01)
+    twin_run(twin, problem, base, order, 0, 0.01)
     assert_is_twins(layers, twin)
 
 
@@ -285,8 +272,8 @@ def test_rows_that_have_had_thousands_of_steps():
     ],
     ids=str,
 )
-def test_solvers(solver, alpha, neurons, sparse):
-    settings = {**neurons, **solver, "alpha": alpha}
+def test_solvers(base, solver, alpha, neurons, sparse):
+    settings = {**base, **neurons, **solver, "alpha": alpha}
     _, layers, *_ = check_against_twin(settings, (18, 11), sparse, weighted=True)
     # Each of the settings does something.
     for other in ({"solver": "adam", "epsilon": 1e-3}, {"alpha": 0.5}, {"momentum": 0.3}):
@@ -298,18 +285,18 @@ def test_solvers(solver, alpha, neurons, sparse):
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adagrad"])
-def test_solvers_from_zero_moments(solver):
-    settings = {**WITH_TAIL, "solver": solver, "alpha": 0.1, "epsilon": 0.01}
+def test_solvers_from_zero_moments(base, solver):
+    settings = {**base, **WITH_TAIL, "solver": solver, "alpha": 0.1, "epsilon": 0.01}
     check_against_twin(settings, sparse=True, moments=False)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
-def test_alpha_is_the_gradient_of_a_penalty(solver):
+def test_alpha_is_the_gradient_of_a_penalty(base, solver):
     # alpha / 2 |W|^2 over the samples of the micro-batch; labelless rows have no loss but this.
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
     before = copy.deepcopy(layers)
-    settings = {**BASE, "loss": "softmax", "micro_batch": 20, "solver": solver}
+    settings = {**base, "loss": "softmax", "micro_batch": 20, "solver": solver}
     settings |= {"alpha": 2.0, "momentum": 0.0}
     trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.01)
     for layer, old in zip(layers, before, strict=True):
@@ -323,16 +310,16 @@ def test_alpha_is_the_gradient_of_a_penalty(solver):
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
 @pytest.mark.parametrize("rate", [0.2, 0.5])
-def test_dropout(activation, rate):
+def test_dropout(base, activation, rate):
     for rates in ([rate, rate], [rate, rate / 2], [0.0, rate]):
-        settings = {**WITH_TAIL, "activation": activation, "dropout": rates}
+        settings = {**base, **WITH_TAIL, "activation": activation, "dropout": rates}
         check_against_twin(settings, (18, 11))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 20, 64])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_micro_batch_sizes(micro_batch, loss):
-    settings = {**BASE, **WITH_TAIL, "micro_batch": micro_batch, "loss": loss}
+def test_micro_batch_sizes(base, micro_batch, loss):
+    settings = {**base, **WITH_TAIL, "micro_batch": micro_batch, "loss": loss}
     problem = make_problem(density=0.3)
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     twin = reference.copy_layers(layers)
@@ -347,16 +334,18 @@ def test_micro_batch_sizes(micro_batch, loss):
 
 @pytest.mark.parametrize("tail_size", [0, 1, 30, 69, 1000])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_tail_sizes(tail_size, loss):
-    *_, active_sets = check_against_twin({**WITH_TAIL, "tail_size": tail_size, "loss": loss})
+def test_tail_sizes(base, tail_size, loss):
+    *_, active_sets = check_against_twin(
+        {**base, **WITH_TAIL, "tail_size": tail_size, "loss": loss}
+    )
     for active in active_sets:
         assert len(np.unique(active)) == len(active) <= N_CLASSES
 
 
-def test_tail_in_expectation_is_uniform():
+def test_tail_in_expectation_is_uniform(base):
     # The same micro-batch under many counters: each wrong neuron drawn equally often.
     problem = make_problem(n=4)
-    settings = {**BASE, **WITH_TAIL}
+    settings = {**base, **WITH_TAIL}
     layers = make_layers([N_FEATURES, 5, N_CLASSES])
     steps = layers[-1].steps
     steps[:] = 0
@@ -372,27 +361,18 @@ def test_tail_in_expectation_is_uniform():
     assert (abs(drawn - n * p) < 4.5 * np.sqrt(n * p * (1 - p))).all()
 
 
-def test_forced_instruction_sets_train_the_same():
-    root = Path(_simd.__file__).parents[1]
-    for name in _simd.available():
-        if name == _simd.instruction_set():
-            continue  # every other test of this file
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__,
-             "-k", "test_training_is_the_twins or test_with_tables or csr_give"],
-            cwd=root, env={**os.environ, "SLIDE_SIMD": name}, capture_output=True, text=True,
-            timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}"
-        assert " passed" in done.stdout
+def test_forced_instruction_sets_train_the_same(rerun_with_simd):
+    rerun_with_simd("test_training_is_the_twins or test_with_tables or csr_give")
 
 
 # ------------------------------------------------------ rows left alone --
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_rows_without_a_part_keep_their_bits(loss):
-    before, after, _, active_sets = check_against_twin({**WITH_TAIL, "loss": loss}, sparse=True)
+def test_rows_without_a_part_keep_their_bits(base, loss):
+    before, after, _, active_sets = check_against_twin(
+        {**base, **WITH_TAIL, "loss": loss}, sparse=True
+    )
     order = np.random.default_rng(0).permutation(20)
     csr = make_problem(density=0.3).csr
     batches = [order[:8], order[8:16], order[16:]]
@@ -412,13 +392,13 @@ def test_rows_without_a_part_keep_their_bits(loss):
             assert (new[~rest] != old[~rest]).any()
 
 
-def test_absent_features_keep_their_bits():
+def test_absent_features_keep_their_bits(base):
     problem = make_problem(density=0.3)
     problem.x[:, 10:20] = 0
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     before = copy.deepcopy(layers[0])
     order = np.arange(20, dtype=np.int32)
-    trainer_of(layers, problem, BASE, problem.csr).run(order, 0, 0.01)
+    trainer_of(layers, problem, base, problem.csr).run(order, 0, 0.01)
     for name in ("w", "w_m", "w_v", "steps"):
         old, new = getattr(before, name), getattr(layers[0], name)
         np.testing.assert_array_equal(new[10:20], old[10:20])
@@ -426,20 +406,20 @@ def test_absent_features_keep_their_bits():
     assert layers[0].steps[-1] == before.steps[-1] + 3
 
 
-def test_labelless_rows_are_no_softmax_loss():
+def test_labelless_rows_are_no_softmax_loss(base):
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
     before = copy.deepcopy(layers)
     for neurons in (ALL_NEURONS, WITH_TAIL, {"all_neurons": False}):
-        settings = {**BASE, **neurons, "loss": "softmax"}
+        settings = {**base, **neurons, "loss": "softmax"}
         tally = trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.1)
         assert (tally["loss"], tally["weight"], tally["n_samples"]) == (0, 20, 20)
         assert_same_bits(layers, before, ("w", "b", "w_m", "w_v", "b_m", "b_v"))
     assert tally["n_active"] == 0  # no label and no tail: nothing to compute
 
 
-def test_no_label_and_no_tail_is_the_twins():
-    settings = {**BASE, "all_neurons": False}
+def test_no_label_and_no_tail_is_the_twins(base):
+    settings = {**base, "all_neurons": False}
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     twin, order = reference.copy_layers(layers), np.arange(20, dtype=np.int32)
@@ -455,7 +435,6 @@ def test_no_label_and_no_tail_is_the_twins():
 def run_copy(settings, problem, x=None, n_threads=1, order=None, parts=1, hidden=(13, 9)):
     """Layers after a run on a fresh copy of the same network, cut into parts."""
     layers = make_layers([N_FEATURES, *hidden, N_CLASSES])
-    settings = {**BASE, **settings}
     order = np.arange(len(problem.x), dtype=np.int32) if order is None else order
     trainer = trainer_of(layers, problem, settings, x, n_threads=n_threads)
     counter = 0
@@ -467,9 +446,9 @@ def run_copy(settings, problem, x=None, n_threads=1, order=None, parts=1, hidden
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_one_thread_repeats_itself(dropout):
+def test_one_thread_repeats_itself(base, dropout):
     problem = make_problem(n=100)
-    settings = {**WITH_TAIL, "dropout": [dropout, dropout]}
+    settings = {**base, **WITH_TAIL, "dropout": [dropout, dropout]}
     first = run_copy(settings, problem)
     assert_same_bits(first, run_copy(settings, problem))
     assert_same_bits(first, run_copy(settings, problem, parts=3))
@@ -477,9 +456,9 @@ def test_one_thread_repeats_itself(dropout):
     assert (first[-1].w != other[-1].w).any()
 
 
-def test_two_threads_without_a_race_are_one_thread():
+def test_two_threads_without_a_race_are_one_thread(base):
     problem = make_problem(n=20)
-    settings = {**WITH_TAIL, "micro_batch": 20, "dropout": [0.3, 0.3]}
+    settings = {**base, **WITH_TAIL, "micro_batch": 20, "dropout": [0.3, 0.3]}
     assert_same_bits(run_copy(settings, problem), run_copy(settings, problem, n_threads=2))
 
 
@@ -494,30 +473,30 @@ def covered_problem(missing=()):
 
 
 @pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
-def test_dense_and_csr_give_the_same_bits(neurons):
+def test_dense_and_csr_give_the_same_bits(base, neurons):
     problem = covered_problem()
     assert problem.csr.nnz < 0.6 * problem.x.size
-    settings = {**neurons, "dropout": [0.2, 0.2]}
+    settings = {**base, **neurons, "dropout": [0.2, 0.2]}
     dense = run_copy(settings, problem)
     assert_same_bits(dense, run_copy(settings, problem, problem.csr))
 
 
-def test_dense_zeros_are_no_features():
+def test_dense_zeros_are_no_features(base):
     # A row's moments do not decay while it has no gradient: be its zeros stored or not.
     problem = covered_problem(missing=[(16, slice(5, 9)), (24, slice(7, 30))])
-    assert_same_bits(run_copy({}, problem), run_copy({}, problem, problem.csr))
+    assert_same_bits(run_copy(base, problem), run_copy(base, problem, problem.csr))
 
 
-def test_csr_with_64_bit_indices_and_read_only_arrays():
-    problem = make_problem(density=0.3)
-    expected = run_copy(WITH_TAIL, problem, problem.csr)
+def test_csr_with_64_bit_indices_and_read_only_arrays(base):
+    problem, settings = make_problem(density=0.3), {**base, **WITH_TAIL}
+    expected = run_copy(settings, problem, problem.csr)
     x = problem.csr
     x.indices, x.indptr = x.indices.astype(np.int64), x.indptr.astype(np.int64)
     x.data.flags.writeable = False
-    assert_same_bits(expected, run_copy(WITH_TAIL, problem, x))
+    assert_same_bits(expected, run_copy(settings, problem, x))
     order = np.arange(20, dtype=np.int32)
     order.flags.writeable = problem.x.flags.writeable = False
-    assert_same_bits(run_copy(WITH_TAIL, problem, order=order), run_copy(WITH_TAIL, problem))
+    assert_same_bits(run_copy(settings, problem, order=order), run_copy(settings, problem))
 
 
 # --------------------------------------------------------------- tables --
@@ -531,9 +510,9 @@ def make_retrieval(output, search):
 
 
 def check_hard(settings, search):
-    *_, with_hard = check_against_twin({**WITH_TAIL, **HARD, **settings}, search=search)
+    *_, with_hard = check_against_twin({**settings, **HARD}, search=search)
     # More than the labels and the tail is active, and not everything.
-    *_, without = check_against_twin({**WITH_TAIL, **settings})
+    *_, without = check_against_twin(settings)
     for more, fewer in zip(with_hard, without, strict=True):
         assert len(fewer) < len(more) < N_CLASSES
 
@@ -541,25 +520,28 @@ def check_hard(settings, search):
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("bucket_limit", [100, 3])
 @pytest.mark.parametrize("tail_size", [0, 11])
-def test_with_tables(loss, bucket_limit, tail_size):
-    check_hard({"loss": loss, "tail_size": tail_size}, {**SEARCH, "bucket_limit": bucket_limit})
+def test_with_tables(base, loss, bucket_limit, tail_size):
+    check_hard(
+        {**base, **WITH_TAIL, "loss": loss, "tail_size": tail_size},
+        {**SEARCH, "bucket_limit": bucket_limit},
+    )
 
 
 @pytest.mark.parametrize("policy", ["none", "exact", "vanilla", "topk", "threshold"])
 @pytest.mark.parametrize("bucket_limit", [100, 3])
-def test_with_tables_by_every_policy(policy, bucket_limit):
+def test_with_tables_by_every_policy(base, policy, bucket_limit):
     search = {**SEARCH, "policy": policy, "bucket_limit": bucket_limit, "n_wanted": 4}
-    check_hard({}, search)
+    check_hard({**base, **WITH_TAIL}, search)
 
 
 @pytest.mark.parametrize("family", ["wta", "dwta", "minhash"])
-def test_with_tables_of_every_family(family):
-    check_hard({}, {**SEARCH, "hash_family": family})
+def test_with_tables_of_every_family(base, family):
+    check_hard({**base, **WITH_TAIL}, {**SEARCH, "hash_family": family})
 
 
 @pytest.mark.parametrize("n_wanted", [30, 69, 70, 1000])
-def test_with_tables_filled_up_at_random(n_wanted):
-    settings = {**WITH_TAIL, "n_hard": 70, "tail_size": 0}
+def test_with_tables_filled_up_at_random(base, n_wanted):
+    settings = {**base, **WITH_TAIL, "n_hard": 70, "tail_size": 0}
     search = {**SEARCH, "n_tables": 1, "bucket_limit": 3, "n_wanted": n_wanted}
     *_, active_sets = check_against_twin(settings, search=search)
     for active in active_sets:
@@ -567,7 +549,7 @@ def test_with_tables_filled_up_at_random(n_wanted):
 
 
 @pytest.mark.parametrize("n_hard", [1, 4, 40])
-def test_hard_neurons_are_the_best_wrong_ones_found(n_hard):
+def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
     # Without a tail, what is active beyond the labels is what _hardest chose.
     problem = make_problem(n=1, n_labels=(3,))
     problem.x[:] = make_problem(n=2).x[0]
@@ -575,7 +557,7 @@ def test_hard_neurons_are_the_best_wrong_ones_found(n_hard):
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     before = copy.deepcopy(layers)
     layers[-1].retrieval = make_retrieval(layers[-1], {**SEARCH, "n_candidates": 25})
-    settings = {**BASE, "all_neurons": False, "n_hard": n_hard}
+    settings = {**base, "all_neurons": False, "n_hard": n_hard}
     rows = _model.InputRows(problem.x)
     model = _model.Model(before, "relu", "sigmoid")
     h = _predict.hidden(model, rows, 0, 1, 1)
@@ -591,12 +573,12 @@ def test_hard_neurons_are_the_best_wrong_ones_found(n_hard):
     assert tally["n_active"] == len(active)
 
 
-def test_queries_are_summed_and_retrieval_is_counted():
+def test_queries_are_summed_and_retrieval_is_counted(base):
     problem = make_problem()
     order = np.arange(20, dtype=np.int32)
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     retrieval = layers[-1].retrieval = make_retrieval(layers[-1], SEARCH)
-    settings = {**BASE, **WITH_TAIL, **HARD, "micro_batch": 20}
+    settings = {**base, **WITH_TAIL, **HARD, "micro_batch": 20}
     h = _predict.hidden(
         _model.Model(layers, "relu", "sigmoid"), _model.InputRows(problem.x), 0, 20, 1
     )
@@ -621,7 +603,7 @@ def test_queries_are_summed_and_retrieval_is_counted():
 def tiny(x, hidden, settings, labels=((1,), (2,))):
     layers = make_layers([3, *hidden, 4])
     y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
-    settings = complete({**BASE, **settings}, layers)
+    settings = complete(settings, layers)
     model = _model.Model(layers, settings["activation"], settings["loss"])
     return _core.Trainer(model, _model.InputRows(x), *y, None, settings, 1).run(
         np.arange(2, dtype=np.int32), 0, 0.01
@@ -631,28 +613,28 @@ def tiny(x, hidden, settings, labels=((1,), (2,))):
 TINY_X = np.array([[1, 0, 2], [3, 4, 0]], np.float32)  # 2 rows, 3 features, 4 values
 
 
-def test_multiply_adds_by_hand():
+def test_multiply_adds_by_hand(base):
     # Dense: 2x3x2 and 2x4x2 forward; 4 output rows of 2 weights: 2 samples twice (down and
     # to the gradient) and 4 for the update; 3 feature rows of 2: 2 samples and 4; 2 biases at 4.
-    tally = tiny(TINY_X, (2,), {})
+    tally = tiny(TINY_X, (2,), base)
     assert tally["multiply_adds"] == 12 + 16 + 8 * (4 + 4) + 6 * (2 + 4) + 8
     # The dense rival: 2 and 3 products a weight and sample, an update of all 8 + 12 of them.
     assert tally["dense_multiply_adds"] == 2 * 6 * 2 + 3 * 2 * 8 + 20 * 4
     # CSR: 4 values forward and back, 3 distinct features.
-    tally = tiny(csr_array(TINY_X), (2,), {})
+    tally = tiny(csr_array(TINY_X), (2,), base)
     assert tally["multiply_adds"] == 8 + 16 + 8 * (4 + 4) + (4 * 2 + 3 * 2 * 4) + 8
     assert tally["dense_multiply_adds"] == 2 * 4 * 2 + 3 * 2 * 8 + 20 * 4
     # Two labels and a tail of one: 3 output rows.
-    tally = tiny(TINY_X, (2,), {"all_neurons": False, "tail_size": 1})
+    tally = tiny(TINY_X, (2,), {**base, "all_neurons": False, "tail_size": 1})
     assert tally["multiply_adds"] == 12 + 12 + 6 * (4 + 4) + 6 * (2 + 4) + 8
     assert tally["n_active"] == 3
     # A second hidden layer of 5: 2x2x5 forward, its 10 weights back.
-    tally = tiny(TINY_X, (2, 5), {})
+    tally = tiny(TINY_X, (2, 5), base)
     assert tally["multiply_adds"] == 12 + 20 + 40 + 20 * (4 + 4) + 10 * (4 + 4) + 6 * (2 + 4) + 8
     assert tally["dense_multiply_adds"] == 24 + 3 * 2 * (10 + 20) + (8 + 15 + 24) * 4
 
 
-def test_update_costs_of_the_solvers():
+def test_update_costs_of_the_solvers(base):
     weights, rest = 3 * 2 + 2 * 4 + 2, 12 + 16 + 8 * 4 + 6 * 2  # weights and shared biases
     for settings, cost in [
         ({"solver": "adam"}, 4),
@@ -661,24 +643,24 @@ def test_update_costs_of_the_solvers():
         ({"solver": "adam", "alpha": 0.1}, 5),
         ({"solver": "sgd", "alpha": 0.1}, 4),
     ]:
-        tally = tiny(TINY_X, (2,), settings)
+        tally = tiny(TINY_X, (2,), {**base, **settings})
         assert tally["multiply_adds"] == rest + weights * cost
         assert tally["dense_multiply_adds"] == 24 + 48 + 20 * cost
 
 
-def test_an_empty_run_counts_nothing():
+def test_an_empty_run_counts_nothing(base):
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     before = copy.deepcopy(layers)
-    tally = trainer_of(layers, make_problem(), BASE).run(np.zeros(0, np.int32), 0, 0.1)
+    tally = trainer_of(layers, make_problem(), base).run(np.zeros(0, np.int32), 0, 0.1)
     assert not any(np.any(value) for value in tally.values())
     assert_same_bits(layers, before)
 
 
-def test_threads_lose_no_sample():
+def test_threads_lose_no_sample(base):
     n = 1003
     problem = make_problem(n=n)
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
-    trainer = trainer_of(layers, problem, {**BASE, **WITH_TAIL}, weight=problem.weight, n_threads=2)
+    trainer = trainer_of(layers, problem, {**base, **WITH_TAIL}, weight=problem.weight, n_threads=2)
     for _ in range(3):  # the tally starts anew each time
         tally = trainer.run(np.random.default_rng(0).permutation(n).astype(np.int32), 0, 0.01)
         assert (tally["n_samples"], tally["n_micro_batches"]) == (n, -(-n // 8))
@@ -688,12 +670,12 @@ def test_threads_lose_no_sample():
         assert all(np.isfinite(getattr(layer, name)).all() for name in ARRAYS)
 
 
-def test_training_lowers_the_loss():
+def test_training_lowers_the_loss(base):
     problem = make_problem(n=200, n_labels=(1,))
     problem.labels = [[int(row.argmax())] for row in problem.x]
     for settings in itertools.product(("softmax", "sigmoid"), (ALL_NEURONS, WITH_TAIL)):
         layers = make_layers([N_FEATURES, 30, N_CLASSES], moments=False)
-        trainer = trainer_of(layers, problem, {**BASE, "loss": settings[0], **settings[1]})
+        trainer = trainer_of(layers, problem, {**base, "loss": settings[0], **settings[1]})
         order, losses = np.arange(200, dtype=np.int32), []
         for epoch in range(15):
             losses.append(trainer.run(order, 25 * epoch, 0.01)["loss"])
@@ -707,7 +689,7 @@ def test_training_lowers_the_loss():
 @pytest.mark.parametrize("neurons", [ALL_NEURONS, WITH_TAIL], ids=["all", "active"])
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
 @pytest.mark.parametrize("where", ["x", "hidden", "output", "bias"])
-def test_nan_is_seen_in_the_loss(loss, neurons, activation, where):
+def test_nan_is_seen_in_the_loss(base, loss, neurons, activation, where):
     problem = make_problem(n=20, n_labels=(1, 2))
     layers = make_layers([N_FEATURES, 13, 9, N_CLASSES])
     if where == "x":
@@ -718,6 +700,6 @@ def test_nan_is_seen_in_the_loss(loss, neurons, activation, where):
         layers[-1].w[problem.labels[-1][0], 8] = np.nan
     else:
         layers[0].b[12] = np.nan
-    settings = {**BASE, **neurons, "loss": loss, "activation": activation}
+    settings = {**base, **neurons, "loss": loss, "activation": activation}
     tally = trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.01)
     assert np.isnan(tally["loss"])

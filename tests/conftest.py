@@ -5,10 +5,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from slide import _simd
+from slide import SparseMLPClassifier, _simd
 from slide.datasets import make_extreme_classification
+
+SPARSE = {
+    "hidden_layer_sizes": (64, 32),
+    "active_fraction": (0.25, 0.5, 0.9),
+    "rehash_every": 200,
+}
+NETWORKS = {
+    "dense": {},
+    # An output that is sampled and hashed, however few classes there are.
+    "sampled": {
+        "active_fraction": (1.0, 0.2),
+        "retrieval": "rerank",
+        "n_tables": 8,
+        "n_hash_bits": 4,
+        "rehash_every": 200,
+    },
+    # Hidden layers that are sparse as well: by exact search, by estimates, by tables.
+    "sparse": SPARSE,
+    "estimated": {**SPARSE, "retrieval": "estimate"},
+    "hashed": {
+        **SPARSE,
+        "hash_family": "wta",
+        "retrieval": "rerank",
+        "n_tables": 16,
+        "n_hash_bits": 3,
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +49,38 @@ def planted():
 def multilabel():
     """Sparse rows, a sparse indicator of 40 columns, 3 labels a row."""
     return make_extreme_classification(600, 300, 40, n_nonzero=20, n_labels=3, random_state=0)
+
+
+# -------------------------------------------------------------- estimator --
+
+
+@pytest.fixture
+def classifier():
+    """Makes a small estimator of the given parameters."""
+
+    def make(**params):
+        defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
+        return SparseMLPClassifier(**{**defaults, **params})
+
+    return make
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    """The estimator's parameters for each kind of network, or for those that a test names."""
+    return dict(NETWORKS[request.param])
+
+
+@pytest.fixture
+def assert_same_weights():
+    """Checks that two fitted estimators have the same bits."""
+
+    def check(one, other):
+        for name in ("coefs_", "intercepts_"):
+            for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
+                np.testing.assert_array_equal(ours.view(np.int32), theirs.view(np.int32))
+
+    return check
 
 
 # ----------------------------------------------------------------- engine --

@@ -6,46 +6,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from slide import SparseMLPClassifier
 from slide.metrics import precision_at_k
 
-# An output that is sampled and hashed, however few classes there are.
-SAMPLED = {
-    "active_fraction": (1.0, 0.2),
-    "retrieval": "rerank",
-    "n_tables": 8,
-    "n_hash_bits": 4,
-    "rehash_every": 200,
-}
 
-
-# Hidden layers that are sparse as well: by exact search, by estimates, by tables.
-SPARSE = {
-    "hidden_layer_sizes": (64, 32),
-    "active_fraction": (0.25, 0.5, 0.9),
-    "rehash_every": 200,
-}
-ESTIMATED = {**SPARSE, "retrieval": "estimate"}
-HASHED = {**SPARSE, "hash_family": "wta", "retrieval": "rerank", "n_tables": 16, "n_hash_bits": 3}
-NETWORKS = pytest.mark.parametrize(
-    "params",
-    [{}, SAMPLED, SPARSE, ESTIMATED, HASHED],
-    ids=["dense", "sampled", "sparse", "estimated", "hashed"],
-)
-
-
-def classifier(**params):
-    defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
-    return SparseMLPClassifier(**{**defaults, **params})
-
-
-def assert_same_weights(one, other):
-    for name in ("coefs_", "intercepts_"):
-        for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
-            assert_array_equal(ours, theirs)
-
-
-def test_learning_rate(planted):
+def test_learning_rate(classifier, planted):
     linear, constant = (
         classifier(learning_rate=name, max_iter=10).fit(*planted) for name in ("linear", "constant")
     )
@@ -54,7 +18,7 @@ def test_learning_rate(planted):
     assert none.loss_curve_ == pytest.approx([none.loss_curve_[0]] * 3, rel=1e-5)
 
 
-def test_shuffle(planted):
+def test_shuffle(classifier, planted):
     X, y = planted
     params = {"max_iter": 1, "active_fraction": 1.0, "dropout": 0.0}
     shuffled = classifier(**params).fit(X, y)
@@ -69,7 +33,7 @@ def test_shuffle(planted):
         assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
-def test_verbose(planted, capsys):
+def test_verbose(classifier, planted, capsys):
     classifier(max_iter=2).fit(*planted)
     assert capsys.readouterr().out == ""
     clf = classifier(max_iter=2, verbose=True).fit(*planted)
@@ -82,7 +46,7 @@ def test_verbose(planted, capsys):
 # --------------------------------------------------------- sample weights --
 
 
-def test_weight_zero_is_absence(planted):
+def test_weight_zero_is_absence(classifier, planted, assert_same_weights):
     X, y = planted
     keep = np.arange(600) % 3 > 0
     weights = np.where(keep, 0.5, 0)
@@ -93,12 +57,12 @@ def test_weight_zero_is_absence(planted):
         assert_same_weights(clf, alone)
 
 
-def test_unit_weights_change_nothing(planted):
+def test_unit_weights_change_nothing(classifier, planted, assert_same_weights):
     X, y = planted
     assert_same_weights(classifier().fit(X, y, np.ones(600)), classifier().fit(X, y))
 
 
-def test_loss_is_per_unit_of_weight(planted):
+def test_loss_is_per_unit_of_weight(classifier, planted):
     X, y = planted
     params = {"learning_rate_init": 1e-30, "active_fraction": 1.0, "max_iter": 1, "dropout": 0.0}
     unit = classifier(**params).fit(X, y)
@@ -106,7 +70,7 @@ def test_loss_is_per_unit_of_weight(planted):
     assert heavy.loss_ == pytest.approx(unit.loss_, rel=1e-5)
 
 
-def test_weights_steer(planted):
+def test_weights_steer(classifier, planted):
     X, y = planted
     y = y % 2
     X = sparse.csr_array((600, 5), dtype=np.float32)  # nothing to learn but how frequent
@@ -119,7 +83,7 @@ def test_weights_steer(planted):
 # --------------------------------------------------- course of the training --
 
 
-def test_history(planted):
+def test_history(classifier, planted):
     clf = classifier(max_iter=4).fit(*planted)
     assert clf.n_iter_ == len(clf.loss_curve_) == 4
     assert clf.t_ == 4 * 600
@@ -128,14 +92,14 @@ def test_history(planted):
     assert clf.validation_scores_ is None and clf.best_validation_score_ is None
 
 
-def test_stops_when_the_loss_does_not_improve(planted, capsys):
+def test_stops_when_the_loss_does_not_improve(classifier, planted, capsys):
     clf = classifier(max_iter=50, tol=1e6, n_iter_no_change=2, verbose=True).fit(*planted)
     assert clf.n_iter_ == 4  # as MLPClassifier: the first sets the mark, three more miss it
     assert "Training loss did not improve more than tol=1000000.000000" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["planted", "multilabel"])
-def test_early_stopping(kind, request):
+def test_early_stopping(classifier, kind, request):
     X, y = request.getfixturevalue(kind)
     clf = classifier(
         max_iter=60, early_stopping=True, n_iter_no_change=3, validation_fraction=0.2
@@ -147,7 +111,7 @@ def test_early_stopping(kind, request):
     assert clf.best_loss_ is None
 
 
-def test_early_stopping_returns_the_best_weights(planted, monkeypatch):
+def test_early_stopping_returns_the_best_weights(classifier, planted, monkeypatch):
     scores, weights = iter([0.1, 0.5, 0.3, 0.5, 0.2, 0.4]), []
 
     def judge(network, data, n_threads):
@@ -164,18 +128,17 @@ def test_early_stopping_returns_the_best_weights(planted, monkeypatch):
     assert_array_equal(clf.coefs_[1], output.T)
 
 
-def test_early_stopping_of_single_rows():
+def test_early_stopping_of_single_rows(classifier):
     """Every class once: no stratified split, and no error."""
     X = sparse.eye_array(30, format="csr", dtype=np.float32)
     clf = classifier(early_stopping=True).fit(X, np.arange(30))
     assert clf.t_ == 3 * 27 and clf.n_outputs_ == 30
 
 
-@NETWORKS
-def test_partial_fit_is_an_epoch(planted, params):
+def test_partial_fit_is_an_epoch(classifier, planted, network, assert_same_weights):
     X, y = planted
-    whole = classifier(learning_rate="constant", **params).fit(X, y)
-    parts = classifier(**params)
+    whole = classifier(learning_rate="constant", **network).fit(X, y)
+    parts = classifier(**network)
     for _ in range(3):
         parts.partial_fit(X, y, classes=np.unique(y))
     assert_same_weights(whole, parts)
@@ -187,7 +150,7 @@ def test_partial_fit_is_an_epoch(planted, params):
 
 
 @pytest.mark.parametrize("kind", ["planted", "multilabel"])
-def test_partial_fit_learns_from_batches(kind, request):
+def test_partial_fit_learns_from_batches(classifier, kind, request):
     X, y = request.getfixturevalue(kind)
     clf = classifier(random_state=0)
     classes = np.arange(40) if kind == "multilabel" else np.unique(y)
@@ -199,7 +162,7 @@ def test_partial_fit_learns_from_batches(kind, request):
     assert precision_at_k(y, clf.predict_topk(X, k=1)[0], k=1) > 0.9
 
 
-def test_partial_fit_with_a_label_that_comes_later(planted):
+def test_partial_fit_with_a_label_that_comes_later(classifier, planted):
     X, y = planted
     early = y < np.median(y)
     clf = classifier().partial_fit(X[early], y[early], classes=np.unique(y))
@@ -208,7 +171,7 @@ def test_partial_fit_with_a_label_that_comes_later(planted):
     assert clf.score(X[~early], y[~early]) > 0.9
 
 
-def test_warm_start_goes_on(planted):
+def test_warm_start_goes_on(classifier, planted):
     X, y = planted
     clf = classifier(warm_start=True, learning_rate="constant").fit(X, y)
     network = clf._network
@@ -221,7 +184,7 @@ def test_warm_start_goes_on(planted):
     assert cold.n_iter_ == 3 and cold.t_ == 1800
 
 
-def test_warm_start_with_other_classes_or_another_network(planted):
+def test_warm_start_with_other_classes_or_another_network(classifier, planted):
     X, y = planted
     with pytest.raises(ValueError, match="y must hold known classes only"):
         classifier(warm_start=True).fit(X, y).fit(X, y + 1)
@@ -235,7 +198,7 @@ def test_warm_start_with_other_classes_or_another_network(planted):
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_interrupted_fit_leaves_nothing(planted, monkeypatch, early_stopping):
+def test_interrupted_fit_leaves_nothing(classifier, planted, monkeypatch, early_stopping):
     def interrupted(*args):
         raise KeyboardInterrupt
 

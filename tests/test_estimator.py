@@ -26,83 +26,46 @@ from slide.metrics import precision_at_k, precision_at_k_scorer
 
 two_threads = pytest.mark.skipif(max_threads() < 2, reason="needs two threads")
 
-# An output that is sampled and hashed, however few classes there are.
-SAMPLED = {
-    "active_fraction": (1.0, 0.2),
-    "retrieval": "rerank",
-    "n_tables": 8,
-    "n_hash_bits": 4,
-    "rehash_every": 200,
-}
-
-
-# Hidden layers that are sparse as well: by exact search, by estimates, by tables.
-SPARSE = {
-    "hidden_layer_sizes": (64, 32),
-    "active_fraction": (0.25, 0.5, 0.9),
-    "rehash_every": 200,
-}
-ESTIMATED = {**SPARSE, "retrieval": "estimate"}
-HASHED = {**SPARSE, "hash_family": "wta", "retrieval": "rerank", "n_tables": 16, "n_hash_bits": 3}
-NETWORKS = pytest.mark.parametrize(
-    "params",
-    [{}, SAMPLED, SPARSE, ESTIMATED, HASHED],
-    ids=["dense", "sampled", "sparse", "estimated", "hashed"],
-)
-
-
-def classifier(**params):
-    defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
-    return SparseMLPClassifier(**{**defaults, **params})
-
-
-def assert_same_weights(one, other):
-    for name in ("coefs_", "intercepts_"):
-        for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
-            assert_array_equal(ours, theirs)
-
-
 # ------------------------------------------------- reproducible, threads --
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("network", "params"),
     [
-        {},
-        SAMPLED,
-        SPARSE,
-        ESTIMATED,
-        HASHED,
-        {**HASHED, "dropout": 0.3},
-        {"dropout": 0.3},
-        {"early_stopping": True},
-        {"solver": "sgd"},
-        {"solver": "adagrad", "alpha": 0.1},
+        *[(name, {}) for name in ("dense", "sampled", "sparse", "estimated", "hashed")],
+        ("hashed", {"dropout": 0.3}),
+        ("dense", {"dropout": 0.3}),
+        ("dense", {"early_stopping": True}),
+        ("dense", {"solver": "sgd"}),
+        ("dense", {"solver": "adagrad", "alpha": 0.1}),
     ],
+    indirect=["network"],
     ids=str,
 )
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_one_thread_is_bit_reproducible(planted, params, loss):
-    first = classifier(loss=loss, **params).fit(*planted)
-    second = classifier(loss=loss, **params).fit(*planted)
+def test_one_thread_is_bit_reproducible(
+    classifier, planted, network, params, loss, assert_same_weights
+):
+    params = {**network, **params, "loss": loss}
+    first, second = (classifier(**params).fit(*planted) for _ in range(2))
     assert_same_weights(first, second)
     assert first.loss_curve_ == second.loss_curve_
-    third = classifier(loss=loss, **params).set_params(random_state=1).fit(*planted)
+    third = classifier(**params).set_params(random_state=1).fit(*planted)
     assert not np.array_equal(first.coefs_[0], third.coefs_[0])
 
 
 @two_threads
-@pytest.mark.parametrize("params", [{}, SPARSE, ESTIMATED, HASHED], ids=str)
-def test_two_threads_lose_no_sample(planted, params):
+@pytest.mark.parametrize("network", ["dense", "sparse", "estimated", "hashed"], indirect=True)
+def test_two_threads_lose_no_sample(classifier, planted, network):
     X, y = planted
     for _ in range(5):
-        clf = classifier(n_jobs=2, **params).fit(X, y)
+        clf = classifier(n_jobs=2, **network).fit(X, y)
         assert clf.t_ == clf.n_iter_ * 600
         assert np.isfinite(clf.decision_function(X)).all()
 
 
 @two_threads
-def test_two_threads_lose_no_sample_and_stay_close():
+def test_two_threads_lose_no_sample_and_stay_close(classifier):
     X, y = make_extreme_classification(3000, 600, 50, n_nonzero=20, random_state=0)
     X, X_test, y, y_test = train_test_split(X, y, test_size=1000, random_state=0)
     alone = classifier().fit(X, y).score(X_test, y_test)
@@ -113,10 +76,9 @@ def test_two_threads_lose_no_sample_and_stay_close():
 
 
 @two_threads
-@NETWORKS
-def test_prediction_does_not_depend_on_threads(planted, params):
+def test_prediction_does_not_depend_on_threads(classifier, planted, network):
     X, y = planted
-    clf = classifier(**params).fit(X, y)
+    clf = classifier(**network).fit(X, y)
     expected = clf.decision_function(X), *clf.predict_topk(X)
     clf.set_params(n_jobs=2)
     for ours, theirs in zip(
@@ -125,10 +87,9 @@ def test_prediction_does_not_depend_on_threads(planted, params):
         assert_array_equal(ours, theirs)
 
 
-@NETWORKS
-def test_prediction_of_a_row_does_not_depend_on_the_others(planted, params):
+def test_prediction_of_a_row_does_not_depend_on_the_others(classifier, planted, network):
     X, y = planted
-    clf = classifier(**params).fit(X, y)
+    clf = classifier(**network).fit(X, y)
     scores = clf.decision_function(X)
     for rows in ([599], [3, 3, 3], np.random.default_rng(0).permutation(600)[:333]):
         assert_array_equal(clf.decision_function(X[rows]), scores[rows])
@@ -146,7 +107,7 @@ def test_n_jobs_to_threads(monkeypatch):
             _parallel.resolve_n_jobs(wrong)
 
 
-def test_tags():
+def test_tags(classifier):
     tags = get_tags(classifier())
     assert tags.input_tags.sparse and tags.classifier_tags.multi_label
     assert not tags.non_deterministic
@@ -157,22 +118,29 @@ def test_tags():
 # ----------------------------------------------------------- forms of X, y --
 
 
-@pytest.mark.parametrize("params", [{}, SAMPLED, {"dropout": 0.3}], ids=str)
-def test_dense_and_sparse_x_give_the_same_bits(planted, params):
+@pytest.mark.parametrize(
+    ("network", "params"),
+    [("dense", {}), ("sampled", {}), ("dense", {"dropout": 0.3})],
+    indirect=["network"],
+    ids=str,
+)
+def test_dense_and_sparse_x_give_the_same_bits(
+    classifier, planted, network, params, assert_same_weights
+):
     X, y = planted
-    dense, csr = (classifier(**params).fit(form, y) for form in (X.toarray(), X))
+    dense, csr = (classifier(**network, **params).fit(form, y) for form in (X.toarray(), X))
     assert_same_weights(dense, csr)
     assert_array_equal(dense.decision_function(X), csr.decision_function(X.toarray()))
     assert_array_equal(dense.predict(X.tocsc()), csr.predict(X.toarray().astype(np.float64)))
 
 
 @pytest.mark.parametrize("to", [sparse.csr_matrix, sparse.csc_array, sparse.coo_matrix], ids=str)
-def test_every_sparse_form_of_x(planted, to):
+def test_every_sparse_form_of_x(classifier, planted, to, assert_same_weights):
     X, y = planted
     assert_same_weights(classifier().fit(to(X), y), classifier().fit(X, y))
 
 
-def test_data_frame():
+def test_data_frame(classifier):
     X, y = load_digits(return_X_y=True, as_frame=True)
     clf = classifier().fit(X, y)
     assert_array_equal(clf.feature_names_in_, X.columns)
@@ -193,7 +161,7 @@ def test_data_frame():
     ],
     ids=["strings", "categories", "list", "ints", "floats", "objects"],
 )
-def test_labels_of_any_type(planted, name_of):
+def test_labels_of_any_type(classifier, planted, name_of):
     X, y = planted
     expected = classifier().fit(X, y)
     named = name_of(y)
@@ -221,16 +189,16 @@ def test_wide_target(loss):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-@pytest.mark.parametrize(
-    "params", [{}, SAMPLED, SPARSE, ESTIMATED], ids=["dense", "sampled", "sparse", "estimated"]
-)
-def test_sparse_indicator_is_never_dense(multilabel, loss, params, monkeypatch):
+@pytest.mark.parametrize("network", ["dense", "sampled", "sparse", "estimated"], indirect=True)
+def test_sparse_indicator_is_never_dense(
+    classifier, multilabel, loss, network, monkeypatch, assert_same_weights
+):
     X, Y = multilabel
     dense = Y.toarray()
     for form in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array):
         for name in ("toarray", "todense"):
             monkeypatch.setattr(form, name, lambda *args, **kwargs: pytest.fail("made dense"))
-    clf = classifier(loss=loss, max_iter=15, **params)
+    clf = classifier(loss=loss, max_iter=15, **network)
     predicted = clf.fit(X, Y).predict(X)
     assert isinstance(predicted, sparse.csr_array) and predicted.shape == Y.shape
     assert_array_equal(clf.classes_, np.arange(40))
@@ -249,7 +217,7 @@ def test_sparse_indicator_is_never_dense(multilabel, loss, params, monkeypatch):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_multilabel_prediction_in_blocks(multilabel, loss, monkeypatch):
+def test_multilabel_prediction_in_blocks(classifier, multilabel, loss, monkeypatch):
     X, Y = multilabel
     clf = classifier(loss=loss).fit(X, Y)
     whole = clf.predict(X)
@@ -257,7 +225,7 @@ def test_multilabel_prediction_in_blocks(multilabel, loss, monkeypatch):
     assert (clf.predict(X) != whole).nnz == 0
 
 
-def test_prediction_of_multilabel_follows_the_probabilities(multilabel):
+def test_prediction_of_multilabel_follows_the_probabilities(classifier, multilabel):
     X, Y = multilabel
     clf = classifier(loss="sigmoid").fit(X, Y)
     assert_array_equal(clf.predict(X).toarray(), clf.predict_proba(X) > 0.5)
@@ -270,7 +238,7 @@ def test_prediction_of_multilabel_follows_the_probabilities(multilabel):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_predictions_agree(planted, loss):
+def test_predictions_agree(classifier, planted, loss):
     X, y = planted
     clf = classifier(loss=loss).fit(X, y)
     scores = clf.decision_function(X)
@@ -286,14 +254,14 @@ def test_predictions_agree(planted, loss):
     assert_allclose(proba, expected, rtol=1e-4, atol=1e-30)
 
 
-def test_independent_probabilities(multilabel):
+def test_independent_probabilities(classifier, multilabel):
     X, Y = multilabel
     clf = classifier(loss="sigmoid").fit(X, Y)
     expected = 1 / (1 + np.exp(-clf.decision_function(X).astype(np.float64)))
     assert_allclose(clf.predict_proba(X), expected, rtol=1e-4)
 
 
-def test_probabilities_of_extreme_scores_stay_numbers(planted):
+def test_probabilities_of_extreme_scores_stay_numbers(classifier, planted):
     X, y = planted
     for loss in ("softmax", "sigmoid"):
         clf = classifier(loss=loss).fit(X, y)
@@ -305,7 +273,7 @@ def test_probabilities_of_extreme_scores_stay_numbers(planted):
         assert np.isfinite(clf.predict_log_proba(X)).all()
 
 
-def test_two_classes(planted):
+def test_two_classes(classifier, planted):
     X, y = planted
     y = np.where(y % 2, "odd", "even")
     clf = classifier().fit(X, y)
@@ -317,7 +285,7 @@ def test_two_classes(planted):
     assert_allclose(both[:, 0] - both[:, 1], np.abs(scores), rtol=1e-4, atol=1e-5)
 
 
-def test_topk_is_the_sorted_decision(planted):
+def test_topk_is_the_sorted_decision(classifier, planted):
     X, y = planted
     clf = classifier().fit(X, y)
     scores = clf.decision_function(X)
@@ -332,14 +300,14 @@ def test_topk_is_the_sorted_decision(planted):
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-def test_every_activation_learns(activation):
+def test_every_activation_learns(classifier, activation):
     X, y = load_digits(return_X_y=True)
     clf = classifier(activation=activation, max_iter=20).fit(X / 16, y)
     assert clf.score(X / 16, y) > 0.9
 
 
 @pytest.mark.parametrize("sizes", [(32,), 32, [32, 24], np.array([32, 24, 16])], ids=str)
-def test_depth(sizes):
+def test_depth(classifier, sizes):
     X, y = load_digits(return_X_y=True)
     clf = classifier(hidden_layer_sizes=sizes, max_iter=20).fit(X / 16, y)
     assert clf.score(X / 16, y) > 0.9
@@ -354,7 +322,7 @@ def test_depth(sizes):
     assert_allclose(clf.decision_function(X / 16), scores, rtol=1e-3, atol=1e-3)
 
 
-def test_compute_fraction_is_counted(planted):
+def test_compute_fraction_is_counted(classifier, planted):
     dense = classifier(active_fraction=1.0).fit(planted[0].toarray(), planted[1])
     assert 0.95 < dense.compute_fraction_ <= 1.05
     assert classifier(active_fraction=1.0).fit(*planted).compute_fraction_ <= 1.0
@@ -367,8 +335,9 @@ def test_compute_fraction_is_counted(planted):
     assert 0 < shares[0] < shares[1] < shares[2] < 1
 
 
-def test_what_auto_became_can_be_read(planted):
-    clf = classifier(**SAMPLED).fit(*planted)
+@pytest.mark.parametrize("network", ["sampled"], indirect=True)
+def test_what_auto_became_can_be_read(classifier, planted, network):
+    clf = classifier(**network).fit(*planted)
     chosen = clf.hash_params_
     # One entry a layer, the output last.
     assert chosen["hash_family"] == [None, "simhash"] and chosen["retrieval"] == ["none", "rerank"]
@@ -391,7 +360,8 @@ def test_what_auto_became_can_be_read(planted):
     assert "auto" not in str(chosen)
 
 
-def test_parameters_reach_the_engine(planted):
+@pytest.mark.parametrize("network", ["sampled"], indirect=True)
+def test_parameters_reach_the_engine(classifier, planted, network):
     for name, value in [
         ("tail_size", 7),
         ("batch_size", 24),
@@ -406,7 +376,7 @@ def test_parameters_reach_the_engine(planted):
         ("loss", "sigmoid"),
         ("activation", "tanh"),
     ]:
-        clf = classifier(**{**SAMPLED, name: value}).fit(*planted)
+        clf = classifier(**{**network, name: value}).fit(*planted)
         assert clf.hash_params_[name] == value
     for name, value in [
         ("retrieval", "topk"),
@@ -414,20 +384,21 @@ def test_parameters_reach_the_engine(planted):
         ("n_tables", 5),
         ("n_hash_bits", 3),
     ]:
-        clf = classifier(**{**SAMPLED, name: value}).fit(*planted)
+        clf = classifier(**{**network, name: value}).fit(*planted)
         assert clf.hash_params_[name][-1] == value
-    clf = classifier(**{**SAMPLED, "dropout": 0.25}).fit(*planted)
+    clf = classifier(**{**network, "dropout": 0.25}).fit(*planted)
     assert clf.hash_params_["dropout"] == [0.25, None]
 
 
 # --------------------------------------------------- copies, files, search --
 
 
-@NETWORKS
 @pytest.mark.parametrize("way", ["pickle", "joblib", "mmap", "deepcopy"])
-def test_a_copy_is_the_same_and_learns_the_same(planted, params, way, tmp_path):
+def test_a_copy_is_the_same_and_learns_the_same(
+    classifier, planted, network, way, tmp_path, assert_same_weights
+):
     X, y = planted
-    clf = classifier(**params).fit(X, y)
+    clf = classifier(**network).fit(X, y)
     if way == "pickle":
         twin = pickle.loads(pickle.dumps(clf))
     elif way == "deepcopy":
@@ -444,20 +415,20 @@ def test_a_copy_is_the_same_and_learns_the_same(planted, params, way, tmp_path):
     assert_same_weights(clf, twin)
 
 
-def test_a_pickle_holds_the_weights_once(planted):
+def test_a_pickle_holds_the_weights_once(classifier, planted):
     clf = classifier(hidden_layer_sizes=(256,)).fit(*planted)
     weights = sum(w.nbytes for w in clf.coefs_)
     assert len(pickle.dumps(clf)) < 3.3 * weights  # with Adam's moments
 
 
-def test_clone_is_unfitted(planted):
+def test_clone_is_unfitted(classifier, planted):
     clf = clone(classifier(n_jobs=2).fit(*planted))
     assert clf.get_params() == classifier(n_jobs=2).get_params()
     with pytest.raises(NotFittedError):
         clf.predict(planted[0])
 
 
-def test_grid_search_in_workers(planted):
+def test_grid_search_in_workers(classifier, planted):
     X, y = planted
     words = np.array([" ".join(f"w{j}" for j in X[[i]].indices) for i in range(X.shape[0])])
     search = GridSearchCV(
@@ -472,7 +443,7 @@ def test_grid_search_in_workers(planted):
     assert search.best_score_ > 0.25
 
 
-def test_dense_multilabel_of_scikit_learn():
+def test_dense_multilabel_of_scikit_learn(classifier):
     X, Y = make_multilabel_classification(300, 20, n_classes=5, random_state=0)
     clf = classifier(max_iter=40).fit(X, Y)
     assert (clf.predict(X) == Y).mean() > 0.8

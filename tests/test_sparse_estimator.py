@@ -39,11 +39,6 @@ def assert_same_bits(a, b):
     np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
 
 
-def assert_same_weights(a, b):
-    for one, other in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
-        assert_same_bits(one, other)
-
-
 # -------------------------------------------------------------- any shape --
 
 
@@ -219,7 +214,7 @@ def test_copies_predict_the_same(fitted):
 
 @each_policy
 @pytest.mark.parametrize("sparse_x", [False, True], ids=["dense_x", "csr"])
-def test_one_thread_repeats_itself(policy, sparse_x):
+def test_one_thread_repeats_itself(policy, sparse_x, assert_same_weights):
     x, y = make_data()
     given = csr_array(x) if sparse_x else x
     models = [
@@ -246,7 +241,7 @@ def test_partial_fit_goes_on(policy):
 
 
 @each_policy
-def test_training_goes_on_after_a_pickle(policy):
+def test_training_goes_on_after_a_pickle(policy, assert_same_weights):
     x, y = make_data()
     model = estimator(retrieval=policy, rehash_every=40)
     model.partial_fit(x, y, classes=np.arange(N_CLASSES))
@@ -266,7 +261,7 @@ def test_early_stopping_and_warm_start():
 
 
 @pytest.mark.parametrize("share", [1.0, [1.0, 1.0, 1.0]])
-def test_shares_of_one_are_the_dense_network(share):
+def test_shares_of_one_are_the_dense_network(share, assert_same_weights):
     x, y = make_data()
     dense = estimator((150, 20), "auto").fit(x, y)
     assert dense.hash_params_["n_active"] == [None] * 3

@@ -177,7 +177,7 @@ def _hidden_layers(params, shape):
     square = shape.mean_square_norm or 1.0
     dropout = params["dropout"]
     if dropout == "auto":
-        dropout = auto_dropout(min(sizes))
+        dropout = auto_dropout(min(sizes), len(sizes), shape.n_labels / shape.n_classes)
     deep = len(sizes) > 1
     for i, size in enumerate(sizes):
         n_active = _n_active(params["active_fraction"], i, size)
@@ -396,9 +396,15 @@ def auto_loss(multilabel, all_neurons):
     return "softmax" if all_neurons and not multilabel else "sigmoid"
 
 
-def auto_dropout(width):
-    """.3 from 128 hidden neurons on; less in a narrow layer, which has no neuron to spare."""
-    return 0.3 * min(1.0, width / 128)
+def auto_dropout(width, depth, rows_per_class):
+    """.3 from 128 hidden neurons on; less in a narrow layer, which has no neuron to spare.
+
+    Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
+    OEWN (P@1 .263, .241 with all) and Fashion-MNIST (.897, .888). Beyond 300 rows a class the
+    data takes its place by and by: Fashion-MNIST, 6,000 a class, gains .3 of a point.
+    """
+    few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
+    return round(0.3 * few / depth * min(1.0, width / 128), 4)
 
 
 def auto_n_hash_bits(n_classes):

@@ -8,14 +8,15 @@ from slide._model import InputRows
 from slide._network import Network, log_prior
 
 
-def start_network(params, settings, data, rng, n_threads):
-    """A new Network for `data`, TrainingRows, with its initial weights."""
+def start_network(params, settings, data, center, rng, n_threads):
+    """A new Network for `data`, TrainingRows less `center`, with its initial weights."""
     network = Network(
         n_features=data.x.shape[1],
         n_classes=data.labels.n_classes,
         hidden_layer_sizes=params["hidden_layer_sizes"],
         settings=settings,
         seed=int(rng.randint(2**31 - 1)),
+        center=center,
     )
     counts = np.bincount(data.labels.indices, minlength=data.labels.n_classes)
     prior = log_prior(counts, len(data), settings.loss)

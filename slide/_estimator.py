@@ -6,6 +6,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _auto, _predict
+from slide._centering import center_of, centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._epochs import hold_out, run_epochs, run_pass, start_network
 from slide._fitted import FittedAttributes
@@ -128,7 +129,7 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
         Weights of every layer: views, not copies.
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
-        Biases of every layer.
+        Biases of every layer, for X as it is passed.
     n_iter_ : int
         Epochs, and calls of `partial_fit`.
     t_ : int
@@ -277,11 +278,15 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
         rng, held_out = check_random_state(self.random_state), None
         if self.early_stopping:
             data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
+        network = getattr(self, "_network", None)
+        center = network.center if network else center_of(data.x, data.weights)
+        data = data.centered(center)
+        if held_out is not None:
+            held_out = held_out.centered(center)
         settings = _auto.resolve(params, data.shape(coder.multilabel))
         n_threads = resolve_n_jobs(self.n_jobs)
-        network = getattr(self, "_network", None)
         if network is None:
-            network = start_network(params, settings, data, rng, n_threads)
+            network = start_network(params, settings, data, center, rng, n_threads)
         losses, scores = run_epochs(
             network, data, held_out, rng, params, settings.max_iter, n_threads
         )
@@ -326,10 +331,13 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
         n_threads = resolve_n_jobs(self.n_jobs)
         if self._is_fitted():
             network, rng, epoch = self._network, self._rng, self.n_iter_ + 1
+            data = data.centered(network.center)
         else:
             rng, epoch = check_random_state(self.random_state), 1
+            center = center_of(data.x, data.weights)
+            data = data.centered(center)
             settings = _auto.resolve(params, data.shape(coder.multilabel))
-            network = start_network(params, settings, data, rng, n_threads)
+            network = start_network(params, settings, data, center, rng, n_threads)
         loss = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [loss], [])
 
@@ -475,7 +483,7 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
 
     def _input_rows(self, X):
         check_is_fitted(self)
-        return InputRows(check_rows(self, X, reset=False))
+        return InputRows(centered(check_rows(self, X, reset=False), self._network.center))
 
     def _all_scores(self, X):
         x = self._input_rows(X)

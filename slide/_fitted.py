@@ -1,5 +1,6 @@
 """Fitted attributes that are read off the network; `SparseMLPClassifier` documents them."""
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _simd
@@ -16,7 +17,13 @@ class FittedAttributes:
     @property
     def intercepts_(self):
         check_is_fitted(self)
-        return [layer.b for layer in self._network.layers]
+        first, *others = [layer.b for layer in self._network.layers]
+        center = self._network.center
+        if center is not None:
+            # What the weights make of a centred row they make of X with this bias.
+            shift = center.astype(np.float64) @ self._network.layers[0].coefs
+            first = (first - shift).astype(np.float32)
+        return [first, *others]
 
     @property
     def t_(self):

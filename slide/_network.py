@@ -101,6 +101,8 @@ class Network:
         Everything that "auto" was resolved to.
     seed : int
         Of the engine's random streams and of the hash functions.
+    center : float32 (n_features,) or None
+        What the rows of X are less of before they come here (`slide._centering`).
     """
 
     n_features: int
@@ -108,6 +110,7 @@ class Network:
     hidden_layer_sizes: tuple
     settings: object
     seed: int
+    center: np.ndarray | None = None
     layers: list = field(init=False)
     tally: Tally = field(init=False, default_factory=Tally)
     counter: int = field(init=False, default=0)

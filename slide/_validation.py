@@ -1,6 +1,6 @@
 """What a user passes: parameters, X and sample weights, checked and in the engine's form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from slide._auto import DataShape
+from slide._centering import centered
 from slide._labels import LabelRows
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
@@ -213,6 +214,10 @@ class TrainingRows:
         if self.weights is None or self.weights.all():
             return self
         return self.take(np.flatnonzero(self.weights))
+
+    def centered(self, center):
+        """The rows less `center`, or as they are where it is None."""
+        return replace(self, x=centered(self.x, center))
 
     def shape(self, multilabel):
         """What `slide._auto` looks at."""

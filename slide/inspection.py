@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _predict
+from slide._centering import centered
 from slide._model import InputRows
 from slide._validation import check_rows
 
@@ -51,7 +52,7 @@ def retrieval_recall(estimator, X):
     sparse = [i for i, layer in enumerate(network.layers) if layer.n_active]
     if not sparse:
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
-    X = check_rows(estimator, X, reset=False)
+    X = centered(check_rows(estimator, X, reset=False), network.center)
     rows = InputRows(X)
     return {i: _recall(network, i, X, rows) for i in sparse}
 

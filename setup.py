@@ -16,6 +16,7 @@ MODULES = {
     "_simd": (["slide/_simd_tables.c"], False),
     "_families": ([], False),
     "_hash": ([], False),
+    "_directions": ([], False),
     "_tables": ([], True),
     "_retrieval": ([], True),
     "_optimizer": ([], False),

@@ -19,6 +19,9 @@ def train(X, y, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(settings["random_state"])
     X, y = torch.from_numpy(X), torch.from_numpy(y).long()
+    center = X.mean(0) if params().get("center") else None
+    if center is not None:
+        X = X - center
     model = network([X.shape[1], *settings["hidden_layer_sizes"], int(y.max()) + 1])
     rate, batch = settings["learning_rate_init"], settings["batch_size"]
     epochs = settings["max_iter"]
@@ -31,6 +34,8 @@ def train(X, y, threads):
             adam.zero_grad()
             loss(model(X[rows]), y[rows]).backward()
             adam.step()
+    if center is not None:
+        model[0].bias.data -= model[0].weight.data @ center
     return model, {**settings, "solver": "adam, fused", "n_iter_": epochs}
 
 

@@ -33,6 +33,7 @@ Map of the package; an arrow points downward only::
     _layers         dense rows forward and back; activations, dropout, losses
     _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
     _retrieval      which neurons to compute: the retrieval policies
+      _directions   the leading directions of its inputs, along which estimates are exact
     _tables         flat hash tables of a layer's neurons
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash

@@ -6,7 +6,6 @@ cdef enum:
     DWTA = 2
     MINHASH = 3
 
-    ROUNDS = 3    # of SimHash's transform
     WINDOW = 8    # coordinates of a winner-take-all hash
 
 # One set of hash functions, shared and read-only. A family reads its own part.
@@ -22,9 +21,10 @@ cdef struct HasherView:
     int64_t size               # of a transform: a power of two, at least 64
     int64_t last_size          # projections of the last one; of the others `size`
     int64_t n_blocks           # transforms
+    int64_t n_rounds           # of one transform
     int64_t n_padded           # n_in, up to a multiple of size
     const float32_t *signs         # (n_blocks, n_padded) of the first round, +-1
-    const float32_t *later_signs   # (n_blocks, ROUNDS - 1, size)
+    const float32_t *later_signs   # (n_blocks, n_rounds - 1, size)
     const float32_t *extra         # (2, projections), Gaussian times the transforms' scale
     # WTA, DWTA and MinHash
     int64_t n_hashes           # elementary hashes of all tables

@@ -52,7 +52,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     bit_i = [(H D3 H D2 H F D1 (x - mean))_i + e0 s0_i + e1 s1_i > 0]
 
     with H the Hadamard matrix of `size`, D random diagonal signs and F the fold to `size` places
-    (`_fold`). Two vectors at angle t share a bit with probability 1 - t / pi.
+    (`_fold`); here of three rounds. Two vectors at angle t share a bit with probability 1 - t / pi.
 
     The last H is cut to the rows that are wanted, m, a power of two: the first m rows of H_size
     are H_m side by side, so that the size / m chunks are summed first.
@@ -60,7 +60,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     Where x is wider than `size`, F is a count sketch: it adds a variance of about 1 / size at most
     to a cosine, beside some 2.47 / (number of bits) of the bits.
 
-    Three rounds. With two all tests hold for dense vectors, but not for vectors of few
+    Two rounds do for dense vectors: all tests hold. They do not for vectors of few
     non-zeros: of e_a + e_b, H D1 is zero where row a xor b of H has one of the signs, so that
     projections i and i xor a xor b are equal or opposite. With five non-zeros pairs of bits
     were correlated up to 0.12 and pairs collided with probabilities off by 0.04, of 0.56.
@@ -69,7 +69,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
 
     IN ids (n_values,) or NULL, values (n_values,), center: the folded mean (n_blocks, size) or
     NULL; OUT words (n_words,); scratch (size,) of the calling thread.
-    Cost, of each block: n_values + (ROUNDS - 1) size (log2 size + 1) + size - m + m log2 m + 2 m.
+    Cost, of each block: n_values + (n_rounds - 1) size (log2 size + 1) + size - m + m log2 m + 2 m.
     Source: Charikar, STOC 2002, section 3; Andoni et al., NIPS 2015, section 5 (the transforms);
     Weinberger et al., ICML 2009 (the fold).
     """
@@ -80,7 +80,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     for block in range(hasher.n_blocks):
         _fold(hasher, hasher.signs + block * hasher.n_padded, ids, values, n_values,
               center + block * size if center != NULL else NULL, scratch)
-        for _round in range(ROUNDS - 1):
+        for _round in range(hasher.n_rounds - 1):
             chosen().hadamard(scratch, size)
             for i in range(size):
                 scratch[i] *= s[i]

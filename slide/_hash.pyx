@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from slide._families cimport (
-    DWTA, MINHASH, ROUNDS, SIMHASH, WINDOW, WTA, HasherView, minhash, simhash, winner_take_all,
+    DWTA, MINHASH, SIMHASH, WINDOW, WTA, HasherView, minhash, simhash, winner_take_all,
 )
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t, blocks_of
 
@@ -89,7 +89,7 @@ cdef class Hasher:
         cdef const float32_t[:, ::1] extra = self.parameters["extra"]
         cdef HasherView *view = &self.view
         view.n_blocks, view.n_padded = signs.shape[0], signs.shape[1]
-        view.size = later_signs.shape[2]
+        view.n_rounds, view.size = later_signs.shape[1] + 1, later_signs.shape[2]
         view.last_size = extra.shape[1] - (view.n_blocks - 1) * view.size
         view.n_words = extra.shape[1] // 64
         view.signs, view.later_signs = &signs[0, 0], &later_signs[0, 0, 0]
@@ -97,7 +97,7 @@ cdef class Hasher:
         stages, last_stages = int(np.log2(view.size)), int(np.log2(view.last_size))
         view.cost_per_value = view.n_blocks
         view.fixed_cost = (
-            view.n_blocks * (ROUNDS - 1) * view.size * (stages + 1)
+            view.n_blocks * (view.n_rounds - 1) * view.size * (stages + 1)
             + (view.n_blocks - 1) * view.size * (stages + 2)
             + view.size - view.last_size + view.last_size * (last_stages + 2)
         )
@@ -229,7 +229,7 @@ cdef class Rows:
 
 
 def make_hasher(str family, int64_t n_in, int32_t n_tables, int32_t n_bits, random_state,
-                bint extras=True):
+                bint extras=True, int64_t n_rounds=3):
     """Draw the hash functions of L tables of K bits.
 
     Parameters
@@ -242,9 +242,11 @@ def make_hasher(str family, int64_t n_in, int32_t n_tables, int32_t n_bits, rand
     random_state : numpy.random.RandomState
     extras : bool
         False leaves no room for the two extra coordinates: they must be 0.
+    n_rounds : int
+        Of SimHash's transform: 3, or 2 for dense vectors, see `slide._families.simhash`.
     """
     if family == "simhash":
-        parameters = _draw_simhash(n_in, <int64_t>n_tables * n_bits, random_state)
+        parameters = _draw_simhash(n_in, <int64_t>n_tables * n_bits, n_rounds, random_state)
     elif family == "minhash":
         # A large extra takes a quarter of the t members; n_in // 8 copies would take all.
         parameters = {"n_copies": max(1, n_in // 80) if extras else 0}
@@ -265,18 +267,18 @@ def _next_power_of_two(n, least=64):
     return max(least, 1 << (int(n) - 1).bit_length())
 
 
-def _draw_simhash(n_in, total_bits, random_state):
-    size = min(_next_power_of_two(n_in), max(512, 2 * _next_power_of_two(total_bits)))
+def _draw_simhash(n_in, total_bits, n_rounds, random_state):
+    size = min(_next_power_of_two(n_in), max(256, _next_power_of_two(total_bits)))
     n_blocks = blocks_of(total_bits, size)
     n_projections = (n_blocks - 1) * size
     n_projections += _next_power_of_two(total_bits - n_projections)
     n_padded = blocks_of(n_in, size) * size
     # Gaussian, not signs: few coordinates of random signs have few distinct sums.
     extra = random_state.standard_normal((2, n_projections)).astype(np.float32)
-    extra *= np.float32(size) ** ((ROUNDS - 1) / 2)
+    extra *= np.float32(size) ** ((n_rounds - 1) / 2)
     return {
         "signs": _random_signs(random_state, (n_blocks, n_padded)),
-        "later_signs": _random_signs(random_state, (n_blocks, ROUNDS - 1, size)),
+        "later_signs": _random_signs(random_state, (n_blocks, n_rounds - 1, size)),
         "extra": extra,
     }
 

@@ -1,3 +1,4 @@
+from slide._directions cimport Directions, DirectionsView
 from slide._families cimport HasherView
 from slide._hash cimport Hasher
 from slide._tables cimport HashTables, TablesView
@@ -35,6 +36,7 @@ cdef struct SearchView:
     const float32_t *columns   # (n_in, n_neurons) the weights of the last rebuild, or NULL
     float32_t mean_norm2       # |mean|^2
     const float32_t *cosines   # (n_bits + 1,) of pi * distance / n_bits
+    const DirectionsView *directions   # or NULL
 
 # Private to one thread.
 cdef struct SearchScratch:
@@ -47,6 +49,9 @@ cdef struct SearchScratch:
     float32_t *hashing         # scratch of the hasher
     uint64_t *words
     uint16_t *codes            # (n_tables,)
+    float32_t *coordinates     # (directions,)
+    float32_t *center          # of a rest
+    float32_t *offsets         # (n_neurons,)
 
 cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t *values,
                     int64_t n_values, uint64_t *rng, SearchScratch *scratch,
@@ -62,9 +67,9 @@ cdef class Retrieval:
     cdef readonly bint transform
     cdef readonly HashTables tables     # or None
     cdef readonly Hasher hasher         # of the estimates, or None
+    cdef readonly Directions directions   # of the estimates, or None
     cdef dict _arrays
     cdef tuple _sizes
-    cdef bint _use_tables
     cdef _set_view(self)
     cdef int64_t max_found(self)
     cdef int64_t max_ranked(self)

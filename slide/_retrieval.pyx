@@ -6,8 +6,9 @@ one a neuron, from which the pre-activation w.x + b is estimated by a population
     |w| |x - mean| cos(pi * distance / bits) + (w.mean + b)
 
 The angle between w and x - mean is pi * distance / bits on average (Charikar, STOC 2002); norm,
-bias and the centre of the queries are known exactly. A narrow layer ranks all its codes, a wide
-one those of the neurons that its tables return.
+bias and the centre of the queries are known exactly, and so is what lies along a few directions of
+the queries (`_directions`). A narrow layer ranks all its codes, a wide one those of the neurons
+that its tables return.
 """
 import numpy as np
 
@@ -15,6 +16,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memcpy, memset
 
+from slide._directions cimport Directions, split_neuron, split_query
 from slide._families cimport HasherView
 from slide._hash cimport Hasher, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
@@ -172,8 +174,14 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
     cdef int64_t i, n = view.n_neurons
     cdef float32_t length = _centered_norm(view, ids, values, n_values)
     cdef const int32_t *found = NULL
-    hash_vector(view.hasher, ids, values, n_values, view.center, 0, 0, scratch.hashing,
-                scratch.words)
+    cdef const float32_t *center = view.center
+    cdef const float32_t *biases = view.biases
+    if view.directions != NULL:
+        length = split_query(view.directions, ids, values, n_values, length, center, biases,
+                             scratch.coordinates, scratch.center, scratch.offsets)
+        center, biases = scratch.center, scratch.offsets
+        cost[0] += view.directions.n * (n_values + view.directions.size + n)
+    hash_vector(view.hasher, ids, values, n_values, center, 0, 0, scratch.hashing, scratch.words)
     _cut(scratch.words, view.n_bits)
     if view.tables != NULL:
         table_codes(view.hasher, scratch.words, scratch.codes, 1)
@@ -184,7 +192,7 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
     for i in range(view.n_bits + 1):
         scratch.curve[i] = length * view.cosines[i]
     chosen().code_scores(view.codes, view.n_words, found, n, scratch.words, scratch.curve,
-                         view.norms, view.biases, scratch.scores)
+                         view.norms, biases, scratch.scores)
     cost[0] += (view.hasher.fixed_cost + (view.hasher.cost_per_value + 2) * n_values
                 + view.n_bits + n * (view.n_words + 1))
     n = largest(scratch.scores, n, view.n_candidates, scratch.keys, scratch.best)
@@ -256,21 +264,24 @@ cdef class Retrieval:
     n_neurons, n_in : int
     settings : dict
         policy, hash_family, n_tables, n_hash_bits, use_tables, n_wanted, n_candidates,
-        bucket_limit, min_collisions, transform. Without the inner-product transform neurons are
-        found by the angle between w and x alone.
+        bucket_limit, min_collisions, transform; n_rounds of the estimates' SimHash, 3 unless given.
+        Without the inner-product transform neurons are found by the angle between w and x alone.
     random_state : numpy.random.RandomState
         Draws the hash functions.
+    directions : float32 (n, n_in) or None
+        Orthonormal directions along which estimates are exact; of the policy "estimate" with the
+        transform and without tables.
     """
 
-    def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state):
+    def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
+                 directions=None):
         n_tables, n_bits = settings["n_tables"], settings["n_hash_bits"]
         self.policy, self.family = settings["policy"], settings["hash_family"]
         self.transform = settings["transform"]
-        self._use_tables = settings["use_tables"] and self.policy not in ("none", "exact", "scan")
         self._sizes = (n_neurons, n_in, settings["n_wanted"],
                        n_neurons if self.policy == "exact" else
                        min(n_neurons, settings["n_candidates"]),
-                       settings["bucket_limit"], settings["min_collisions"], n_tables, n_bits)
+                       settings["bucket_limit"], settings["min_collisions"])
         self._arrays = {}
         if self.policy == "estimate":
             total = n_tables * n_bits
@@ -282,19 +293,16 @@ cdef class Retrieval:
                 "mean": np.zeros(n_in, np.float32),
                 "cosines": np.cos(np.pi * np.arange(total + 1) / total).astype(np.float32),
             }
+            self.hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state,
+                                      n_rounds=settings.get("n_rounds", 3))
         elif self.policy == "scan":
             self._arrays = {
                 "columns": aligned_zeros((n_in, n_neurons)),
                 "biases": np.zeros(n_neurons, np.float32),
             }
-        self.draw(random_state)
-
-    def draw(self, random_state):
-        """Draw new hash functions; a `rebuild` must follow."""
-        n_neurons, n_in, *_, n_tables, n_bits = self._sizes
-        if self.policy == "estimate":
-            self.hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state)
-        if self._use_tables:
+        if directions is not None:
+            self.directions = Directions(directions, n_neurons)
+        if settings["use_tables"] and self.policy not in ("none", "exact", "scan"):
             self.tables = HashTables(n_neurons, n_in, n_tables, n_bits, random_state,
                                      self.family, self.transform)
         self._set_view()
@@ -306,7 +314,7 @@ cdef class Retrieval:
         cdef const float32_t[:, ::1] columns
         view.policy = POLICIES[self.policy]
         (view.n_neurons, view.n_in, view.n_wanted, view.n_candidates, view.bucket_limit,
-         view.min_collisions) = self._sizes[:6]
+         view.min_collisions) = self._sizes
         view.tables = &self.tables.view if self.tables is not None else NULL
         if self.policy == "scan":
             columns, biases = self._arrays["columns"], self._arrays["biases"]
@@ -323,10 +331,13 @@ cdef class Retrieval:
         view.mean_norm2 = np.vdot(self._arrays["mean"], self._arrays["mean"])
         if not self.transform:
             view.center = NULL
+        if self.directions is not None:
+            self.directions.fold(self.hasher, self._arrays["mean"])
+            view.directions = &self.directions.view
 
     def __reduce__(self):
-        return _restore, (self.policy, self.family, self.transform, self._use_tables,
-                          self.tables, self.hasher, self._arrays, self._sizes)
+        return _restore, (self.policy, self.family, self.transform, self.tables, self.hasher,
+                          self.directions, self._arrays, self._sizes)
 
     cdef int64_t max_found(self):
         """Most neurons that the tables return."""
@@ -366,7 +377,11 @@ cdef class Retrieval:
         cdef uint64_t[:, ::1] codes = self._arrays["codes"]
         cdef float32_t[::1] norms = self._arrays["norms"], own = self._arrays["biases"]
         cdef float32_t[::1] mean = self._arrays["mean"]
-        cdef float32_t[:, ::1] scratch = np.zeros((n_threads, n_scratch + 16), np.float32)
+        cdef int64_t n_directions = 0, size = 0
+        if self.directions is not None:
+            n_directions, size = self.directions.view.n, self.directions.view.size
+        cdef float32_t[:, ::1] scratch = np.zeros(
+            (n_threads, n_scratch + n_directions + size + 16), np.float32)
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
         cdef bint sorted_too = self.tables is not None
         cdef uint16_t[:, ::1] table = np.empty((self.hasher.view.n_tables if sorted_too else 1, n),
@@ -382,15 +397,16 @@ cdef class Retrieval:
             if self.transform:
                 neuron_statistics(&weights[0, 0], d, &biases[0], &mean[0], d, block * per_block,
                                   min((block + 1) * per_block, n), &own[0], &norms[0])
-            _code_neurons(hasher, &weights[0, 0], d, block * per_block,
-                          min((block + 1) * per_block, n), n,
-                          &scratch[omp_get_thread_num(), 0], &words[omp_get_thread_num(), 0],
-                          &codes[0, 0], table_ptr)
+            _code_neurons(&self.view, &weights[0, 0], block * per_block,
+                          min((block + 1) * per_block, n),
+                          &scratch[omp_get_thread_num(), 0], n_scratch,
+                          &words[omp_get_thread_num(), 0], &codes[0, 0], &norms[0], table_ptr)
         if self.transform:
             np.sqrt(self._arrays["norms"], out=self._arrays["norms"])
         if sorted_too:
             self.tables.sort(table, n_threads)
-        return n * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d)
+        return n * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
+                    + n_directions * (d + size))
 
     def search(self, x, seed=0):
         """The neurons found for every row of x, dense (n, n_in): a list of id arrays.
@@ -414,26 +430,38 @@ cdef class Retrieval:
         return result
 
 
-cdef void _code_neurons(const HasherView *hasher, const float32_t *w, int64_t d, int64_t first,
-                        int64_t last, int64_t n_neurons, float32_t *scratch, uint64_t *words,
-                        uint64_t *codes, uint16_t *table) noexcept nogil:
+cdef void _code_neurons(const SearchView *view, const float32_t *w, int64_t first, int64_t last,
+                        float32_t *scratch, int64_t n_scratch, uint64_t *words, uint64_t *codes,
+                        float32_t *norm2, uint16_t *table) noexcept nogil:
     """Codes (n_neurons, n_words) and, unless NULL, table codes (n_tables, n_neurons).
 
-    Threads take disjoint ranges; scratch and words are their own.
+    With directions, those of the rests; INOUT norm2 (n_neurons,) then become theirs. Scratch:
+    n_scratch for the hasher, then a vector's coordinates and its centre. Threads take disjoint
+    ranges; scratch and words are their own.
     """
-    cdef int64_t i, n_bits = hasher.n_tables * hasher.n_bits, n_words = blocks_of(n_bits, 64)
+    cdef int64_t i, d = view.n_in
+    cdef float32_t *center = NULL
+    if view.directions != NULL:
+        center = scratch + n_scratch + view.directions.n
     for i in range(first, last):
-        hash_vector(hasher, NULL, w + i * d, d, NULL, 0, 0, scratch, words)
+        if view.directions != NULL:
+            split_neuron(view.directions, w + i * d, i, scratch + n_scratch, center, norm2 + i)
+        hash_vector(view.hasher, NULL, w + i * d, d, center, 0, 0, scratch, words)
         if table != NULL:
-            table_codes(hasher, words, table + i, n_neurons)
-        _cut(words, n_bits)
-        memcpy(codes + i * n_words, words, n_words * sizeof(uint64_t))
+            table_codes(view.hasher, words, table + i, view.n_neurons)
+        _cut(words, view.n_bits)
+        memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
 
 
 cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_alive) except -1:
     """Set the pointers of one thread's scratch; arrays join keep_alive."""
     cdef int64_t ranked = retrieval.max_ranked(), n_codes = 1, n_scratch = 1, n_words = 1
     cdef Hasher hasher = retrieval.hasher
+    if retrieval.directions is not None:
+        known = retrieval.directions.view
+        scratch.coordinates = <float32_t *>scratch_array(known.n, np.float32, keep_alive)
+        scratch.center = <float32_t *>scratch_array(known.size, np.float32, keep_alive)
+        scratch.offsets = <float32_t *>scratch_array(ranked, np.float32, keep_alive)
     if hasher is None and retrieval.tables is not None:
         hasher = retrieval.tables.hasher
     if hasher is not None:
@@ -457,10 +485,10 @@ cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
     return <void *><uint64_t>array.ctypes.data
 
 
-def _restore(policy, family, transform, use_tables, tables, hasher, arrays, sizes):
+def _restore(policy, family, transform, tables, hasher, directions, arrays, sizes):
     cdef Retrieval retrieval = Retrieval.__new__(Retrieval)
     retrieval.policy, retrieval.family, retrieval.transform = policy, family, transform
-    retrieval._use_tables, retrieval.tables, retrieval.hasher = use_tables, tables, hasher
+    retrieval.tables, retrieval.hasher, retrieval.directions = tables, hasher, directions
     retrieval._arrays = {name: aligned_copy(array) for name, array in arrays.items()}
     retrieval._sizes = sizes
     retrieval._set_view()

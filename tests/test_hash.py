@@ -203,16 +203,16 @@ def test_multiply_adds_by_hand():
     # 2 blocks of 128, each: 100 signs, two rounds of 7 stages and signs, 7 stages, two extras.
     hasher = hasher_of("simhash", 100, 16, 16)
     assert hasher.multiply_adds == 2 * (100 + 128 * (2 * 8 + 7 + 2))
-    # One block of 512, of which 64 projections are wanted.
+    # One block of 256, of which 64 projections are wanted.
     hasher = hasher_of("simhash", 10_000, 5, 10)
-    assert hasher.multiply_adds == 10_000 + 512 * 2 * 10 + (512 - 64) + 64 * (6 + 2)
+    assert hasher.multiply_adds == 10_000 + 256 * 2 * 9 + (256 - 64) + 64 * (6 + 2)
     # 12 windows of 8 of the 10 coordinates and an extra two.
     assert hasher_of("wta", 10, 4, 7).multiply_adds == 10 + 12 + 12 * 8
     assert hasher_of("minhash", 100, 4, 7).multiply_adds == 4 * (100 + 5 + 2) + 16
 
 
 def test_the_transform_grows_with_the_bits_not_with_the_width():
-    for n_in, total, size in [(60, 10, 64), (513, 10, 512), (10**5, 200, 512), (10**5, 300, 1024)]:
+    for n_in, total, size in [(60, 10, 64), (513, 10, 256), (10**5, 200, 256), (10**5, 300, 512)]:
         parameters = hasher_of("simhash", n_in, total // 10, 10).parameters
         assert parameters["later_signs"].shape[::2] == (1, size)
 

@@ -3,9 +3,10 @@
     python bench/headline.py --peers-python ../peers/bin/python --threads 2
     python bench/headline.py --rows 2000 --epochs 1 --seeds 1 --systems dense lsh --depths 1
 
-Fashion-MNIST, one and three hidden layers, the same epochs for all. Every run is a child process;
-within a seed the systems take turns, so that they share the machine's noise. Figures are medians
-over the seeds. Ours centre dense features themselves, so PyTorch gets them both ways. A gap is accuracy less that of a dense network, in points, so negative is worse.
+Fashion-MNIST, one and three hidden layers, the same epochs for all. Ours centre dense features
+themselves, so PyTorch gets them both ways. Every run is a child process; within a seed the systems
+take turns, so that they share the machine's noise. Figures are medians over the seeds; a gap is
+accuracy less that of a dense network, in points, so negative is worse.
 """
 
 import sys

@@ -17,6 +17,7 @@ MODULES = {
     "_families": ([], False),
     "_hash": ([], False),
     "_directions": ([], False),
+    "_selection": ([], False),
     "_tables": ([], True),
     "_retrieval": ([], True),
     "_optimizer": ([], False),

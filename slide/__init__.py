@@ -34,6 +34,7 @@ Map of the package; an arrow points downward only::
     _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
     _retrieval      which neurons to compute: the retrieval policies
       _directions   the leading directions of its inputs, along which estimates are exact
+      _selection    the k largest of many scores
     _tables         flat hash tables of a layer's neurons
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash

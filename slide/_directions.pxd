@@ -14,9 +14,11 @@ cdef struct DirectionsView:
 
 cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
                            const float32_t *values, int64_t n_values, float32_t length,
-                           const float32_t *center, const float32_t *biases,
-                           float32_t *coordinates, float32_t *own_center,
-                           float32_t *offsets) noexcept nogil
+                           const float32_t *center, float32_t *coordinates,
+                           float32_t *own_center) noexcept nogil
+
+cdef void add_directions(const DirectionsView *view, const float32_t *coordinates,
+                         const float32_t *biases, float32_t *offsets) noexcept nogil
 
 cdef void split_neuron(const DirectionsView *view, const float32_t *w, int64_t neuron,
                        float32_t *coordinates, float32_t *own_center,

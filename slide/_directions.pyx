@@ -24,14 +24,12 @@ from slide._memory import aligned_copy, aligned_zeros
 
 cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
                            const float32_t *values, int64_t n_values, float32_t length,
-                           const float32_t *center, const float32_t *biases,
-                           float32_t *coordinates, float32_t *own_center,
-                           float32_t *offsets) noexcept nogil:
+                           const float32_t *center, float32_t *coordinates,
+                           float32_t *own_center) noexcept nogil:
     """Split x - mean, dense (ids NULL) or sparse; returns the length of its rest.
 
-    IN length = |x - mean|, center (size,): the folded mean, biases (n_neurons,) = w.mean + b;
-    OUT coordinates (n,); own_center (size,): the centre that hashes the rest; offsets
-    (n_neurons,): what is known of each pre-activation. Cost: n (n_values + size + n_neurons).
+    IN length = |x - mean|, center (size,): the folded mean; OUT coordinates (n,); own_center
+    (size,): the centre that hashes the rest. Cost: n (n_values + size).
     """
     cdef int64_t j
     cdef float32_t rest = length * length
@@ -47,10 +45,19 @@ cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
     memcpy(own_center, center, view.size * sizeof(float32_t))
     chosen().accumulate(coordinates, 0, 1, view.folded, view.size, NULL, view.n, own_center,
                         view.size, 1, view.size)
+    return sqrtf(rest) if rest > 0 else 0
+
+
+cdef void add_directions(const DirectionsView *view, const float32_t *coordinates,
+                         const float32_t *biases, float32_t *offsets) noexcept nogil:
+    """What is known of every pre-activation.
+
+    IN coordinates (n,) of the query, biases (n_neurons,) = w.mean + b; OUT offsets (n_neurons,).
+    Cost: n n_neurons.
+    """
     memcpy(offsets, biases, view.n_neurons * sizeof(float32_t))
     chosen().accumulate(coordinates, 0, 1, view.neurons, view.n_neurons, NULL, view.n, offsets,
                         view.n_neurons, 1, view.n_neurons)
-    return sqrtf(rest) if rest > 0 else 0
 
 
 cdef void split_neuron(const DirectionsView *view, const float32_t *w, int64_t neuron,

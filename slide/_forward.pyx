@@ -14,10 +14,10 @@ from slide._retrieval cimport (
     SearchScratch,
     SearchView,
     allocate_search,
-    largest,
     scratch_array,
     search,
 )
+from slide._selection cimport largest
 from slide._simd cimport chosen
 from slide._sparse cimport (
     Pairs,

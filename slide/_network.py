@@ -233,10 +233,13 @@ class Network:
         warm_up = self.settings.warm_up
         queries = _Queries(len(self.layers))
         hashed = any(layer.retrieval is not None for layer in self.layers)
+        chunk = _CHUNK
+        if any(layer.n_active for layer in self.layers):
+            chunk = min(chunk, self.settings.rehash_every)
         start = 0
         while start < len(order):
             rate = learning_rate(start / len(order))
-            n_samples = min(_CHUNK, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
+            n_samples = min(chunk, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
             n_micro_batches = max(1, n_samples // micro_batch)
             if self.counter < warm_up:
                 # The rate rises from step to step; 16 of them are smooth enough.
@@ -259,6 +262,8 @@ class Network:
                     tally.multiply_adds += self.rebuild(n_threads)
                     tally.n_rebuilds += 1
                     queries = _Queries(len(self.layers))
+                else:
+                    tally.multiply_adds += self._follow(n_threads)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
             tally.multiply_adds += self.refresh(n_threads)
@@ -282,7 +287,16 @@ class Network:
 
     def _rehash(self, i, n_threads):
         layer, (mean, length) = self.layers[i], self.centers[i]
-        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads)
+        steps = layer.steps[: layer.n_out]
+        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
+
+    def _follow(self, n_threads):
+        """Between two rebuilds, hash the neurons of sparse layers that moved much."""
+        return sum(
+            layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
+            for layer in self.layers
+            if layer.n_active and layer.retrieval is not None
+        )
 
 
 class _Queries:

@@ -14,6 +14,9 @@ cdef enum Policy:
     RERANK = 6       # many by collisions, of which the layer keeps the best by inner product
     SCAN = 7         # of the largest pre-activation under the weights of the last rebuild
 
+cdef enum:
+    COARSE_BITS = 64
+
 # How a layer's neurons are found; read-only between two rebuilds.
 cdef struct SearchView:
     int policy
@@ -37,6 +40,9 @@ cdef struct SearchView:
     float32_t mean_norm2       # |mean|^2
     const float32_t *cosines   # (n_bits + 1,) of pi * distance / n_bits
     const DirectionsView *directions   # or NULL
+    int64_t n_coarse           # neurons that a first ranking keeps; 0: there is none
+    const uint64_t *coarse     # (n_neurons,) the first word of the codes
+    const float32_t *coarse_cosines   # (65,)
 
 # Private to one thread.
 cdef struct SearchScratch:
@@ -45,7 +51,7 @@ cdef struct SearchScratch:
     float32_t *scores          # (most candidates ranked,)
     uint32_t *keys             # the same
     int32_t *best              # the same
-    float32_t *curve           # (n_bits + 1,)
+    float32_t *curve           # (n_bits + 1,), at least 65
     float32_t *hashing         # scratch of the hasher
     uint64_t *words
     uint16_t *codes            # (n_tables,)
@@ -57,14 +63,12 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
                     int64_t n_values, uint64_t *rng, SearchScratch *scratch,
                     int32_t *out, int64_t *cost) noexcept nogil
 
-cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
-                     int32_t *out) noexcept nogil
-
 cdef class Retrieval:
     cdef SearchView view
     cdef readonly str policy
     cdef readonly str family
     cdef readonly bint transform
+    cdef readonly int64_t n_coarse      # of the estimates; 0: no first ranking
     cdef readonly HashTables tables     # or None
     cdef readonly Hasher hasher         # of the estimates, or None
     cdef readonly Directions directions   # of the estimates, or None

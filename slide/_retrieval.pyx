@@ -7,20 +7,21 @@ one a neuron, from which the pre-activation w.x + b is estimated by a population
 
 The angle between w and x - mean is pi * distance / bits on average (Charikar, STOC 2002); norm,
 bias and the centre of the queries are known exactly, and so is what lies along a few directions of
-the queries (`_directions`). A narrow layer ranks all its codes, a wide one those of the neurons
-that its tables return.
+the queries (`_directions`). A narrow layer ranks all its codes; a wider one those of the neurons
+that a first ranking by 64 bits keeps, a very wide one those that its tables return.
 """
 import numpy as np
 
 from cython.parallel cimport prange
 from libc.math cimport sqrtf
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from slide._directions cimport Directions, split_neuron, split_query
+from slide._directions cimport Directions, add_directions, split_neuron, split_query
 from slide._families cimport HasherView
 from slide._hash cimport Hasher, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
+from slide._selection cimport largest
 from slide._simd cimport chosen
 from slide._tables cimport (
     HashTables,
@@ -44,6 +45,8 @@ from slide._typedefs cimport (
 from slide._hash import make_hasher
 from slide._memory import aligned_copy, aligned_zeros
 
+MOVED = 32  # updates of a neuron after which its code is stale
+
 POLICIES = {
     "none": RANDOM,
     "exact": EXACT,
@@ -54,68 +57,6 @@ POLICIES = {
     "rerank": RERANK,
     "scan": SCAN,
 }
-
-
-# ------------------------------------------------------------- selection --
-
-cdef inline uint32_t _key(float32_t x) noexcept nogil:
-    # Rises with x; NaN lies beyond the infinities.
-    cdef uint32_t bits
-    memcpy(&bits, &x, sizeof(bits))
-    return ~bits if bits >> 31 else bits | <uint32_t>0x80000000
-
-
-cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
-                     int32_t *out) noexcept nogil:
-    """Places of the k largest of n scores, rising; on ties the lower place. Radix selection.
-
-    IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns their number. Cost: O(n), no
-    multiplication.
-    """
-    cdef int64_t histogram[2048]
-    cdef int64_t i, room = k, kept = 0
-    cdef int shift, digit, width
-    cdef uint32_t prefix = 0, mask = 0, key
-    if n <= k:
-        for i in range(n):
-            out[i] = <int32_t>i
-        return n
-    if k <= 0:
-        return 0
-    for i in range(n):
-        keys[i] = _key(scores[i])
-    shift = 32
-    while shift > 0:
-        width = 11 if shift > 10 else 10
-        shift -= width
-        memset(histogram, 0, sizeof(histogram))
-        for i in range(n):
-            if (keys[i] & mask) == prefix:
-                histogram[(keys[i] >> shift) & ((1 << width) - 1)] += 1
-        digit = (1 << width) - 1
-        while histogram[digit] < room:
-            room -= histogram[digit]
-            digit -= 1
-        prefix |= <uint32_t>digit << shift
-        mask |= <uint32_t>((1 << width) - 1) << shift
-        if histogram[digit] == room:
-            break   # all that share these digits are taken
-    for i in range(n):
-        key = keys[i] & mask
-        if key > prefix or (key == prefix and room > 0):
-            room -= key == prefix
-            out[kept] = <int32_t>i
-            kept += 1
-    return kept
-
-
-def largest_of(const float32_t[::1] scores, int64_t k):
-    """Places of the k largest scores, int32, rising: a door to `largest` for the tests."""
-    cdef int64_t n = scores.shape[0]
-    cdef uint32_t[::1] keys = np.empty(max(1, n), np.uint32)
-    cdef int32_t[::1] out = np.empty(max(1, min(k, n)), np.int32)
-    n = largest(&scores[0] if n else NULL, n, k, &keys[0], &out[0])
-    return np.asarray(out[:n])
 
 
 # ---------------------------------------------------------------- search --
@@ -177,10 +118,10 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
     cdef const float32_t *center = view.center
     cdef const float32_t *biases = view.biases
     if view.directions != NULL:
-        length = split_query(view.directions, ids, values, n_values, length, center, biases,
-                             scratch.coordinates, scratch.center, scratch.offsets)
-        center, biases = scratch.center, scratch.offsets
-        cost[0] += view.directions.n * (n_values + view.directions.size + n)
+        length = split_query(view.directions, ids, values, n_values, length, center,
+                             scratch.coordinates, scratch.center)
+        center = scratch.center
+        cost[0] += view.directions.n * (n_values + view.directions.size)
     hash_vector(view.hasher, ids, values, n_values, center, 0, 0, scratch.hashing, scratch.words)
     _cut(scratch.words, view.n_bits)
     if view.tables != NULL:
@@ -188,6 +129,18 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
         n = retrieve(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
                      scratch.found)
         n = keep_most_frequent(scratch.found, n, scratch.counts, n)
+        found = scratch.found
+    if view.directions != NULL:
+        add_directions(view.directions, scratch.coordinates, biases, scratch.offsets)
+        biases = scratch.offsets
+        cost[0] += view.directions.n * n
+    if view.n_coarse > 0:
+        for i in range(COARSE_BITS + 1):
+            scratch.curve[i] = length * view.coarse_cosines[i]
+        chosen().code_scores(view.coarse, 1, NULL, n, scratch.words, scratch.curve, view.norms,
+                             biases, scratch.scores)
+        cost[0] += COARSE_BITS + 2 * n
+        n = largest(scratch.scores, n, view.n_coarse, scratch.keys, scratch.found)
         found = scratch.found
     for i in range(view.n_bits + 1):
         scratch.curve[i] = length * view.cosines[i]
@@ -266,6 +219,7 @@ cdef class Retrieval:
         policy, hash_family, n_tables, n_hash_bits, use_tables, n_wanted, n_candidates,
         bucket_limit, min_collisions, transform; n_rounds of the estimates' SimHash, 3 unless given.
         Without the inner-product transform neurons are found by the angle between w and x alone.
+        n_coarse: neurons that a first ranking keeps, 0 unless given; of "estimate" without tables.
     random_state : numpy.random.RandomState
         Draws the hash functions.
     directions : float32 (n, n_in) or None
@@ -289,10 +243,16 @@ cdef class Retrieval:
                 "codes": aligned_zeros((n_neurons, blocks_of(total, 64)), np.uint64),
                 "norms": np.ones(n_neurons, np.float32),
                 "biases": np.zeros(n_neurons, np.float32),
+                "hashed_at": np.zeros(n_neurons, np.int32),
                 "center": np.zeros(1, np.float32),
                 "mean": np.zeros(n_in, np.float32),
                 "cosines": np.cos(np.pi * np.arange(total + 1) / total).astype(np.float32),
             }
+            self.n_coarse = min(settings.get("n_coarse", 0), n_neurons)
+            if self.n_coarse:
+                cosines = np.cos(np.pi * np.arange(COARSE_BITS + 1) / COARSE_BITS)
+                self._arrays["coarse"] = np.zeros(n_neurons, np.uint64)
+                self._arrays["coarse_cosines"] = cosines.astype(np.float32)
             self.hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state,
                                       n_rounds=settings.get("n_rounds", 3))
         elif self.policy == "scan":
@@ -310,6 +270,7 @@ cdef class Retrieval:
     cdef _set_view(self):
         cdef SearchView *view = &self.view
         cdef const uint64_t[:, ::1] codes
+        cdef const uint64_t[::1] coarse
         cdef const float32_t[::1] norms, biases, center, mean, cosines
         cdef const float32_t[:, ::1] columns
         view.policy = POLICIES[self.policy]
@@ -331,18 +292,22 @@ cdef class Retrieval:
         view.mean_norm2 = np.vdot(self._arrays["mean"], self._arrays["mean"])
         if not self.transform:
             view.center = NULL
+        if self.n_coarse:
+            coarse, cosines = self._arrays["coarse"], self._arrays["coarse_cosines"]
+            view.n_coarse, view.coarse = self.n_coarse, &coarse[0]
+            view.coarse_cosines = &cosines[0]
         if self.directions is not None:
             self.directions.fold(self.hasher, self._arrays["mean"])
             view.directions = &self.directions.view
 
     def __reduce__(self):
-        return _restore, (self.policy, self.family, self.transform, self.tables, self.hasher,
-                          self.directions, self._arrays, self._sizes)
+        return _restore, (self.policy, self.family, self.transform, self.n_coarse, self.tables,
+                          self.hasher, self.directions, self._arrays, self._sizes)
 
     cdef int64_t max_found(self):
-        """Most neurons that the tables return."""
+        """Most neurons that the tables return or a first ranking keeps."""
         if self.tables is None:
-            return 0
+            return self.n_coarse
         return min(self.view.n_neurons, self.tables.view.n_tables * self.view.bucket_limit)
 
     cdef int64_t max_ranked(self):
@@ -354,58 +319,77 @@ cdef class Retrieval:
         return self.max_found() if self.tables is not None else self.view.n_neurons
 
     def rebuild(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-                const float32_t[::1] mean, float query_length, int n_threads):
+                const float32_t[::1] mean, float query_length, int n_threads, steps=None):
         """Hash every neuron anew; returns the multiply-adds it took.
 
         weights (n_neurons, n_in), biases (n_neurons,), mean (n_in,): the centre of the queries,
-        query_length: root mean square of |x - mean|.
+        query_length: root mean square of |x - mean|, steps (n_neurons,): updates of each neuron so
+        far, for `follow`.
         """
         if self.policy == "scan":
             self._arrays["columns"][...] = np.asarray(weights).T
             self._arrays["biases"][...] = biases
             return 0
         if self.hasher is not None:
-            return self._rebuild_codes(weights, biases, mean, n_threads)
+            if self.transform:
+                self._arrays["mean"][...] = mean
+                self._arrays["center"] = self.hasher.center(self._arrays["mean"])
+            self._set_view()
+            if steps is not None:
+                self._arrays["hashed_at"][...] = steps
+            return self._code(weights, biases, np.arange(self.view.n_neurons, dtype=np.int32),
+                              n_threads)
         if self.tables is not None:
             return self.tables.rebuild(weights, biases, mean, query_length, n_threads)
         return 0
 
-    def _rebuild_codes(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-                       const float32_t[::1] new_mean, int n_threads):
-        cdef int64_t n = self.view.n_neurons, d = self.view.n_in, block, per_block = 256
+    def follow(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
+               const int32_t[::1] steps, int n_threads):
+        """Of estimates, hash the neurons anew that had MOVED updates since; returns the cost.
+
+        Some neurons of a wide layer are active for every tenth sample and most for hardly any.
+        Parameters as in `rebuild`; the centre of the queries stays.
+        """
+        if self.hasher is None:
+            return 0
+        since = np.asarray(steps) - self._arrays["hashed_at"]
+        moved = np.flatnonzero(since >= MOVED).astype(np.int32)
+        if not len(moved):
+            return 0
+        self._arrays["hashed_at"][moved] = np.asarray(steps)[moved]
+        return self._code(weights, biases, moved, n_threads)
+
+    def _code(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
+              const int32_t[::1] ids, int n_threads):
+        """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
+        cdef int64_t n = self.view.n_neurons, d = self.view.n_in, m = ids.shape[0], block, i
         cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.scratch_size
+        cdef int64_t per_block = 64, n_directions = 0, size = 0
         cdef uint64_t[:, ::1] codes = self._arrays["codes"]
         cdef float32_t[::1] norms = self._arrays["norms"], own = self._arrays["biases"]
-        cdef float32_t[::1] mean = self._arrays["mean"]
-        cdef int64_t n_directions = 0, size = 0
+        cdef const float32_t[::1] mean = self._arrays["mean"]
         if self.directions is not None:
             n_directions, size = self.directions.view.n, self.directions.view.size
         cdef float32_t[:, ::1] scratch = np.zeros(
             (n_threads, n_scratch + n_directions + size + 16), np.float32)
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
-        cdef bint sorted_too = self.tables is not None
-        cdef uint16_t[:, ::1] table = np.empty((self.hasher.view.n_tables if sorted_too else 1, n),
-                                               np.uint16)
-        cdef uint16_t *table_ptr = &table[0, 0] if sorted_too else NULL
-        if self.transform:
-            mean[:] = new_mean
-            self._arrays["center"] = self.hasher.center(self._arrays["mean"])
-        self._set_view()
+        cdef uint16_t[:, ::1] table
         cdef const HasherView *hasher = &self.hasher.view
-        for block in prange(blocks_of(n, per_block), nogil=True, num_threads=n_threads,
+        for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
-            if self.transform:
-                neuron_statistics(&weights[0, 0], d, &biases[0], &mean[0], d, block * per_block,
-                                  min((block + 1) * per_block, n), &own[0], &norms[0])
-            _code_neurons(&self.view, &weights[0, 0], block * per_block,
-                          min((block + 1) * per_block, n),
+            _code_neurons(&self.view, &weights[0, 0], &biases[0], &mean[0],
+                          &ids[block * per_block], min(per_block, m - block * per_block),
                           &scratch[omp_get_thread_num(), 0], n_scratch,
-                          &words[omp_get_thread_num(), 0], &codes[0, 0], &norms[0], table_ptr)
-        if self.transform:
-            np.sqrt(self._arrays["norms"], out=self._arrays["norms"])
-        if sorted_too:
+                          &words[omp_get_thread_num(), 0], &codes[0, 0],
+                          &norms[0] if self.transform else NULL, &own[0])
+        if self.n_coarse:
+            self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
+        if self.tables is not None:
+            table = np.empty((hasher.n_tables, n), np.uint16)
+            for i in range(n):
+                table_codes(hasher, &codes[i, 0], &table[0, i], n)
             self.tables.sort(table, n_threads)
-        return n * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
+        return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))
 
     def search(self, x, seed=0):
@@ -430,25 +414,29 @@ cdef class Retrieval:
         return result
 
 
-cdef void _code_neurons(const SearchView *view, const float32_t *w, int64_t first, int64_t last,
-                        float32_t *scratch, int64_t n_scratch, uint64_t *words, uint64_t *codes,
-                        float32_t *norm2, uint16_t *table) noexcept nogil:
-    """Codes (n_neurons, n_words) and, unless NULL, table codes (n_tables, n_neurons).
+cdef void _code_neurons(const SearchView *view, const float32_t *w, const float32_t *b,
+                        const float32_t *mean, const int32_t *ids, int64_t n, float32_t *scratch,
+                        int64_t n_scratch, uint64_t *words, uint64_t *codes, float32_t *norms,
+                        float32_t *biases) noexcept nogil:
+    """Codes (n_neurons, n_words) of the n neurons `ids`; unless NULL, norms and biases too.
 
-    With directions, those of the rests; INOUT norm2 (n_neurons,) then become theirs. Scratch:
-    n_scratch for the hasher, then a vector's coordinates and its centre. Threads take disjoint
-    ranges; scratch and words are their own.
+    With directions codes and norms are those of the rests. Scratch: n_scratch for the hasher, then
+    a vector's coordinates and its centre. Threads take different neurons; scratch and words are
+    their own.
     """
-    cdef int64_t i, d = view.n_in
+    cdef int64_t i, k, d = view.n_in
     cdef float32_t *center = NULL
     if view.directions != NULL:
         center = scratch + n_scratch + view.directions.n
-    for i in range(first, last):
+    for k in range(n):
+        i = ids[k]
+        if norms != NULL:
+            neuron_statistics(w, d, b, mean, d, i, i + 1, biases, norms)
         if view.directions != NULL:
-            split_neuron(view.directions, w + i * d, i, scratch + n_scratch, center, norm2 + i)
+            split_neuron(view.directions, w + i * d, i, scratch + n_scratch, center, norms + i)
+        if norms != NULL:
+            norms[i] = sqrtf(norms[i])
         hash_vector(view.hasher, NULL, w + i * d, d, center, 0, 0, scratch, words)
-        if table != NULL:
-            table_codes(view.hasher, words, table + i, view.n_neurons)
         _cut(words, view.n_bits)
         memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
 
@@ -461,7 +449,7 @@ cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_
         known = retrieval.directions.view
         scratch.coordinates = <float32_t *>scratch_array(known.n, np.float32, keep_alive)
         scratch.center = <float32_t *>scratch_array(known.size, np.float32, keep_alive)
-        scratch.offsets = <float32_t *>scratch_array(ranked, np.float32, keep_alive)
+        scratch.offsets = <float32_t *>scratch_array(known.n_neurons, np.float32, keep_alive)
     if hasher is None and retrieval.tables is not None:
         hasher = retrieval.tables.hasher
     if hasher is not None:
@@ -471,7 +459,8 @@ cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_
     scratch.scores = <float32_t *>scratch_array(ranked, np.float32, keep_alive)
     scratch.keys = <uint32_t *>scratch_array(ranked, np.uint32, keep_alive)
     scratch.best = <int32_t *>scratch_array(ranked, np.int32, keep_alive)
-    scratch.curve = <float32_t *>scratch_array(retrieval.view.n_bits + 1, np.float32, keep_alive)
+    n_curve = max(retrieval.view.n_bits, <int64_t>COARSE_BITS) + 1
+    scratch.curve = <float32_t *>scratch_array(n_curve, np.float32, keep_alive)
     scratch.hashing = <float32_t *>scratch_array(n_scratch, np.float32, keep_alive)
     scratch.words = <uint64_t *>scratch_array(n_words + 1, np.uint64, keep_alive)
     scratch.codes = <uint16_t *>scratch_array(n_codes, np.uint16, keep_alive)
@@ -485,10 +474,11 @@ cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
     return <void *><uint64_t>array.ctypes.data
 
 
-def _restore(policy, family, transform, tables, hasher, directions, arrays, sizes):
+def _restore(policy, family, transform, n_coarse, tables, hasher, directions, arrays, sizes):
     cdef Retrieval retrieval = Retrieval.__new__(Retrieval)
     retrieval.policy, retrieval.family, retrieval.transform = policy, family, transform
     retrieval.tables, retrieval.hasher, retrieval.directions = tables, hasher, directions
+    retrieval.n_coarse = n_coarse
     retrieval._arrays = {name: aligned_copy(array) for name, array in arrays.items()}
     retrieval._sizes = sizes
     retrieval._set_view()

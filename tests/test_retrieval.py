@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide import _reference_sparse as reference
-from slide import _retrieval
+from slide import _retrieval, _selection
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
@@ -33,7 +33,7 @@ each_search = pytest.mark.parametrize(("policy", "use_tables", "family"), SEARCH
 
 def assert_largest(scores, k):
     scores = np.array(scores, np.float32)
-    found = _retrieval.largest_of(scores, k)
+    found = _selection.largest_of(scores, k)
     # A zero's sign is no difference to a sort, but one to the keys: see below.
     np.testing.assert_array_equal(found, reference.largest(scores + np.float32(0), k))
 
@@ -61,7 +61,7 @@ def test_largest_takes_the_lower_place_on_ties(scores, k):
 )
 def test_largest_with_nan_and_signed_zeros_finds_distinct_places(scores, k):
     scores = np.array(scores, np.float32)
-    found = _retrieval.largest_of(scores, k)
+    found = _selection.largest_of(scores, k)
     assert len(found) == min(k, len(scores))
     assert (np.diff(found) > 0).all()
     assert not len(found) or (found[0] >= 0 and found[-1] < len(scores))

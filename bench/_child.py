@@ -22,12 +22,13 @@ from scipy import sparse
 TOP = 5
 
 
-def run(train, predict, versions, reload=None):
+def run(train, predict, versions, reload=None, size=None):
     """Time a system's fit and its prediction.
 
     ``train(X, Y, threads) -> model, settings``; ``predict(model, X, threads) -> labels``, best
     first. ``reload(model) -> model``, where a system predicts best from a model that was written
-    and read back, is timed by itself and counts as neither.
+    and read back, is timed by itself and counts as neither. ``size(model) -> bytes`` that
+    prediction needs, in memory or on disk.
     """
     data, out, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     X_train, Y_train, X_test = (load(data, name) for name in ("X_train", "Y_train", "X_test"))
@@ -55,6 +56,8 @@ def run(train, predict, versions, reload=None):
             "scipy": scipy.__version__,
         },
     }
+    if size is not None:
+        report["model_mb"] = size(model) / 2**20
     (out / "report.json").write_text(json.dumps(report, default=str))
 
 
@@ -77,6 +80,11 @@ def pad(rows):
     for i, row in enumerate(rows):
         top[i, : len(row)] = row[:TOP]
     return top
+
+
+def folder_bytes(folder):
+    """Size of all files under a folder."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def peak_mb():

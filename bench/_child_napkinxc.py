@@ -3,7 +3,7 @@
 import tempfile
 from importlib.metadata import version
 
-from _child import TOP, pad, run
+from _child import TOP, folder_bytes, pad, run
 from napkinxc.models import PLT
 
 
@@ -18,10 +18,14 @@ def reload(model):
     return model
 
 
+def size(model):
+    return folder_bytes(FOLDER)
+
+
 def predict(model, X, threads):
     return pad(model.predict(X, top_k=TOP))
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as FOLDER:
-        run(train, predict, {"napkinxc": version("napkinxc")}, reload)
+        run(train, predict, {"napkinxc": version("napkinxc")}, reload, size)

@@ -10,7 +10,7 @@ import tempfile
 from importlib.metadata import version
 
 import numpy as np
-from _child import TOP, pad, run
+from _child import TOP, folder_bytes, pad, run
 from pecos.utils import smat_util
 from pecos.xmc import Indexer, LabelEmbeddingFactory
 from pecos.xmc.xlinear.model import XLinearModel
@@ -35,9 +35,12 @@ def train(X, Y, threads):
 
 
 def reload(model):
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(folder)
-        return XLinearModel.load(folder, is_predict_only=True)
+    model.save(FOLDER)
+    return XLinearModel.load(FOLDER, is_predict_only=True)
+
+
+def size(model):
+    return folder_bytes(FOLDER)
 
 
 def predict(model, X, threads):
@@ -46,4 +49,5 @@ def predict(model, X, threads):
 
 
 if __name__ == "__main__":
-    run(train, predict, {"libpecos": version("libpecos")}, reload)
+    with tempfile.TemporaryDirectory() as FOLDER:
+        run(train, predict, {"libpecos": version("libpecos")}, reload, size)

@@ -32,6 +32,10 @@ def predict(model, X, threads):
     return labels
 
 
+def size(model):
+    return sum(array.nbytes for array in (*model.coefs_, *model.intercepts_))
+
+
 def replace_settings(changes):
     """Have `_auto.resolve` end with `changes`, of the network's settings or of how the neurons of
     its layers are found; an unknown name is a TypeError."""
@@ -70,4 +74,4 @@ def time_passes():
 
 
 if __name__ == "__main__":
-    run(train, predict, {"slide": getattr(slide, "__version__", "unknown")})
+    run(train, predict, {"slide": getattr(slide, "__version__", "unknown")}, size=size)

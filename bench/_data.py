@@ -1,12 +1,14 @@
 """The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test``.
 
 Those of extreme classification are CSR, float32; Fashion-MNIST is dense, one label a row.
-Files are looked for in ``$SLIDE_DATA``, then in ``../shared/data`` beside the repository.
+Files are looked for in ``$SLIDE_DATA``, then in ``../shared/data`` beside the repository. A path
+instead of a name is the user's own data, in the Extreme Classification text format.
 """
 
 import gzip
 import json
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -28,12 +30,17 @@ def data_dir():
 
 
 def load(name):
-    """Load the data set of that name."""
+    """Load the data set of that name, or the file or folder at that path."""
     if name == "oewn":
         return load_oewn()
     if name in DATASETS:
         return load_xmc_split(data_dir() / "mulan" / f"{name}.xmc.txt.gz")
-    raise ValueError(f"dataset must be one of {DATASETS}, got {name!r}")
+    path = Path(name)
+    if path.is_dir():
+        return load_xmc_folder(path)
+    if path.is_file():
+        return load_xmc_split(path)
+    raise ValueError(f"dataset must be one of {DATASETS}, a file or a folder, got {name!r}")
 
 
 def load_oewn():
@@ -66,6 +73,25 @@ def load_xmc_split(path, test_fraction=0.2, seed=0):
     n_test = round(test_fraction * X.shape[0])
     test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
     return _canonical(X[train], Y[train], X[test], Y[test])
+
+
+def load_xmc_folder(folder):
+    """A file of training and one of test rows in that format, ``trn`` and ``tst`` for short."""
+    from slide.datasets import load_xmc
+
+    matrices = []
+    for names in ("train|trn", "test|tst"):
+        pattern = re.compile(rf"(.*[^a-z])?({names})\.txt(\.gz)?", re.IGNORECASE)
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+        if len(found) != 1:
+            raise ValueError(
+                f"{folder} must hold one file {names}.txt or .txt.gz, got {sorted(found)}"
+            )
+        matrices += load_xmc(found[0])
+    X_train, Y_train, X_test, Y_test = matrices
+    if (X_train.shape[1], Y_train.shape[1]) != (X_test.shape[1], Y_test.shape[1]):
+        raise ValueError(f"{folder}: the headers announce different features or labels")
+    return _canonical(*matrices)
 
 
 def load_fashion_mnist(folder=None):

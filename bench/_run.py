@@ -37,14 +37,14 @@ def save(folder, **matrices):
             np.save(folder / f"{name}.npy", matrix)
 
 
-def run_child(script, python, data, threads, params=None, settings=None):
+def run_child(script, python, data, threads, params=None, settings=None, option="--peers-python"):
     """One fit and prediction in a process of its own.
 
     Parameters
     ----------
     script : str
         ``_child_<script>.py`` is run; see ``_child.py`` for what it reads and writes.
-    python : path, or None where the user named no environment for the peers
+    python : path, or None where the user named no environment for the system
     data : Path
         Folder with what `save` wrote.
     threads : int
@@ -52,6 +52,8 @@ def run_child(script, python, data, threads, params=None, settings=None):
         For the system, in the environment variable SLIDE_BENCH_PARAMS.
     settings : dict, optional
         Internal settings of ours to replace, in SLIDE_BENCH_SETTINGS.
+    option : str
+        The option that names `python`.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def run_child(script, python, data, threads, params=None, settings=None):
         says why there is none.
     """
     if python is None:
-        return {"status": "not run: no --peers-python"}
+        return {"status": f"not run: no {option}"}
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),

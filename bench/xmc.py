@@ -1,10 +1,11 @@
-"""Extreme classification: ours against PECOS and napkinXC, quality, time and memory in one run.
+"""Extreme classification: ours against PECOS, napkinXC and PyTorch: quality, time, memory.
 
-    python bench/xmc.py --dataset oewn --peers-python ../peers/bin/python --threads 2
+    python bench/xmc.py --dataset oewn --peers-python ../peers/bin/python \\
+        --torch-python ../peers/bin/python --threads 2
     python bench/xmc.py --dataset oewn --systems tail lsh+tail lsh exact --epochs 4 --out FILE
 
 Every system runs in a child process of its own (``_child_<system>.py``), one after the other, in
-turns; the table and ``bench/results/xmc-<dataset>.json`` hold the medians over the repeats.
+turns; the tables and ``bench/results/xmc-<dataset>.json`` hold the medians over the repeats.
 """
 
 import argparse
@@ -16,9 +17,8 @@ import _data
 import numpy as np
 from _run import RESULTS, any_failed, origin, positive, run_child, save, summary, write
 
-from slide.metrics import precision_at_k
+from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
 
-PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
 # Ours with defaults, and what it is made of: which output neurons a micro-batch computes.
 OURS = {
     "slide": ("slide", {}),
@@ -27,40 +27,59 @@ OURS = {
     "lsh": ("slide, LSH alone", {"retrieval": "rerank", "tail_size": 0}),
     "exact": ("slide, every neuron", {"active_fraction": 1.0, "loss": "sigmoid"}),
 }
-SYSTEMS = {**{key: name for key, (name, _) in OURS.items()}, **PEERS}
+PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
+TORCH = {
+    "torch": ("PyTorch, dense", {"sampled": False}),
+    "torch-sampled": ("PyTorch, sampled", {"sampled": True}),
+}
+SYSTEMS = {
+    **{key: name for key, (name, _) in OURS.items()},
+    **PEERS,
+    **{key: name for key, (name, _) in TORCH.items()},
+}
+GROUPS = ("head", "torso", "tail")
 MEASURES = {
-    "P@1": ".4f",
-    "P@3": ".4f",
-    "P@5": ".4f",
+    **{f"{name}@{k}": ".4f" for name in ("P", "PSP") for k in (1, 3, 5)},
+    "nDCG@5": ".4f",
     "train_s": ".2f",
     "predict_s": ".2f",
     "peak_mb": ".0f",
+    "model_mb": ".1f",
 }
-EACH = (*MEASURES, "reload_s")
+RECALLS = {f"R@5 {group}": ".4f" for group in GROUPS}
+EACH = (*MEASURES, *RECALLS, "reload_s")
 
 
 def main():
     args = parse_arguments()
-    matrices = _data.load(args.dataset)
-    runs = {system: [] for system in args.systems}
+    try:
+        matrices = _data.load(args.dataset)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"xmc.py: {error}")
     X_train, Y_train, X_test, Y_test = matrices
+    runs = {system: [] for system in args.systems}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         save(folder, X_train=X_train, Y_train=Y_train, X_test=X_test)
         for _ in range(args.repeats):
             for system in args.systems:
-                runs[system].append(run(system, folder, Y_test, args))
+                report = run(system, folder, args)
+                top = report.pop("top", None)
+                runs[system].append(
+                    report if top is None else {**report, **quality(Y_train, Y_test, top)}
+                )
 
+    measures = (*MEASURES, *RECALLS)
     result = {
         "benchmark": "xmc",
         "dataset": describe(args.dataset, matrices),
         "threads": args.threads,
         "repeats": args.repeats,
         **origin(),
-        "systems": {system: summary(runs[system], MEASURES, EACH) for system in args.systems},
+        "systems": {system: summary(runs[system], measures, EACH) for system in args.systems},
     }
-    print_table(result)
-    write(result, args.out or RESULTS / f"xmc-{args.dataset}.json")
+    print_tables(result)
+    write(result, args.out or RESULTS / f"xmc-{result['dataset']['name']}.json")
     return any_failed(result["systems"].values())
 
 
@@ -68,59 +87,123 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", choices=_data.DATASETS, default="oewn")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["slide", *PEERS])
+    names = ", ".join(_data.DATASETS)
+    parser.add_argument(
+        "--dataset",
+        default="oewn",
+        help=f"{names}, a file in the XMC format or a folder with one for train and one for test",
+    )
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["slide", *PEERS, *TORCH])
     parser.add_argument("--epochs", type=positive, help="of ours, instead of the default")
+    parser.add_argument("--torch-epochs", type=positive, default=5)
     parser.add_argument("--peers-python", help="python of the environment made from peers.txt")
-    parser.add_argument("--repeats", type=positive, default=2)
+    parser.add_argument("--torch-python", help="python of an environment with torch and SciPy")
+    parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--out", type=Path, help="JSON file, instead of the one in bench/results")
     return parser.parse_args()
 
 
-def run(system, folder, Y_test, args):
-    """One fit and prediction -> the child's report and P@k, or a status that says why not."""
+def run(system, folder, args):
+    """One fit and prediction -> the child's report, or a status that says why there is none."""
     print(f"running {SYSTEMS[system]} ...", file=sys.stderr, flush=True)
-    script, python, params = system, args.peers_python, {}
     if system in OURS:
-        script, python = "slide", sys.executable
         params = OURS[system][1] | ({"max_iter": args.epochs} if args.epochs else {})
-    report = run_child(script, python, folder, args.threads, params)
-    top = report.pop("top", None)
-    return report if top is None else {**report, **precisions(Y_test, top)}
+        return run_child("slide", sys.executable, folder, args.threads, params)
+    if system in TORCH:
+        params = TORCH[system][1] | {"max_iter": args.torch_epochs}
+        return run_child(
+            "torch_xmc", args.torch_python, folder, args.threads, params, option="--torch-python"
+        )
+    return run_child(system, args.peers_python, folder, args.threads)
 
 
-def precisions(Y_test, top):
-    """P@1, P@3 and P@5; where a system ranked too few labels (-1) it gets columns that all miss."""
+# ---------------------------------------------------------------- quality --
+
+
+def quality(Y_train, Y_test, top):
+    """P, PSP, nDCG and recall by label frequency of the ranked labels `top`.
+
+    Where a system ranked too few labels (-1) it gets columns that all miss.
+    """
     n_rows, n_labels = Y_test.shape
+    n_spare = top.shape[1]
+    propensities = np.concatenate([label_propensities(Y_train), np.ones(n_spare)])
+    groups = label_groups(Y_train)
     Y_test = Y_test.copy()
-    Y_test.resize(n_rows, n_labels + top.shape[1])
-    top = np.where(top < 0, n_labels + np.arange(top.shape[1]), top)
-    return {f"P@{k}": float(precision_at_k(Y_test, top, k)) for k in (1, 3, 5)}
+    Y_test.resize(n_rows, n_labels + n_spare)
+    top = np.where(top < 0, n_labels + np.arange(n_spare), top)
+    return {
+        **{f"P@{k}": precision_at_k(Y_test, top, k) for k in (1, 3, 5)},
+        **{f"PSP@{k}": psp_at_k(Y_test, top, propensities, k) for k in (1, 3, 5)},
+        "nDCG@5": ndcg_at_k(Y_test, top, 5),
+        **{
+            f"R@5 {group}": recall
+            for number, group in enumerate(GROUPS)
+            if (recall := recall_of(Y_test, top, groups == number)) is not None
+        },
+    }
 
 
-def print_table(result):
+def label_groups(Y_train):
+    """The third of the training label entries that each label is in, 0 to 2, frequent ones first.
+
+    A label that straddles a border belongs to where it starts.
+    """
+    counts = np.bincount(Y_train.indices, minlength=Y_train.shape[1])
+    order = np.argsort(-counts, kind="stable")
+    starts = np.cumsum(counts[order]) - counts[order]
+    groups = np.empty(len(counts), dtype=np.int64)
+    groups[order] = np.minimum(3 * starts // max(counts.sum(), 1), 2)
+    return groups
+
+
+def recall_of(Y_test, top, wanted):
+    """Recall at 5 of some of the labels, over the test rows that have one; None if none has."""
+    columns = np.flatnonzero(wanted)
+    kept = Y_test.copy()
+    kept.data[~np.isin(kept.indices, columns)] = 0
+    kept.eliminate_zeros()
+    rows = np.flatnonzero(np.diff(kept.indptr))
+    return recall_at_k(kept[rows], top[rows], 5) if len(rows) else None
+
+
+# ----------------------------------------------------------------- tables --
+
+
+def print_tables(result):
     data = result["dataset"]
     print(
         f"{data['name']}: {data['n_train']} train, {data['n_test']} test rows, "
         f"{data['n_features']} features, {data['n_labels']} labels; {result['threads']} threads, "
         f"median of {result['repeats']}; {result['processor']}"
     )
-    print(f"{'':<16}" + "".join(f"{name:>11}" for name in MEASURES))
+    print_table(result, MEASURES, len("predict_s"))
+    print("\nrecall at 5 of the labels that make up a third of the training entries each")
+    sizes = ", ".join(f"{data['groups'][group]} {group}" for group in GROUPS)
+    print(f"labels: {sizes}")
+    print_table(result, RECALLS, len("R@5 torso"))
+
+
+def print_table(result, measures, width):
+    print(f"{'':<20}" + "".join(f" {name:>{width}}" for name in measures))
     for system, row in result["systems"].items():
-        cells = [f"{row[name]:>11{form}}" for name, form in MEASURES.items() if name in row]
-        note = [] if row["status"] == "ok" else [f"  {row['status']}"]
-        print(f"{SYSTEMS[system]:<16}" + "".join(cells + note))
+        cells = [f"{row[name]:{form}}" if name in row else "–" for name, form in measures.items()]
+        line = "".join(f" {cell:>{width}}" for cell in cells) if "runs" in row else ""
+        note = "" if row["status"] == "ok" else f"  {row['status']}"
+        print(f"{SYSTEMS[system]:<20}{line}{note}")
 
 
 def describe(name, matrices):
     X_train, Y_train, X_test, _ = matrices
+    in_group = np.bincount(label_groups(Y_train), minlength=len(GROUPS))
     return {
-        "name": name,
+        "name": Path(name).resolve().name.split(".")[0],
         "n_train": X_train.shape[0],
         "n_test": X_test.shape[0],
         "n_features": X_train.shape[1],
         "n_labels": Y_train.shape[1],
+        "groups": dict(zip(GROUPS, in_group.tolist(), strict=True)),
     }
 
 

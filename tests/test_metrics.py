@@ -1,6 +1,7 @@
-"""precision_at_k against a brute-force twin, and its scorer inside scikit-learn."""
+"""The metrics against plain Python and against napkinXC, and their scorers inside scikit-learn."""
 
 import pickle
+from math import log2
 
 import numpy as np
 import pytest
@@ -12,14 +13,57 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler
 
-from slide.metrics import precision_at_k, precision_at_k_scorer
+from slide.metrics import (
+    label_propensities,
+    ndcg_at_k,
+    ndcg_at_k_scorer,
+    precision_at_k,
+    precision_at_k_scorer,
+    psp_at_k,
+    psp_at_k_scorer,
+    recall_at_k,
+    recall_at_k_scorer,
+)
+
+METRICS = (precision_at_k, recall_at_k, ndcg_at_k)
 
 
-def brute_force(label_sets, y_ranked, k):
+# ------------------------------------------------------------ plain Python --
+
+
+def plain_precision(label_sets, y_ranked, k):
     hits = 0
     for labels, ranked in zip(label_sets, y_ranked, strict=True):
         hits += sum(label in labels for label in ranked[:k])
     return hits / (k * len(label_sets))
+
+
+def plain_recall(label_sets, y_ranked, k):
+    total = 0
+    for labels, ranked in zip(label_sets, y_ranked, strict=True):
+        if labels:
+            total += sum(label in labels for label in ranked[:k]) / len(labels)
+    return total / len(label_sets)
+
+
+def plain_ndcg(label_sets, y_ranked, k):
+    total = 0
+    for labels, ranked in zip(label_sets, y_ranked, strict=True):
+        if labels:
+            gain = sum(1 / log2(i + 2) for i in range(k) if ranked[i] in labels)
+            total += gain / sum(1 / log2(i + 2) for i in range(min(k, len(labels))))
+    return total / len(label_sets)
+
+
+def plain_psp(label_sets, y_ranked, propensities, k):
+    gain = best = 0
+    for labels, ranked in zip(label_sets, y_ranked, strict=True):
+        gain += sum(1 / propensities[label] for label in ranked[:k] if label in labels)
+        best += sum(sorted((1 / propensities[label] for label in labels), reverse=True)[:k])
+    return gain / best if best else 0
+
+
+PLAIN = {precision_at_k: plain_precision, recall_at_k: plain_recall, ndcg_at_k: plain_ndcg}
 
 
 @st.composite
@@ -34,14 +78,27 @@ def problems(draw):
     return n_labels, rows, draw(st.integers(1, width))
 
 
-@given(problems())
-def test_indicator_matches_brute_force(problem):
+def unpack(problem):
+    """Sets of labels, rankings and k of a problem, and its labels as an indicator."""
     n_labels, rows, k = problem
     label_sets, y_ranked = [row[0] for row in rows], [row[1] for row in rows]
     indicator = np.zeros((len(rows), n_labels), dtype=np.int8)
     for i, labels in enumerate(label_sets):
         indicator[i, list(labels)] = 1
-    expected = brute_force(label_sets, y_ranked, k)
+    return label_sets, y_ranked, k, indicator
+
+
+@st.composite
+def problems_with_propensities(draw):
+    problem = draw(problems())
+    propensity = st.floats(0.01, 1)
+    return problem, draw(st.lists(propensity, min_size=problem[0], max_size=problem[0]))
+
+
+@given(problems_with_propensities())
+def test_indicator_matches_plain_python(problem):
+    problem, propensities = problem
+    label_sets, y_ranked, k, indicator = unpack(problem)
     for y_true in (
         indicator,
         indicator.astype(bool),
@@ -53,26 +110,122 @@ def test_indicator_matches_brute_force(problem):
         sparse.coo_array(indicator),
         sparse.lil_array(indicator),
     ):
-        assert precision_at_k(y_true, y_ranked, k) == expected
+        for metric, plain in PLAIN.items():
+            assert metric(y_true, y_ranked, k) == pytest.approx(plain(label_sets, y_ranked, k))
+        psp = psp_at_k(y_true, y_ranked, propensities, k)
+        assert psp == pytest.approx(plain_psp(label_sets, y_ranked, propensities, k))
 
 
 @given(problems(), st.sampled_from([int, float, str, object]))
-def test_one_label_a_row_matches_brute_force(problem, dtype):
+def test_one_label_a_row_matches_plain_python(problem, dtype):
     _, rows, k = problem
     rows = [(min(labels, default=-1), ranked) for labels, ranked in rows]
     y_true = np.array([row[0] for row in rows]).astype(dtype)
     y_ranked = np.array([row[1] for row in rows]).astype(dtype)
-    expected = brute_force([{label} for label in y_true], y_ranked, k)
-    assert precision_at_k(y_true, y_ranked, k) == expected
+    label_sets = [{label} for label in y_true]
+    for metric, plain in PLAIN.items():
+        assert metric(y_true, y_ranked, k) == pytest.approx(plain(label_sets, y_ranked, k))
+
+
+# -------------------------------------------------------------- properties --
+
+
+@given(problems_with_propensities(), st.randoms(use_true_random=False))
+def test_range_and_order_of_the_rows(problem, random):
+    problem, propensities = problem
+    _, y_ranked, k, indicator = unpack(problem)
+    order = random.sample(range(len(y_ranked)), len(y_ranked))
+    shuffled = indicator[order], np.array(y_ranked)[order]
+    for metric in METRICS:
+        value = metric(indicator, y_ranked, k)
+        assert 0 <= value <= 1
+        assert metric(*shuffled, k) == pytest.approx(value, rel=1e-12)
+    psp = psp_at_k(indicator, y_ranked, propensities, k)
+    assert 0 <= psp <= 1
+    assert psp_at_k(*shuffled, propensities, k) == psp
+
+
+@given(problems_with_propensities())
+def test_a_perfect_ranking_is_one(problem):
+    (n_labels, rows, k), propensities = problem
+    rows = [(labels or {0}, ranked) for labels, ranked in rows]
+    label_sets, _, _, indicator = unpack((n_labels, rows, k))
+    perfect = [
+        sorted(range(n_labels), key=lambda label: (label not in labels, propensities[label]))
+        for labels in label_sets
+    ]
+    assert psp_at_k(indicator, perfect, propensities, k) == 1
+    assert ndcg_at_k(indicator, perfect, k) == 1
+    assert recall_at_k(indicator, perfect, n_labels) == 1
+    fewest = min(map(len, label_sets))
+    assert precision_at_k(indicator, perfect, fewest) == 1
+
+
+@given(problems())
+def test_psp_of_equal_propensities_is_precision_by_the_best(problem):
+    label_sets, y_ranked, k, indicator = unpack(problem)
+    best = sum(min(len(labels), k) for labels in label_sets) / (k * len(label_sets))
+    expected = precision_at_k(indicator, y_ranked, k) / best if best else 0
+    for propensity in (1, 0.5):
+        psp = psp_at_k(indicator, y_ranked, np.full(indicator.shape[1], propensity), k)
+        assert psp == pytest.approx(expected)
 
 
 def test_result_is_a_float():
-    assert type(precision_at_k([0, 1], [[0], [0]])) is float
-    assert type(precision_at_k([[0, 1]], [[1]])) is float
+    for metric in METRICS:
+        assert type(metric([0, 1], [[0], [0]])) is float
+        assert type(metric([[0, 1]], [[1]])) is float
+    assert type(psp_at_k([[0, 1]], [[1]], [1, 1])) is float
+    assert type(psp_at_k([[0, 0]], [[1]], [1, 1])) is float
 
 
-def test_rows_without_labels_are_misses():
-    assert precision_at_k([[0, 0], [0, 1]], [[0], [1]]) == 0.5
+def test_rows_without_labels():
+    for metric in METRICS:  # they count as misses
+        assert metric([[0, 0], [0, 1]], [[0], [1]]) == 0.5
+    assert psp_at_k([[0, 0], [0, 1]], [[0], [1]], [1, 1]) == 1  # nothing to gain, nothing to lose
+    assert psp_at_k([[0, 0]], [[0]], [1, 1]) == 0
+
+
+# ----------------------------------------------------------------- napkinXC --
+
+# What `bench/napkinxc_metrics.py` prints, at k = 1 to 5; the propensities are every eighth.
+NAPKINXC = {
+    "precision": [0.57, 0.41, 0.303333333, 0.24125, 0.205],
+    "recall": [0.328916667, 0.426, 0.46325, 0.490083333, 0.519583333],
+    "ndcg": [0.57, 0.515633233, 0.497811518, 0.500070403, 0.511207702],
+    "psp": [0.59893284, 0.581432556, 0.577123116, 0.590950619, 0.618365134],
+    "propensities": [0.637496193, 0.36705662, 0.227042946, 0.307014014, 0.175322254],
+    "other propensities": [0.632613715, 0.347219076, 0.216994567, 0.288965248, 0.175322254],
+}
+
+
+def napkinxc_problem():
+    """The problem of `bench/napkinxc_metrics.py`; 34 of its test rows have no labels."""
+    rng = np.random.default_rng(0)
+    frequencies = 0.4 / np.arange(1, 41)
+    Y_train = rng.random((300, 40)) < frequencies
+    Y_test = rng.random((200, 40)) < frequencies
+    return Y_train, Y_test, np.argsort(-(Y_test + 2 * rng.random((200, 40))), axis=1)
+
+
+@pytest.mark.parametrize("to_indicator", [np.asarray, sparse.csr_array, sparse.csc_matrix])
+def test_same_as_napkinxc(to_indicator):
+    Y_train, Y_test, y_ranked = napkinxc_problem()
+    Y_train, Y_test = to_indicator(Y_train), to_indicator(Y_test)
+    propensities = label_propensities(Y_train)
+    ours = {
+        "precision": [precision_at_k(Y_test, y_ranked, k) for k in range(1, 6)],
+        "recall": [recall_at_k(Y_test, y_ranked, k) for k in range(1, 6)],
+        "ndcg": [ndcg_at_k(Y_test, y_ranked, k) for k in range(1, 6)],
+        "psp": [psp_at_k(Y_test, y_ranked, propensities, k) for k in range(1, 6)],
+        "propensities": propensities[::8],
+        "other propensities": label_propensities(Y_train, A=0.6, B=2.6)[::8],
+    }
+    for name, values in NAPKINXC.items():
+        np.testing.assert_allclose(ours[name], values, rtol=0, atol=1e-6, err_msg=name)
+
+
+# ------------------------------------------------------------------- input --
 
 
 def test_only_the_first_k_count():
@@ -86,6 +239,10 @@ def test_stored_zeros_and_duplicates_of_a_sparse_indicator():
     assert precision_at_k(zeros, [[0, 1]], k=2) == 0.5
     twice = sparse.csr_array(([1, 1], [1, 1], [0, 2]), shape=(1, 3))
     assert precision_at_k(twice, [[0, 1]], k=2) == 0.5
+    assert recall_at_k(twice, [[0, 1]], k=2) == 1
+    assert psp_at_k(twice, [[0, 1]], [1, 1, 1], k=2) == 1
+    propensities = label_propensities(sparse.vstack([twice, zeros, zeros]))
+    np.testing.assert_array_equal(propensities, label_propensities([[0, 1, 0]] * 3))
     np.testing.assert_array_equal(twice.indices, [1, 1])  # the caller's array is left as it was
 
 
@@ -102,6 +259,8 @@ def test_a_million_labels_stay_sparse():
     y_ranked = np.column_stack([(right + 1) % n_labels, right])
     assert precision_at_k(y_true, y_ranked, k=1) == 0
     assert precision_at_k(y_true, y_ranked, k=2) == 0.5
+    assert recall_at_k(y_true, y_ranked, k=2) == 1
+    assert ndcg_at_k(y_true, y_ranked, k=2) == pytest.approx(1 / log2(3))
 
 
 INDICATOR = np.eye(3, dtype=np.int8)
@@ -110,8 +269,11 @@ RANKED = np.array([[0, 1], [1, 2], [2, 0]])
 
 @pytest.mark.parametrize("k", [0, -1, 3, 1.0, True, "1", None])
 def test_bad_k(k):
+    for metric in METRICS:
+        with pytest.raises(ValueError, match=r"k must be an int between 1 and .*, 2; got"):
+            metric(INDICATOR, RANKED, k=k)
     with pytest.raises(ValueError, match=r"k must be an int between 1 and .*, 2; got"):
-        precision_at_k(INDICATOR, RANKED, k=k)
+        psp_at_k(INDICATOR, RANKED, [1, 1, 1], k=k)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +299,59 @@ def test_bad_k(k):
     ],
 )
 def test_bad_input(y_true, y_ranked, message):
+    for metric in METRICS:
+        with pytest.raises(ValueError, match=message):
+            metric(y_true, y_ranked, k=2)
+
+
+@pytest.mark.parametrize(
+    ("propensities", "message"),
+    [
+        ([1, 1], r"each column of y_true, 3; got shape \(2,\)"),
+        ([[1, 1, 1]], r"got shape \(1, 3\)"),
+        (0.5, r"got shape \(\)"),
+        (["a", "b", "c"], "must hold a number.*<U1"),
+        ([0.5, 0, 1], r"above 0 and at most 1 .*; got 0\.0"),
+        ([0.5, 2, 1], r"not their inverses\); got 2\.0"),
+        ([0.5, 1, np.nan], r"above 0 and at most 1 .*; got nan"),
+    ],
+)
+def test_bad_propensities(propensities, message):
     with pytest.raises(ValueError, match=message):
-        precision_at_k(y_true, y_ranked, k=2)
+        psp_at_k(INDICATOR, RANKED, propensities)
+
+
+@pytest.mark.parametrize("y_true", [[0, 1, 2], INDICATOR[np.newaxis]])
+def test_psp_and_propensities_want_an_indicator(y_true):
+    with pytest.raises(ValueError, match="y_true must be an indicator of 2 dimensions; got shape"):
+        psp_at_k(y_true, RANKED, [1, 1, 1])
+    with pytest.raises(ValueError, match="Y_train must be an indicator of 2 dimensions; got shape"):
+        label_propensities(y_true)
+
+
+def test_bad_training_labels():
+    with pytest.raises(ValueError, match=r"Y_train of two dimensions must be .* zeros and ones"):
+        label_propensities(INDICATOR * 2)
+    with pytest.raises(ValueError, match="Y_train must have at least 3 rows; got 2"):
+        label_propensities(INDICATOR[:2])
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+@pytest.mark.parametrize("value", [0, -1, np.inf, np.nan, "1", None, True])
+def test_bad_propensity_parameters(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a finite number above 0; got"):
+        label_propensities(INDICATOR, **{name: value})
+
+
+def test_propensities_rise_with_the_frequency():
+    Y_train = np.tri(50, dtype=np.int8)  # label j is in 50 - j rows
+    propensities = label_propensities(sparse.csr_array(Y_train))
+    assert propensities.shape == (50,)
+    assert (np.diff(propensities) < 0).all()
+    assert 0 < propensities.min() < propensities.max() < 1
+
+
+# ----------------------------------------------------------------- scorers --
 
 
 class Centroids(ClassifierMixin, BaseEstimator):
@@ -174,6 +387,10 @@ def test_scorer_ranks_and_scores(problem):
         estimator = Centroids().fit(X, y)
         assert precision_at_k_scorer()(estimator, X, y) == 1
         assert precision_at_k_scorer(k=4)(estimator, X, y) == 0.25
+        assert recall_at_k_scorer(k=4)(estimator, X, y) == 1
+        assert ndcg_at_k_scorer(k=4)(estimator, X, y) == 1
+    assert psp_at_k_scorer(label_propensities(y), k=4)(estimator, X, y) == 1
+    assert psp_at_k_scorer([1, 1, 1, 1, 1])(estimator, X, y[::-1]) < 0.5
 
 
 def test_scorer_in_searches(problem):
@@ -200,8 +417,14 @@ def test_scorer_takes_pipelines(problem):
 
 
 def test_scorer_can_be_pickled_and_cloned(problem):
-    X, names, _ = problem
-    scorer = pickle.loads(pickle.dumps(precision_at_k_scorer(k=2)))
-    assert scorer(Centroids().fit(X, names), X, names) == 0.5
-    search = clone(GridSearchCV(Centroids(), {"power": [1.0]}, scoring=scorer, cv=3))
-    assert search.fit(X, names).best_score_ == 0.5
+    X, _, Y = problem
+    for scorer, score in (
+        (precision_at_k_scorer(k=2), 0.5),
+        (recall_at_k_scorer(k=2), 1),
+        (ndcg_at_k_scorer(k=2), 1),
+        (psp_at_k_scorer(label_propensities(Y), k=2), 1),
+    ):
+        scorer = pickle.loads(pickle.dumps(scorer))
+        assert scorer(Centroids().fit(X, Y), X, Y) == score
+        search = clone(GridSearchCV(Centroids(), {"power": [1.0]}, scoring=scorer, cv=3))
+        assert search.fit(X, Y).best_score_ == score

@@ -301,7 +301,7 @@ def _hidden_search(params, n_in, n_values, size, n_active, i):
     # to .93.
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
-        n_directions = 8 if deep else 2
+        n_directions = 1 if coarse else 8 if deep else 2
     return _search(
         params,
         policy,

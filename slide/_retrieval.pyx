@@ -45,7 +45,7 @@ from slide._typedefs cimport (
 from slide._hash import make_hasher
 from slide._memory import aligned_copy, aligned_zeros
 
-MOVED = 32  # updates of a neuron after which its code is stale
+MOVED = 128  # updates of a neuron after which its code is stale
 
 POLICIES = {
     "none": RANDOM,
@@ -259,6 +259,7 @@ cdef class Retrieval:
             self._arrays = {
                 "columns": aligned_zeros((n_in, n_neurons)),
                 "biases": np.zeros(n_neurons, np.float32),
+                "hashed_at": np.zeros(n_neurons, np.int32),
             }
         if directions is not None:
             self.directions = Directions(directions, n_neurons)
@@ -326,6 +327,8 @@ cdef class Retrieval:
         query_length: root mean square of |x - mean|, steps (n_neurons,): updates of each neuron so
         far, for `follow`.
         """
+        if steps is not None and "hashed_at" in self._arrays:
+            self._arrays["hashed_at"][...] = steps
         if self.policy == "scan":
             self._arrays["columns"][...] = np.asarray(weights).T
             self._arrays["biases"][...] = biases
@@ -335,8 +338,6 @@ cdef class Retrieval:
                 self._arrays["mean"][...] = mean
                 self._arrays["center"] = self.hasher.center(self._arrays["mean"])
             self._set_view()
-            if steps is not None:
-                self._arrays["hashed_at"][...] = steps
             return self._code(weights, biases, np.arange(self.view.n_neurons, dtype=np.int32),
                               n_threads)
         if self.tables is not None:
@@ -345,18 +346,22 @@ cdef class Retrieval:
 
     def follow(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
                const int32_t[::1] steps, int n_threads):
-        """Of estimates, hash the neurons anew that had MOVED updates since; returns the cost.
+        """Hash or copy the neurons anew that had MOVED updates since; returns the cost.
 
-        Some neurons of a wide layer are active for every tenth sample and most for hardly any.
-        Parameters as in `rebuild`; the centre of the queries stays.
+        For estimates and scans. Some neurons of a wide layer are active for every tenth sample
+        and most for hardly any. Parameters as in `rebuild`; the centre of the queries stays.
         """
-        if self.hasher is None:
+        if "hashed_at" not in self._arrays:
             return 0
         since = np.asarray(steps) - self._arrays["hashed_at"]
         moved = np.flatnonzero(since >= MOVED).astype(np.int32)
         if not len(moved):
             return 0
         self._arrays["hashed_at"][moved] = np.asarray(steps)[moved]
+        if self.policy == "scan":
+            self._arrays["columns"][:, moved] = np.asarray(weights)[moved].T
+            self._arrays["biases"][moved] = np.asarray(biases)[moved]
+            return 0
         return self._code(weights, biases, moved, n_threads)
 
     def _code(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,

@@ -37,6 +37,7 @@ Map of the package; an arrow points downward only::
     _tables         flat hash tables of a layer's neurons
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash
+      _state        the state of these structures, as arrays by name
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
       _reference_hash, _reference_sparse   those of the hash families and of the sparse layers

@@ -18,7 +18,10 @@ Map of the package; an arrow points downward only::
       _epochs       the course of a training: its start, the epochs, when to stop
       _decisions    from scores to probabilities and labels
       _auto         what "auto" becomes, from the data's shape
-      _fitted       fitted attributes that are read off the network
+      _fitted       fitted attributes, set or read off the network
+      _saving       save and load: the estimator as JSON and arrays
+        _json, _tensors, _files   JSON of parameters, arrays of a file, files that appear whole
+        _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
     inspection      diagnostics of a fitted network
     _network        the arrays of a model, how they start, one pass of training

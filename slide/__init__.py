@@ -9,9 +9,13 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
     from slide.inspection import ...            recall of the hashing, layer by layer
+    python -m slide --help                      train, predict and evaluate from files
 
 Map of the package; an arrow points downward only::
 
+    __main__        python -m slide
+      _cli          its commands: arguments, files in, lines and files out
+      _reading      labelled rows from XMC and svmlight files
     _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator

@@ -9,16 +9,23 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
     from slide.inspection import ...            recall of the hashing, layer by layer
+    python -m slide --help                      train, predict and evaluate from files
 
 Map of the package; an arrow points downward only::
 
+    __main__        python -m slide
+      _cli          its commands: arguments, files in, lines and files out
+      _reading      labelled rows from XMC and svmlight files
     _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator
       _epochs       the course of a training: its start, the epochs, when to stop
       _decisions    from scores to probabilities and labels
       _auto         what "auto" becomes, from the data's shape
-      _fitted       fitted attributes that are read off the network
+      _fitted       fitted attributes, set or read off the network
+      _saving       save and load: the estimator as JSON and arrays
+        _json, _tensors, _files   JSON of parameters, arrays of a file, files that appear whole
+        _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
     inspection      diagnostics of a fitted network
     _network        the arrays of a model, how they start, one pass of training
@@ -38,6 +45,7 @@ Map of the package; an arrow points downward only::
     _tables         flat hash tables of a layer's neurons
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash
+      _state        the state of these structures, as arrays by name
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
       _reference_hash, _reference_sparse   those of the hash families and of the sparse layers

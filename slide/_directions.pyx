@@ -20,6 +20,7 @@ from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t
 
 from slide._memory import aligned_copy, aligned_zeros
+from slide._state import fill
 
 
 cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
@@ -107,11 +108,15 @@ cdef class Directions:
         self.view.vectors, self.view.folded = &vectors[0, 0], &folded[0, 0]
         self.view.at_mean, self.view.neurons = &at_mean[0], &neurons[0, 0]
 
+    def state(self):
+        """The directions and what is known along them: arrays by name."""
+        return {"vectors": self.vectors, "neurons": self.neurons}
+
+    def set_state(self, state):
+        """Take over the state of others of the same shape; `fold` has then to follow."""
+        fill(self.state(), state)
+
+    __setstate__ = set_state
+
     def __reduce__(self):
-        return _restore, (self.vectors, self.neurons)
-
-
-def _restore(vectors, neurons):
-    directions = Directions(vectors, neurons.shape[1])
-    directions.neurons[...] = neurons
-    return directions
+        return Directions, (self.vectors, self.neurons.shape[1]), self.state()

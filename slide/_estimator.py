@@ -13,6 +13,7 @@ from slide._fitted import FittedAttributes
 from slide._labels import LabelCoder
 from slide._model import InputRows
 from slide._parallel import is_parallel, resolve_n_jobs
+from slide._saving import Saving
 from slide._validation import (
     TrainingRows,
     check_k,
@@ -26,7 +27,7 @@ _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
-class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
+class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimator):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
     A layer is dense, or sparse: then each sample has its own active neurons, which locality-
@@ -359,15 +360,8 @@ class SparseMLPClassifier(FittedAttributes, ClassifierMixin, BaseEstimator):
             losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
         else:
             self._labels_per_row = len(data.labels.indices) / len(data)
-        self._network, self._coder, self._params, self._rng = network, coder, params, rng
-        self.classes_ = coder.classes
-        self.n_outputs_ = coder.n_classes
-        self.n_iter_ = len(losses)
-        self.loss_ = losses[-1]
-        self.loss_curve_ = losses
-        self.best_loss_ = None if self.early_stopping else min(losses)
-        self.validation_scores_ = scores if self.early_stopping else None
-        self.best_validation_score_ = max(scores) if self.early_stopping else None
+        scores = scores if self.early_stopping else None
+        self._set_trained(network, coder, params, rng, losses, scores)
 
     def _is_fitted(self):
         return hasattr(self, "_network")

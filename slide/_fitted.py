@@ -1,4 +1,4 @@
-"""Fitted attributes that are read off the network; `SparseMLPClassifier` documents them."""
+"""Fitted attributes, set or read off the network; `SparseMLPClassifier` documents them."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -8,6 +8,18 @@ from slide import _simd
 
 class FittedAttributes:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
+
+    def _set_trained(self, network, coder, params, rng, losses, scores):
+        """Set what follows from a network and from the course of its training."""
+        self._network, self._coder, self._params, self._rng = network, coder, params, rng
+        self.classes_ = coder.classes
+        self.n_outputs_ = coder.n_classes
+        self.n_iter_ = len(losses)
+        self.loss_ = losses[-1]
+        self.loss_curve_ = losses
+        self.best_loss_ = None if scores else min(losses)
+        self.validation_scores_ = scores
+        self.best_validation_score_ = max(scores) if scores else None
 
     @property
     def coefs_(self):

@@ -137,6 +137,34 @@ cdef class Hasher:
         self.scratch_size = 4 * view.n_hashes + 2 * (view.n_in // 64 + 1) + 2 * (
             view.n_in + 2 * view.n_copies)
 
+    def state(self):
+        """The random numbers as arrays by name; the other parameters decide their shapes."""
+        state = {name: value for name, value in self.parameters.items() if name != "n_copies"}
+        if "seeds" in state:
+            state["seeds"] = np.array(state["seeds"], np.uint64)
+        if "used" in state:
+            state["windows"] = state.pop("used")[state["windows"]]
+        return state
+
+    def set_state(self, state):
+        """Take over the random numbers of another of the same parameters.
+
+        Raises
+        ------
+        ValueError
+            When a window has a coordinate that no vector has.
+        """
+        parameters = {**self.parameters, **state}
+        if "seeds" in state:
+            parameters["seeds"] = tuple(int(seed) for seed in state["seeds"])
+        if "windows" in state:
+            width = self.view.n_in + 2 * self.view.n_copies
+            if state["windows"].min() < 0 or state["windows"].max() >= width:
+                raise ValueError(f"windows of hash functions must be coordinates in [0, {width})")
+            parameters.update(_by_slot(state["windows"]))
+        self.__init__(self.family, self.view.n_in, self.view.n_tables, self.view.n_bits,
+                      parameters)
+
     def __reduce__(self):
         return Hasher, (self.family, self.view.n_in, self.view.n_tables, self.view.n_bits,
                         self.parameters)
@@ -301,6 +329,11 @@ def _draw_windows(width, n_hashes, random_state):
             if not again.any():
                 break
             windows[again] = random_state.randint(0, width, size=(again.sum(), WINDOW))
+    return _by_slot(windows)
+
+
+def _by_slot(windows):
+    """The coordinates that any window has, rising, and the windows by their places among them."""
     used, slots = np.unique(windows, return_inverse=True)
     return {
         "used": used.astype(np.int32),

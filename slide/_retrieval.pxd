@@ -72,8 +72,9 @@ cdef class Retrieval:
     cdef readonly HashTables tables     # or None
     cdef readonly Hasher hasher         # of the estimates, or None
     cdef readonly Directions directions   # of the estimates, or None
-    cdef dict _arrays
-    cdef tuple _sizes
+    cdef dict _settings
+    cdef dict _arrays                   # what rebuilds write; the view points into them
+    cdef object _cosines, _coarse_cosines, _center
     cdef _set_view(self)
     cdef int64_t max_found(self)
     cdef int64_t max_ranked(self)

@@ -43,7 +43,8 @@ from slide._typedefs cimport (
 )
 
 from slide._hash import make_hasher
-from slide._memory import aligned_copy, aligned_zeros
+from slide._memory import aligned_zeros
+from slide._state import fill, flat, part_of
 
 MOVED = 128  # updates of a neuron after which its code is stale
 
@@ -229,13 +230,16 @@ cdef class Retrieval:
 
     def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
                  directions=None):
+        cdef SearchView *view = &self.view
         n_tables, n_bits = settings["n_tables"], settings["n_hash_bits"]
         self.policy, self.family = settings["policy"], settings["hash_family"]
-        self.transform = settings["transform"]
-        self._sizes = (n_neurons, n_in, settings["n_wanted"],
-                       n_neurons if self.policy == "exact" else
-                       min(n_neurons, settings["n_candidates"]),
-                       settings["bucket_limit"], settings["min_collisions"])
+        self.transform, self._settings = settings["transform"], settings
+        view.policy, view.n_neurons, view.n_in = POLICIES[self.policy], n_neurons, n_in
+        view.n_wanted = settings["n_wanted"]
+        view.n_candidates = (n_neurons if self.policy == "exact" else
+                             min(n_neurons, settings["n_candidates"]))
+        view.bucket_limit = settings["bucket_limit"]
+        view.min_collisions = settings["min_collisions"]
         self._arrays = {}
         if self.policy == "estimate":
             total = n_tables * n_bits
@@ -244,15 +248,13 @@ cdef class Retrieval:
                 "norms": np.ones(n_neurons, np.float32),
                 "biases": np.zeros(n_neurons, np.float32),
                 "hashed_at": np.zeros(n_neurons, np.int32),
-                "center": np.zeros(1, np.float32),
                 "mean": np.zeros(n_in, np.float32),
-                "cosines": np.cos(np.pi * np.arange(total + 1) / total).astype(np.float32),
             }
             self.n_coarse = min(settings.get("n_coarse", 0), n_neurons)
             if self.n_coarse:
-                cosines = np.cos(np.pi * np.arange(COARSE_BITS + 1) / COARSE_BITS)
                 self._arrays["coarse"] = np.zeros(n_neurons, np.uint64)
-                self._arrays["coarse_cosines"] = cosines.astype(np.float32)
+            self._cosines = _cosines(total)
+            self._coarse_cosines = _cosines(COARSE_BITS)
             self.hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state,
                                       n_rounds=settings.get("n_rounds", 3))
         elif self.policy == "scan":
@@ -274,36 +276,50 @@ cdef class Retrieval:
         cdef const uint64_t[::1] coarse
         cdef const float32_t[::1] norms, biases, center, mean, cosines
         cdef const float32_t[:, ::1] columns
-        view.policy = POLICIES[self.policy]
-        (view.n_neurons, view.n_in, view.n_wanted, view.n_candidates, view.bucket_limit,
-         view.min_collisions) = self._sizes
         view.tables = &self.tables.view if self.tables is not None else NULL
         if self.policy == "scan":
             columns, biases = self._arrays["columns"], self._arrays["biases"]
             view.columns, view.biases = &columns[0, 0], &biases[0]
         if self.hasher is None:
             return
-        codes, norms, biases = (self._arrays[name] for name in ("codes", "norms", "biases"))
-        center, mean, cosines = (self._arrays[name] for name in ("center", "mean", "cosines"))
+        codes, norms, biases, mean = (
+            self._arrays[name] for name in ("codes", "norms", "biases", "mean"))
+        cosines, center = self._cosines, self.hasher.center(mean)
+        self._center = np.asarray(center)
         view.hasher = &self.hasher.view
         view.n_words = codes.shape[1]
         view.n_bits = cosines.shape[0] - 1
         view.codes, view.norms, view.biases = &codes[0, 0], &norms[0], &biases[0]
-        view.center, view.mean, view.cosines = &center[0], &mean[0], &cosines[0]
+        view.center = &center[0] if self.transform else NULL
+        view.mean, view.cosines = &mean[0], &cosines[0]
         view.mean_norm2 = np.vdot(self._arrays["mean"], self._arrays["mean"])
-        if not self.transform:
-            view.center = NULL
         if self.n_coarse:
-            coarse, cosines = self._arrays["coarse"], self._arrays["coarse_cosines"]
+            coarse, cosines = self._arrays["coarse"], self._coarse_cosines
             view.n_coarse, view.coarse = self.n_coarse, &coarse[0]
             view.coarse_cosines = &cosines[0]
         if self.directions is not None:
             self.directions.fold(self.hasher, self._arrays["mean"])
             view.directions = &self.directions.view
 
+    def state(self):
+        """The hash functions and all that rebuilds change: arrays by name."""
+        return flat(self._arrays, tables=self.tables, hasher=self.hasher,
+                    directions=self.directions)
+
+    def set_state(self, state):
+        """Take over the state of another of the same parameters and as many directions."""
+        fill(self._arrays, state)
+        for name in ("tables", "hasher", "directions"):
+            if getattr(self, name) is not None:
+                getattr(self, name).set_state(part_of(state, name))
+        self._set_view()
+
+    __setstate__ = set_state
+
     def __reduce__(self):
-        return _restore, (self.policy, self.family, self.transform, self.n_coarse, self.tables,
-                          self.hasher, self.directions, self._arrays, self._sizes)
+        vectors = None if self.directions is None else self.directions.vectors
+        return Retrieval, (self.view.n_neurons, self.view.n_in, self._settings,
+                           np.random.RandomState(0), vectors), self.state()
 
     cdef int64_t max_found(self):
         """Most neurons that the tables return or a first ranking keeps."""
@@ -336,7 +352,6 @@ cdef class Retrieval:
         if self.hasher is not None:
             if self.transform:
                 self._arrays["mean"][...] = mean
-                self._arrays["center"] = self.hasher.center(self._arrays["mean"])
             self._set_view()
             return self._code(weights, biases, np.arange(self.view.n_neurons, dtype=np.int32),
                               n_threads)
@@ -479,12 +494,6 @@ cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
     return <void *><uint64_t>array.ctypes.data
 
 
-def _restore(policy, family, transform, n_coarse, tables, hasher, directions, arrays, sizes):
-    cdef Retrieval retrieval = Retrieval.__new__(Retrieval)
-    retrieval.policy, retrieval.family, retrieval.transform = policy, family, transform
-    retrieval.tables, retrieval.hasher, retrieval.directions = tables, hasher, directions
-    retrieval.n_coarse = n_coarse
-    retrieval._arrays = {name: aligned_copy(array) for name, array in arrays.items()}
-    retrieval._sizes = sizes
-    retrieval._set_view()
-    return retrieval
+def _cosines(n_bits):
+    """The cosine that each distance of codes of n_bits stands for."""
+    return np.cos(np.pi * np.arange(n_bits + 1) / n_bits).astype(np.float32)

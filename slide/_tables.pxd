@@ -42,3 +42,4 @@ cdef class HashTables:
     cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
               bint transform)
     cdef _set_center(self)
+    cdef dict _arrays(self)

@@ -25,6 +25,7 @@ from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uin
 
 from slide._hash import make_hasher
 from slide._memory import aligned_copy
+from slide._state import fill, flat, part_of
 
 
 cdef void query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
@@ -250,6 +251,28 @@ cdef class HashTables:
             center = self._center = self.hasher.center(self.mean)
             self.view.center = &center[0]
 
+    def state(self):
+        """The buckets, the hash functions and the queries' centre: arrays by name."""
+        return flat({**self._arrays(), "query_bias": np.array([self.view.query_bias], np.float32)},
+                    hasher=self.hasher)
+
+    def set_state(self, state):
+        """Take over the state of tables of the same parameters.
+
+        Raises
+        ------
+        ValueError
+            When the buckets of a table do not hold every neuron once.
+        """
+        _check_buckets(state["offsets"], state["ids"])
+        self.hasher.set_state(part_of(state, "hasher"))
+        fill(self._arrays(), state)
+        self.view.query_bias = state["query_bias"][0]
+        self._set_center()
+
+    cdef dict _arrays(self):
+        return {"offsets": self.offsets, "ids": self.ids, "mean": self.mean}
+
     def __reduce__(self):
         return _restore_tables, (self.hasher, self.offsets, self.ids, self.mean,
                                  self.view.query_bias, self.transform)
@@ -357,6 +380,17 @@ cdef class HashTables:
                 n = keep_most_frequent(&candidates[0], n, &counts[0], n_keep)
             result.append(found[:n].copy())
         return result
+
+
+def _check_buckets(offsets, ids):
+    """Refuse buckets that a search could not walk: it trusts every offset and every id."""
+    n = ids.shape[1]
+    if (offsets[:, 0] != 0).any() or (offsets[:, -1] != n).any() or (
+            offsets[:, 1:] < offsets[:, :-1]).any():
+        raise ValueError(f"offsets of hash buckets must rise from 0 to the {n} neurons of a table")
+    if ids.min() < 0 or ids.max() >= n or not all(
+            (np.bincount(table, minlength=n) == 1).all() for table in ids):
+        raise ValueError(f"hash buckets must hold each of the neurons 0 to {n - 1} once a table")
 
 
 def _restore_tables(hasher, offsets, ids, mean, query_bias, transform):

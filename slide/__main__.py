@@ -1,0 +1,10 @@
+"""``python -m slide``: train, predict and evaluate from files; see `slide._cli`."""
+
+import sys
+
+from slide._cli import main
+
+if __name__ == "__main__":
+    # Each epoch's line is seen when it is over, also in a log file.
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.exit(main())

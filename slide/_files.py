@@ -1,0 +1,69 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def replacing(path):
+    """A new, empty file beside `path`, which takes its place when the block ends well.
+
+    Whatever goes wrong before that, `path` is as it was and nothing else is left behind.
+
+    Parameters
+    ----------
+    path : str
+        A file, or a name in a folder that exists. A link is followed.
+
+    Yields
+    ------
+    temporary : str
+        Path to write to, in the same folder.
+
+    Raises
+    ------
+    OSError
+        When the folder does not exist, is not writable, or the device is full.
+    ValueError
+        When `path` is a folder, a device or a pipe.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from slide._files import replacing
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "notes.txt"
+    ...     with replacing(path) as temporary:
+    ...         _ = Path(temporary).write_text("whole")
+    ...     path.read_text()
+    'whole'
+    """
+    check_replaceable(path)
+    path = os.path.realpath(path)
+    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
+    # Made here, not by tempfile: it gets the rights that a new file has.
+    with open(temporary, "xb"):
+        pass
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def check_replaceable(path):
+    """Raise what `replacing` would, so that hours of work need not come before it."""
+    path = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path} cannot be written: it is not a plain file")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: no right to write into {folder}")

@@ -1,0 +1,248 @@
+"""A network as plain values and arrays by name, and back, trusting neither."""
+
+from dataclasses import asdict, fields
+from itertools import pairwise
+from numbers import Real
+
+import numpy as np
+
+from slide._auto import LayerSettings, SearchSettings, Settings
+from slide._network import Network, Tally
+from slide._retrieval import Retrieval
+from slide._state import flat, part_of
+from slide._validation import _BELOW_1, _BOOL, _MAX_TABLES, _RULES, _int, _name, _Rule
+
+_ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
+_MAX_INT64 = 2**63 - 1
+_MAX_STEPS = 2**30  # leaves room to train on
+_BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
+
+
+def _is_finite(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+_NUMBER = _Rule(_is_finite, "a finite number")
+_POSITIVE = _Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
+
+_NETWORK_RULES = {
+    "n_features": _int(1),
+    "n_classes": _int(1),
+    "seed": _int(0),
+    "counter": _int(0, _MAX_INT64),
+    "samples_to_rebuild": _int(1),
+    "rebuild_gap": _Rule(lambda value: _is_finite(value) and 1 <= value < 2**31, "[1, 2**31)"),
+    "centered": _BOOL,
+}
+_SETTINGS_RULES = {
+    **{name: _RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
+    **{name: _RULES[name] for name in ("beta_2", "epsilon")},
+    "loss": _name("softmax", "sigmoid"),
+    "batch_size": _int(1),
+    "max_iter": _int(1),
+    "all_neurons": _BOOL,
+    "tail_size": _int(0),
+    "n_hard": _int(0),
+    "rehash_every": _int(1),
+    "rehash_at_last": _int(1),
+    "centroid_logit": _NUMBER,
+    "warm_up": _int(0),
+}
+_LAYER_RULES = {
+    "n_active": _int(0),
+    "dropout": _BELOW_1,
+    "scale": _NUMBER,
+    "rate": _POSITIVE,
+    "bias_rate": _POSITIVE,
+}
+_SEARCH_RULES = {
+    "policy": _name("none", "exact", "estimate", "scan", *_BUCKETS),
+    "hash_family": _name("simhash", "wta", "dwta", "minhash"),
+    "n_tables": _int(1, _MAX_TABLES),
+    "n_hash_bits": _int(1, 16),
+    "use_tables": _BOOL,
+    "n_wanted": _int(0),
+    "n_candidates": _int(1),
+    "bucket_limit": _int(1),
+    "min_collisions": _int(0),
+    "transform": _BOOL,
+    "n_directions": _int(0),
+    "n_rounds": _int(2, 3),
+}
+
+
+# ------------------------------------------------------------------- there --
+
+
+def network_state(network):
+    """What a Network is made of.
+
+    Returns
+    -------
+    plain : dict
+        Numbers, strings, None, lists and dicts of them.
+    arrays : dict of str to ndarray
+        The network's own arrays, not copies.
+    """
+    settings = asdict(network.settings)
+    plain = {name: getattr(network, name) for name in _NETWORK_RULES if name != "centered"}
+    plain.update(
+        centered=network.center is not None,
+        hidden_layer_sizes=list(network.hidden_layer_sizes),
+        settings={**settings, "layers": list(settings["layers"])},
+        tally=vars(network.tally),
+        input_lengths=[length for _, length in network.centers],
+    )
+    return plain, _arrays(network)
+
+
+def _arrays(network):
+    found = {} if network.center is None else {"center": network.center}
+    for i, layer in enumerate(network.layers):
+        own = {name: getattr(layer, name) for name in _ARRAYS}
+        own["input_mean"] = network.centers[i][0]
+        own = flat(own, retrieval=layer.retrieval)
+        found.update({f"layers.{i}.{name}": array for name, array in own.items()})
+    return found
+
+
+# -------------------------------------------------------------------- back --
+
+
+def network_from_state(plain, file):
+    """The Network of what `network_state` returned.
+
+    A network of the sizes that `plain` names is made first, and says which arrays there must be
+    and of which form; only then are they read.
+
+    Parameters
+    ----------
+    plain : dict
+    file : slide._tensors.TensorFile
+        Its arrays must be the network's, no others.
+
+    Raises
+    ------
+    ValueError
+        When a value is out of range or an array does not fit. Values of a wrong type may also
+        raise TypeError, KeyError and the like.
+    """
+    network = _unfilled(plain, file)
+    arrays = _arrays(network)
+    file.check(arrays)
+    if network.center is not None:
+        network.center[...] = file.read("center")
+        _check_finite("center", network.center)
+    for i, layer in enumerate(network.layers):
+        mean = network.centers[i][0]
+        for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
+                            ("input_mean", mean)):  # fmt: skip
+            array[...] = file.read(f"layers.{i}.{name}")
+        for name, array in (("w", layer.w), ("b", layer.b), ("input_mean", mean)):
+            _check_finite(f"layers.{i}.{name}", array)
+        if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:
+            raise ValueError(f"layers.{i}.steps must lie in [0, {_MAX_STEPS}]")
+        if layer.retrieval is not None:
+            prefix = f"layers.{i}.retrieval"
+            names = part_of(arrays, prefix)
+            state = {name: file.read(f"{prefix}.{name}") for name in names}
+            layer.retrieval.set_state(state)
+    return network
+
+
+def _unfilled(plain, file):
+    """A Network whose plain values are those of `plain` and whose arrays are yet to be filled."""
+    _check("", {name: plain[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
+    _check("", plain, {"hidden_layer_sizes": _RULES["hidden_layer_sizes"]})
+    n_features, n_classes = plain["n_features"], plain["n_classes"]
+    sizes = tuple(plain["hidden_layer_sizes"])
+    widths = [n_features, *sizes, n_classes]
+    # Before memory is asked for: weights and first moments must be in the file.
+    if 8 * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > file.size:
+        raise ValueError(f"layers of widths {widths} do not fit into {file.size} bytes")
+    settings = _settings(plain["settings"], widths)
+    center = np.zeros(n_features, np.float32) if plain["centered"] else None
+    network = Network(n_features, n_classes, sizes, settings, plain["seed"], center)
+    for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
+        layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
+        if chosen.search is not None:
+            layer.retrieval = _retrieval(i, layer, chosen.search, file)
+    for name in ("counter", "samples_to_rebuild", "rebuild_gap"):
+        setattr(network, name, plain[name])
+    counts = {"loss": _NUMBER, "weight": _NUMBER}
+    rules = {field.name: counts.get(field.name, _int(0, 2**200)) for field in fields(Tally)}
+    _check("tally.", plain["tally"], rules)
+    network.tally = Tally(**plain["tally"])
+    lengths = plain["input_lengths"]
+    for i, length in enumerate(lengths):
+        _check(f"layers.{i}.", {"input_length": length}, {"input_length": _POSITIVE})
+    pairs = zip(network.centers, lengths, strict=True)
+    network.centers = [(mean, length) for (mean, _), length in pairs]
+    return network
+
+
+def _retrieval(i, layer, search, file):
+    directions = None
+    if search.n_directions:
+        # So many as `Network._retrieval` found.
+        n = file.shape(f"layers.{i}.retrieval.directions.vectors")[0]
+        if not 1 <= n <= min(search.n_directions, layer.n_in):
+            raise ValueError(f"layers.{i} has {n} directions; at most {search.n_directions}")
+        directions = np.zeros((n, layer.n_in), np.float32)
+    any_functions = np.random.RandomState(0)
+    return Retrieval(layer.n_out, layer.n_in, asdict(search), any_functions, directions)
+
+
+def _settings(plain, widths):
+    """Settings from their dict, for layers between the given widths."""
+    own = {name: value for name, value in plain.items() if name != "layers"}
+    _check("settings.", own, _SETTINGS_RULES)
+    layers = [
+        _layer_settings(f"settings.layers.{i}.", layer, n_in, n_out)
+        for i, (layer, (n_in, n_out)) in enumerate(
+            zip(plain["layers"], pairwise(widths), strict=True)
+        )
+    ]
+    output, n_hard = layers[-1], own["n_hard"]
+    if output.n_active or (output.search is None) != (n_hard == 0) or n_hard > widths[-1]:
+        raise ValueError(f"settings.n_hard={n_hard} does not go with the search of the output")
+    if output.search is not None and output.search.n_wanted:
+        raise ValueError("the search of the output must have n_wanted=0")
+    for i, layer in enumerate(layers[:-1]):
+        wanted = layer.search.n_wanted if layer.search else 0
+        if layer.n_active != wanted or (layer.search is not None and not wanted):
+            raise ValueError(f"layer {i} has n_active={layer.n_active}, its search is for {wanted}")
+    return Settings(**own, layers=tuple(layers))
+
+
+def _layer_settings(where, plain, n_in, n_out):
+    own = {name: value for name, value in plain.items() if name != "search"}
+    _check(where, own, _LAYER_RULES)
+    if own["n_active"] >= n_out:
+        raise ValueError(f"{where}n_active must be below {n_out}; got {own['n_active']}")
+    search = plain["search"]
+    if search is not None:
+        _check(f"{where}search.", search, _SEARCH_RULES)
+        search = SearchSettings(**search)
+        if search.policy in _BUCKETS and not search.use_tables:
+            raise ValueError(f"{where}search.policy={search.policy!r} needs use_tables")
+        estimates = search.policy == "estimate" and search.transform and not search.use_tables
+        if search.n_directions and not estimates:
+            raise ValueError(f"{where}search.n_directions is for estimates without tables")
+    return LayerSettings(**own, search=search)
+
+
+def _check(where, values, rules):
+    """Refuse a value that its rule does not accept; there must be one for every rule."""
+    for name, rule in rules.items():
+        if name not in values:
+            raise ValueError(f"{where}{name} is missing")
+        if not rule.accepts(values[name]):
+            raise ValueError(f"{where}{name} must be {rule.takes}; got {values[name]!r}")
+
+
+def _check_finite(name, array):
+    # One sum is as good as a look at every number, and needs no memory.
+    with np.errstate(all="ignore"):
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            raise ValueError(f"{name} must hold finite numbers")

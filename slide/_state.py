@@ -1,0 +1,22 @@
+"""State as arrays by name, "part.name" where a part has it: for pickles and for files."""
+
+
+def flat(arrays, **parts):
+    """`arrays` and those of the parts' `state()`, under the parts' names; a part may be None."""
+    found = dict(arrays)
+    for prefix, part in parts.items():
+        if part is not None:
+            found.update({f"{prefix}.{name}": array for name, array in part.state().items()})
+    return found
+
+
+def part_of(state, prefix):
+    """What `flat` took from the part `prefix`."""
+    start = f"{prefix}."
+    return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
+
+
+def fill(arrays, state):
+    """Write into every one of `arrays` what `state` has under its name."""
+    for name, array in arrays.items():
+        array[...] = state[name]

@@ -1,0 +1,76 @@
+"""Reading arrays from a file in safetensors format, one at a time."""
+
+import os
+
+import numpy as np
+from safetensors import safe_open
+
+_NAMES = {
+    "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "F16": "float16", "F32": "float32",
+    "F64": "float64",
+}  # fmt: skip
+
+
+class TensorFile:
+    """The arrays of a file, by name; a context manager.
+
+    Parameters
+    ----------
+    path : str
+
+    Attributes
+    ----------
+    names : set of str
+        Of arrays that nobody has read or left out yet.
+    metadata : dict of str to str
+    size : int
+        Bytes of the file.
+    """
+
+    def __init__(self, path):
+        self.size = os.stat(path).st_size
+        self._file = safe_open(path, framework="numpy")
+
+    def __enter__(self):
+        self._handle = self._file.__enter__()
+        self.names = set(self._handle.keys())
+        self.metadata = self._handle.metadata() or {}
+        return self
+
+    def __exit__(self, *error):
+        return self._file.__exit__(*error)
+
+    def shape(self, name):
+        return tuple(self._slice(name).get_shape())
+
+    def check(self, arrays):
+        """Refuse other arrays than the given ones, or such of another shape or dtype."""
+        missing, foreign = arrays.keys() - self.names, self.names - arrays.keys()
+        if missing or foreign:
+            problem, name = ("no", min(missing)) if missing else ("an unknown", min(foreign))
+            raise ValueError(f"it has {problem} array {name!r}")
+        for name, array in arrays.items():
+            dtype, shape = self._slice(name).get_dtype(), self.shape(name)
+            if shape != array.shape or _NAMES.get(dtype) != array.dtype.name:
+                raise ValueError(
+                    f"{name} must be {array.dtype.name} of shape {array.shape}; "
+                    f"got {dtype} of shape {shape}"
+                )
+
+    def read(self, name):
+        """The array of that name, for the caller alone."""
+        if _NAMES.get(self._slice(name).get_dtype()) is None:
+            raise ValueError(f"{name} has a dtype that no array here has")
+        return np.asarray(self._handle.get_tensor(name))
+
+    def take(self, name):
+        """As `read`, and the array counts as known from now on."""
+        array = self.read(name)
+        self.names.discard(name)
+        return array
+
+    def _slice(self, name):
+        if name not in self.names:
+            raise ValueError(f"it has no array {name!r}")
+        return self._handle.get_slice(name)

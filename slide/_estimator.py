@@ -67,7 +67,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         comes first, what collides most often, what collides at least twice, or re-rank many by
         exact inner product. "exact" computes every pre-activation and keeps the largest, "scan"
         does so with the weights of the last rebuild, kept by input, and "none" draws at random.
-        "auto" estimates, or scans where a layer's sparse input makes that no dearer; for the output
+        "auto" estimates, or scans where a layer's sparse input makes that cheap; for the output
         it is "none": in the same seconds more epochs gained as much or more on all problems so far.
     tail_size : "auto" or int, default="auto"
         Neurons that a micro-batch draws uniformly from those it did not choose.

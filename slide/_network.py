@@ -167,7 +167,7 @@ class Network:
     def _retrieval(self, i, x):
         """What finds the neurons of layer i; of layer 0 it may look at x, then dense."""
         search, layer, directions = self.settings.layers[i].search, self.layers[i], None
-        if search.n_directions:
+        if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
             rows = x[:_CHUNK] - self.centers[i][0]
             n = min(search.n_directions, *rows.shape)

@@ -273,6 +273,58 @@ def test_directions_of_large_variance_find_more():
     assert known > plain + 0.1
 
 
+@pytest.mark.parametrize("n_directions", [0, 2])
+def test_a_first_ranking_keeps_the_best_by_64_bits(n_directions):
+    problem = Problem(n_neurons=600)
+    directions = orthonormal(n_directions, 64) if n_directions else None
+    retrieval = problem.retrieval(n_coarse=80, directions=directions)
+    assert_same(
+        retrieval.search(problem.x), pickle.loads(pickle.dumps(retrieval)).search(problem.x)
+    )
+    for ids, x in zip(retrieval.search(problem.x), problem.x, strict=True):
+        coarse, fine = (
+            reference.estimates(
+                retrieval.hasher, 8 * n_tables, problem.w, problem.b, x, problem.mean, directions,
+                n_tables,
+            )
+            for n_tables in (8, 32)
+        )  # fmt: skip
+        limit = np.sort(coarse)[-80]
+        assert len(ids) == 20 and coarse[ids].min() >= limit - 1e-4
+        kept = np.flatnonzero(coarse > limit + 1e-4)
+        assert fine[ids].min() >= fine[np.setdiff1d(kept, ids)].max() - 1e-4
+
+
+@pytest.mark.parametrize(("policy", "use_tables"), [(p, t) for p, t, _ in SEARCHES[:5]])
+def test_follow_hashes_what_moved(policy, use_tables):
+    problem = Problem()
+    changes = {"n_coarse": 60} if policy == "estimate" and not use_tables else {}
+    retrieval = problem.retrieval(policy, use_tables, **changes)
+    before = retrieval.search(problem.x)
+    steps = np.zeros(300, np.int32)
+    moved = np.arange(0, 300, 3)
+    rng = np.random.default_rng(4)
+    problem.w[moved] = rng.standard_normal((100, 64))
+    steps[moved] = _retrieval.MOVED - 1
+    assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
+    assert_same(before, retrieval.search(problem.x))
+    steps[moved] += 1
+    cost = retrieval.follow(problem.w, problem.b, steps, 2)
+    fresh = problem.retrieval(policy, use_tables, **changes)
+    assert cost * 3 == (problem.rebuild(fresh) if policy == "estimate" else 0)
+    assert_same(fresh.search(problem.x), retrieval.search(problem.x))
+    assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
+    # The others were not looked at.
+    problem.w[:] = 0
+    steps[moved] += _retrieval.MOVED
+    retrieval.follow(problem.w, problem.b, steps, 1)
+    if policy in ("estimate", "scan"):
+        assert any(
+            (a[:20] != b[:20]).any()
+            for a, b in zip(retrieval.search(problem.x), fresh.search(problem.x), strict=True)
+        )
+
+
 def in_buckets(retrieval, x, mean):
     """Neurons that share a bucket with x in a table."""
     tables, met = retrieval.tables, []

@@ -20,6 +20,7 @@ from slide._validation import (
     check_params,
     check_rows,
     check_same_network,
+    check_scores_fit,
     check_weights,
 )
 
@@ -401,6 +402,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         """Predict probabilities.
 
         They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
+        A table of more than 8 GiB is refused; `predict_topk` makes none.
 
         Parameters
         ----------
@@ -434,7 +436,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
 
     def decision_function(self, X):
-        """Compute the pre-activations of the output neurons.
+        """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
 
         Parameters
         ----------
@@ -481,6 +483,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
 
     def _all_scores(self, X):
         x = self._input_rows(X)
+        check_scores_fit(x.n_rows, self.n_outputs_)
         return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
 
     def __sklearn_tags__(self):

@@ -16,6 +16,7 @@ _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 _MAX_TABLES = 255  # collisions are counted in a byte
 _MAX_VALUE = 1e16  # squares of gradients, which grow with X, are float32
+_MAX_SCORES = 1 << 33  # bytes of a table of scores, rows by classes
 _VALUES = 1 << 20  # values of X that are looked at in one go
 
 
@@ -179,6 +180,17 @@ def check_k(k, n_classes):
     """Refuse a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):
         raise ValueError(f"k must be an int in [1, {n_classes}], the number of classes; got {k!r}")
+
+
+def check_scores_fit(n_rows, n_classes):
+    """Refuse a table of scores beyond the budget, before it is made."""
+    n_bytes = 4 * n_rows * n_classes
+    if n_bytes > _MAX_SCORES:
+        raise ValueError(
+            f"X must have at most {_MAX_SCORES // (4 * n_classes)} rows, so that its scores for "
+            f"{n_classes} classes take no more than {_MAX_SCORES / 2**30:g} GiB; got {n_rows} rows "
+            f"({n_bytes / 2**30:.1f} GiB). Use predict_topk, or pass the rows in parts"
+        )
 
 
 def check_same_network(before, now):

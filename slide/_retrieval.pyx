@@ -46,7 +46,7 @@ from slide._hash import make_hasher
 from slide._memory import aligned_zeros
 from slide._state import fill, flat, part_of
 
-MOVED = 128  # updates of a neuron after which its code is stale
+MOVED = 192  # updates of a neuron after which its code is stale
 
 POLICIES = {
     "none": RANDOM,

@@ -437,7 +437,7 @@ def auto_rehash_every(n_samples, any_sparse):
 
 
 def auto_rehash_at_last(hidden, sizes, shape):
-    """The gap in which each neuron is active 400 times; not so short that rebuilds cost more than
+    """The gap in which each neuron is active 600 times; not so short that rebuilds cost more than
     a tenth of the training.
 
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
@@ -449,7 +449,7 @@ def auto_rehash_at_last(hidden, sizes, shape):
         n_active = layer.n_active or size
         training += 3 * n_active * n_values
         if layer.search and layer.search.policy not in ("exact", "none"):
-            drift = max(drift, 400 * size / n_active)
+            drift = max(drift, 600 * size / n_active)
             if layer.search.policy != "scan":
                 rebuild += size * (2 * n_in + 20 * min(n_in, _CODE_BITS))
         n_in, n_values = size, n_active

@@ -23,6 +23,7 @@ MODULES = {
     "_optimizer": ([], False),
     "_layers": ([], False),
     "_sparse": ([], False),
+    "_postings": ([], False),
     "_model": ([], False),
     "_forward": ([], False),
     "_active": ([], False),

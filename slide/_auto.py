@@ -82,6 +82,7 @@ class Settings:
     rehash_at_last: int  # the gap between two rebuilds grows up to so many samples
     centroid_logit: float
     warm_up: int  # micro-batches until the full learning rate
+    prototypes: bool  # whether `fit` tries prototypes beside the network
     # solver
     solver: str
     alpha: float
@@ -132,6 +133,7 @@ class DataShape:
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1
     multilabel: bool
+    sparse: bool  # most values of X are zero
 
 
 def resolve(params, shape):
@@ -163,6 +165,7 @@ def resolve(params, shape):
         rehash_at_last=max(rehash_every, at_last),
         centroid_logit=_CENTROID_LOGIT,
         warm_up=min(300, steps // 10 + 1),
+        prototypes=_prototypes(params["prototypes"], shape),
         solver=params["solver"],
         alpha=params["alpha"],
         momentum=params["momentum"],
@@ -170,6 +173,18 @@ def resolve(params, shape):
         beta_2=params["beta_2"],
         epsilon=params["epsilon"],
     )
+
+
+def _prototypes(wanted, shape):
+    """Whether to try them. "auto": where there are many classes, and rows enough to judge by."""
+    if wanted == "auto":
+        return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
+    if wanted and not shape.sparse:
+        raise ValueError(
+            "prototypes must be 'auto' or False for dense features, as they are made of rare ones: "
+            "at most a quarter of X may be other than zero"
+        )
+    return bool(wanted)
 
 
 # ----------------------------------------------------------------- layers --

@@ -13,13 +13,18 @@ from scipy.sparse import issparse
 _DENSE = 0.25
 
 
+def is_sparse(x):
+    """Whether most values of x, dense or CSR, are zero: then they are not centred."""
+    n_values = x.nnz if issparse(x) else np.count_nonzero(x)
+    return n_values <= _DENSE * x.shape[0] * x.shape[1]
+
+
 def center_of(x, weights):
     """The weighted mean row of x, float32 (n_features,), or None where x is to stay as it is.
 
     x : float32 (n, n_features), dense or CSR; weights : float32 (n,) or None.
     """
-    n_values = x.nnz if issparse(x) else np.count_nonzero(x)
-    if n_values <= _DENSE * x.shape[0] * x.shape[1]:
+    if is_sparse(x):
         return None
     if issparse(x):
         x = x.toarray()

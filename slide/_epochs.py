@@ -49,7 +49,7 @@ def hold_out(data, multilabel, fraction, rng):
     return data.take(np.sort(rows)), data.take(np.sort(held_out))
 
 
-def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
+def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threads):
     """Train until nothing improves or `max_iter` epochs are over.
 
     Parameters
@@ -58,6 +58,8 @@ def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
     data, held_out : slide._validation.TrainingRows
         Rows to train on; rows to judge by, or None to judge by the training loss. With them the
         network ends with the weights of its best epoch.
+    stacking : slide._stacking.Stacking or None
+        What gives the trained network its prototypes; it may want rows to come late.
     rng : numpy.random.RandomState
         Draws the order of the rows.
     params : dict
@@ -77,12 +79,16 @@ def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
     losses, scores = [], []
     best, best_weights, n_stale = -np.inf, None, 0
+    rows = np.arange(len(data)) if stacking is None else stacking.rows
     for epoch in range(max_iter):
+        if stacking is not None and stacking.is_due(epoch, max_iter):
+            stacking.weigh(network, n_threads)
+            rows = np.arange(len(data))
 
         def learning_rate(share, done=epoch):
             return _learning_rate(params, (done + share) / max_iter)
 
-        loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch + 1, n_threads)
+        loss = _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch + 1, n_threads)
         losses.append(loss)
         _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
         merit = -loss
@@ -108,6 +114,8 @@ def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
             layer.w[...], layer.b[...] = w, b
         network.refresh(n_threads)
     _check_finite(network, params, len(losses))
+    if stacking is not None:
+        stacking.apply(network, n_threads)
     return losses, scores
 
 
@@ -118,7 +126,8 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     def learning_rate(share):
         return params["learning_rate_init"]
 
-    loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads)
+    rows = np.arange(len(data))
+    loss = _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     _check_finite(network, params, epoch, np.unique(data.labels.indices))
     return loss
@@ -126,14 +135,13 @@ def run_pass(network, data, rng, params, epoch, n_threads):
 
 def precision_at_1(network, data, n_threads):
     """Weighted share of the rows whose best class is one of their labels."""
-    ids, _ = _predict.topk(network.model(), InputRows(data.x), 1, n_threads)
+    ids, _ = _predict.topk(network.model(), network.rows(data.x), 1, n_threads)
     return float(np.average(data.labels.contain(ids[:, 0]), weights=data.weights))
 
 
-def _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads):
-    """One pass over the rows; returns the mean loss per unit of sample weight."""
-    n = len(data)
-    order = (rng.permutation(n) if params["shuffle"] else np.arange(n)).astype(np.int32)
+def _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads):
+    """One pass over the rows `rows`; returns the mean loss per unit of sample weight."""
+    order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
             tally = network.train(trainer, order, learning_rate, n_threads)

@@ -11,9 +11,9 @@ from slide._decisions import log_probabilities, predict_label_rows
 from slide._epochs import hold_out, run_epochs, run_pass, start_network
 from slide._fitted import FittedAttributes
 from slide._labels import LabelCoder
-from slide._model import InputRows
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._saving import Saving
+from slide._stacking import Stacking
 from slide._validation import (
     TrainingRows,
     check_k,
@@ -204,6 +204,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         beta_2=0.999,
         epsilon=1e-8,
         max_iter="auto",
+        prototypes="auto",
         shuffle=True,
         tol=1e-4,
         n_iter_no_change=10,
@@ -235,6 +236,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.max_iter = max_iter
+        self.prototypes = prototypes
         self.shuffle = shuffle
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -280,7 +282,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         rng, held_out = check_random_state(self.random_state), None
         if self.early_stopping:
             data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
-        network = getattr(self, "_network", None)
+        network, stacking = getattr(self, "_network", None), None
         center = network.center if network else center_of(data.x, data.weights)
         data = data.centered(center)
         if held_out is not None:
@@ -288,9 +290,11 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         settings = _auto.resolve(params, data.shape(coder.multilabel))
         n_threads = resolve_n_jobs(self.n_jobs)
         if network is None:
-            network = start_network(params, settings, data, center, rng, n_threads)
+            stacking = Stacking(data, held_out, rng) if settings.prototypes else None
+            early = stacking.early if stacking else data
+            network = start_network(params, settings, early, center, rng, n_threads)
         losses, scores = run_epochs(
-            network, data, held_out, rng, params, settings.max_iter, n_threads
+            network, data, held_out, stacking, rng, params, settings.max_iter, n_threads
         )
         self._set_fitted(network, coder, params, rng, data, losses, scores)
 
@@ -479,7 +483,8 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
 
     def _input_rows(self, X):
         check_is_fitted(self)
-        return InputRows(centered(check_rows(self, X, reset=False), self._network.center))
+        x = centered(check_rows(self, X, reset=False), self._network.center)
+        return self._network.rows(x)
 
     def _all_scores(self, X):
         x = self._input_rows(X)

@@ -38,6 +38,18 @@ class FittedAttributes:
         return [first, *others]
 
     @property
+    def prototypes_(self):
+        check_is_fitted(self)
+        prototypes = self._network.prototypes
+        return None if prototypes is None else prototypes.by_feature
+
+    @property
+    def prototype_weight_(self):
+        check_is_fitted(self)
+        prototypes = self._network.prototypes
+        return 0.0 if prototypes is None else prototypes.weight
+
+    @property
     def t_(self):
         check_is_fitted(self)
         return self._network.tally.n_samples

@@ -1,5 +1,6 @@
 from slide._layers cimport InputView
 from slide._optimizer cimport LayerView
+from slide._postings cimport PostingsView
 from slide._typedefs cimport int64_t
 
 cdef enum Loss:
@@ -12,6 +13,7 @@ cdef struct ModelView:
     LayerView *layers          # the last one is the output layer
     int activation
     int loss
+    const PostingsView *postings    # of the prototypes, or NULL; only prediction adds them
 
 cdef class InputRows:
     cdef InputView view

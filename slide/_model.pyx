@@ -2,6 +2,7 @@
 import numpy as np
 
 from slide._optimizer cimport LayerView
+from slide._postings cimport Postings
 from slide._retrieval cimport Retrieval
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
 
@@ -40,9 +41,13 @@ cdef class InputRows:
 
 
 cdef class Model:
-    """Pointers into the arrays of a list of `slide._network.Layer`, which must stay in place."""
+    """Pointers into the arrays of a list of `slide._network.Layer`, which must stay in place.
 
-    def __init__(self, list layers, str activation, str loss):
+    With `prototypes`, a `slide._prototypes.Prototypes`, prediction adds their scores.
+    """
+
+    def __init__(self, list layers, str activation, str loss, prototypes=None):
+        cdef Postings postings
         self._layer_memory = np.zeros(len(layers) * sizeof(LayerView), np.uint8)
         cdef uint8_t[::1] memory = self._layer_memory
         cdef LayerView *views = <LayerView *>&memory[0]
@@ -70,8 +75,13 @@ cdef class Model:
             if layer.retrieval is not None:
                 retrieval = layer.retrieval
                 views[i].search = &retrieval.view
-        self._keep_alive = layers
+        self._keep_alive = [layers]
         self.view.n_layers = len(layers)
         self.view.layers = views
         self.view.activation = _ACTIVATIONS[activation]
         self.view.loss = _LOSSES[loss]
+        self.view.postings = NULL
+        if prototypes is not None:
+            postings = Postings(prototypes)
+            self.view.postings = &postings.view
+            self._keep_alive.append(postings)

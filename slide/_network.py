@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.utils.extmath import randomized_svd
 
 from slide import _centroids, _predict
@@ -117,6 +117,7 @@ class Network:
     samples_to_rebuild: int = field(init=False, default=0)
     rebuild_gap: float = field(init=False, default=0.0)
     centers: list = field(init=False)  # mean and length of every layer's inputs, see _center
+    prototypes: object = field(init=False, default=None)  # slide._prototypes.Prototypes
 
     def __post_init__(self):
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
@@ -210,7 +211,12 @@ class Network:
 
     def model(self, n_layers=None):
         """Views for the compiled loops; of the first n_layers, the last of them as the output."""
-        return Model(self.layers[:n_layers], self.settings.activation, self.settings.loss)
+        settings, prototypes = self.settings, self.prototypes if n_layers is None else None
+        return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
+
+    def rows(self, x):
+        """Centred rows in the form that `model()` predicts from: sparse beside prototypes."""
+        return InputRows(x if self.prototypes is None else csr_array(x))
 
     def trainer(self, x, y, sample_weight, n_threads):
         """The compiled loop over x and y; its scratch is allocated once and serves all epochs."""

@@ -8,11 +8,13 @@ import numpy as np
 
 from slide._auto import LayerSettings, SearchSettings, Settings
 from slide._network import Network, Tally
+from slide._prototypes import Prototypes
 from slide._retrieval import Retrieval
 from slide._state import flat, part_of
 from slide._validation import _BELOW_1, _BOOL, _MAX_TABLES, _RULES, _int, _name, _Rule
 
 _ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
+_PROTOTYPES = "prototypes"  # before the names of their arrays
 _MAX_INT64 = 2**63 - 1
 _MAX_STEPS = 2**30  # leaves room to train on
 _BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
@@ -33,7 +35,9 @@ _NETWORK_RULES = {
     "samples_to_rebuild": _int(1),
     "rebuild_gap": _Rule(lambda value: _is_finite(value) and 1 <= value < 2**31, "[1, 2**31)"),
     "centered": _BOOL,
+    "prototype_weight": _Rule(lambda value: _is_finite(value) and value >= 0, "[0, inf)"),
 }
+_DERIVED = ("centered", "prototype_weight")  # of the network's rules, no attributes of it
 _SETTINGS_RULES = {
     **{name: _RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
     **{name: _RULES[name] for name in ("beta_2", "epsilon")},
@@ -47,6 +51,7 @@ _SETTINGS_RULES = {
     "rehash_at_last": _int(1),
     "centroid_logit": _NUMBER,
     "warm_up": _int(0),
+    "prototypes": _BOOL,
 }
 _LAYER_RULES = {
     "n_active": _int(0),
@@ -85,19 +90,21 @@ def network_state(network):
         The network's own arrays, not copies.
     """
     settings = asdict(network.settings)
-    plain = {name: getattr(network, name) for name in _NETWORK_RULES if name != "centered"}
+    plain = {name: getattr(network, name) for name in _NETWORK_RULES if name not in _DERIVED}
     plain.update(
         centered=network.center is not None,
+        prototype_weight=0.0 if network.prototypes is None else network.prototypes.weight,
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings={**settings, "layers": list(settings["layers"])},
         tally=vars(network.tally),
         input_lengths=[length for _, length in network.centers],
     )
-    return plain, _arrays(network)
+    return plain, _arrays(network, network.prototypes and network.prototypes.arrays())
 
 
-def _arrays(network):
+def _arrays(network, prototypes):
     found = {} if network.center is None else {"center": network.center}
+    found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
     for i, layer in enumerate(network.layers):
         own = {name: getattr(layer, name) for name in _ARRAYS}
         own["input_mean"] = network.centers[i][0]
@@ -128,8 +135,13 @@ def network_from_state(plain, file):
         raise TypeError, KeyError and the like.
     """
     network = _unfilled(plain, file)
-    arrays = _arrays(network)
+    prototypes = _unfilled_prototypes(plain, file) if plain["prototype_weight"] else None
+    arrays = _arrays(network, prototypes)
     file.check(arrays)
+    if prototypes:
+        state = {name: file.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
+        n_classes, weight = network.n_classes, plain["prototype_weight"]
+        network.prototypes = Prototypes.from_arrays(**state, n_classes=n_classes, weight=weight)
     if network.center is not None:
         network.center[...] = file.read("center")
         _check_finite("center", network.center)
@@ -179,6 +191,17 @@ def _unfilled(plain, file):
     pairs = zip(network.centers, lengths, strict=True)
     network.centers = [(mean, length) for (mean, _), length in pairs]
     return network
+
+
+def _unfilled_prototypes(plain, file):
+    """Arrays of the forms that `Prototypes.arrays` has."""
+    n_values, n_features = file.shape(f"{_PROTOTYPES}.values")[0], plain["n_features"]
+    return {
+        "values": np.zeros(n_values, np.float32),
+        "labels": np.zeros(n_values, np.int32),
+        "indptr": np.zeros(n_features + 1, np.int64),
+        "feature_weights": np.zeros(n_features, np.float32),
+    }
 
 
 def _retrieval(i, layer, search, file):

@@ -13,9 +13,11 @@ from slide._layers cimport InputView
 from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
+from slide._postings cimport PostingsState, add_postings, open_postings
+from slide._retrieval cimport scratch_array
 from slide._simd cimport chosen
 from slide._sparse cimport pair_all, pairs_forward
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, blocks_of
+from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 
 from slide._memory import aligned_zeros
 
@@ -92,27 +94,36 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view
     cdef HiddenState *states
+    cdef PostingsState *lists
     n_threads = max(1, min(n_threads, n_blocks))
     n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
-    memory, keep_alive = np.zeros(n_threads * sizeof(HiddenState), np.uint8), []
-    cdef uint8_t[::1] state_memory = memory
-    states = <HiddenState *>&state_memory[0]
+    keep_alive = []
+    states = <HiddenState *>scratch_array(n_threads * sizeof(HiddenState), np.uint8, keep_alive)
+    lists = <PostingsState *>scratch_array(n_threads * sizeof(PostingsState), np.uint8, keep_alive)
+    n_values = 0
+    if model.postings != NULL and wanted.hidden == NULL:
+        # Dense rows are made sparse before they come here.
+        starts = x.indptr[first:last:ROWS]
+        n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))
     for i in range(n_threads):
         allocate_hidden(&states[i], owner, x, ROWS, n_output, keep_alive)
+        lists[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        lists[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
-               &states[omp_get_thread_num()], &z[omp_get_thread_num(), 0], wanted)
+               &states[omp_get_thread_num()], &lists[omp_get_thread_num()],
+               &z[omp_get_thread_num(), 0], wanted)
     return 0
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
-                 int64_t origin, HiddenState *state, float32_t *z,
+                 int64_t origin, HiddenState *state, PostingsState *lists, float32_t *z,
                  const Wanted *wanted) noexcept nogil:
     """Forward n rows from `first` on and write what is wanted of them.
 
-    IN model, x; OUT the rows' own places in `wanted`; state and z (ROWS, NEURONS) belong to the
-    thread. The output weights are read once for all n rows. Cost: n times the weights that are
+    IN model, x; OUT the rows' own places in `wanted`; state, lists and z (ROWS, NEURONS) belong to
+    the thread. The output weights are read once for all n rows. Cost: n times the weights that are
     computed.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
@@ -125,10 +136,14 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
         if wanted.ids != NULL:
             memcpy(wanted.ids + place * ld, state.active[last], n * ld * sizeof(int32_t))
         return
+    if model.postings != NULL:
+        open_postings(model.postings, x, first, n, lists)
     for step in range(blocks_of(n_out, NEURONS)):
         u = step * NEURONS
         size = min(<int64_t>NEURONS, n_out - u)
         _output(model, u, size, n, state, z)
+        if model.postings != NULL:
+            add_postings(model.postings, x, first, n, u, size, lists, z)
         for i in range(n):
             if k == 0:
                 memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,

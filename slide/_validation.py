@@ -9,7 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from slide._auto import DataShape
-from slide._centering import centered
+from slide._centering import centered, is_sparse
 from slide._labels import LabelRows
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
@@ -114,6 +114,7 @@ _RULES = {
     "beta_2": _BELOW_1,
     "epsilon": _POSITIVE,
     "max_iter": _AUTO | _int(1),
+    "prototypes": _AUTO | _BOOL,
     "shuffle": _BOOL,
     "tol": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf)"),
     "n_iter_no_change": _int(1),
@@ -140,6 +141,7 @@ _OF_THE_NETWORK = (
     "alpha",
     "dropout",
     "batch_size",
+    "prototypes",
     "momentum",
     "beta_1",
     "beta_2",
@@ -249,6 +251,7 @@ class TrainingRows:
             mean_square_norm=float(f"{squares / len(self):.7g}"),
             mean_abs_norm=float(f"{total / len(self):.7g}"),
             multilabel=multilabel,
+            sparse=is_sparse(self.x),
         )
 
 

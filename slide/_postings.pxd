@@ -1,0 +1,24 @@
+from slide._layers cimport InputView
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
+
+# The inverted index of `slide._prototypes.Prototypes`: read only.
+cdef struct PostingsView:
+    const int64_t *indptr           # (n_features + 1,)
+    const int32_t *labels           # of every feature, rising
+    const float32_t *values
+    const float32_t *feature_weights
+    float64_t weight                # of a cosine in the score
+
+# Where a thread stands in the lists of its block of rows.
+cdef struct PostingsState:
+    int64_t *places                 # (values of the rows), the next posting of each
+    float32_t *values               # (values of the rows), as they enter the cosine
+
+cdef class Postings:
+    cdef PostingsView view
+    cdef object _keep_alive
+
+cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+                        PostingsState *state) noexcept nogil
+cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+                       int64_t u, int64_t size, PostingsState *state, float32_t *z) noexcept nogil

@@ -1,0 +1,146 @@
+"""How much the prototypes count beside the network: found on rows that neither has seen.
+
+On its own training rows a network is surer than it should be, so that what else is known would
+count for little there. So some rows come late: all epochs but the last leave them out, what they
+say decides (Wolpert 1992, stacked generalisation), and the last epoch learns from them as well.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+
+from slide import _predict
+from slide._prototypes import make_prototypes
+
+# Of the cosines in a score. The share of right labels changes slowly between two of them.
+_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
+_DEPTH = 50  # labels a row that are looked at, of the least and of the largest weight each
+_KS = (1, 3, 5)
+_MOST_ROWS = 2000
+_SHARE = 0.1
+_LAST_EPOCHS = 3  # with fewer, one without the late rows would be half of the training
+
+
+class Stacking:
+    """The weight of the prototypes, and the scale of the scores; see the module.
+
+    Parameters
+    ----------
+    data : slide._validation.TrainingRows
+        All rows to train on.
+    held_out : slide._validation.TrainingRows or None
+        Rows to judge by that are never trained on. Without them, some of `data` come late.
+    rng : numpy.random.RandomState
+        Draws the late rows.
+    """
+
+    def __init__(self, data, held_out, rng):
+        self.data, self.early, self.judges = data, data, held_out
+        self.rows = np.arange(len(data))  # to train on until `weigh`
+        self.weight = None
+        if held_out is None:
+            order = rng.permutation(len(data))
+            n_late = min(_MOST_ROWS, int(_SHARE * len(data)))
+            self.rows = np.sort(order[n_late:])
+            self.early, self.judges = data.take(self.rows), data.take(np.sort(order[:n_late]))
+
+    def is_due(self, epoch, max_iter):
+        """Whether to `weigh` before this epoch, the last, so that it may take the late rows."""
+        is_last = epoch == max_iter - 1 and max_iter >= _LAST_EPOCHS
+        return is_last and self.weight is None and len(self.rows) < len(self.data)
+
+    def weigh(self, network, n_threads):
+        """Find the weight that ranks the judges' labels best, then slope and offset."""
+        data, judges = self.early, self.judges
+        prototypes = make_prototypes(data.x, data.labels, data.weights)
+        scores, cosines, right = _candidates(network, prototypes, judges, n_threads)
+        weights = judges.weights if judges.weights is not None else np.ones(len(judges))
+        self.weight = _best_weight(scores, cosines, right, weights)
+        calibrate = _logistic if network.settings.loss == "sigmoid" else _temperature
+        scores += self.weight * cosines
+        self.slope, self.offset = calibrate(scores, right, weights)
+
+    def apply(self, network, n_threads):
+        """Give the network its prototypes, of all rows, and its scores their scale."""
+        if self.weight is None:
+            self.weigh(network, n_threads)
+        output, data = network.layers[-1], self.data
+        output.w *= np.float32(self.slope)
+        output.b *= np.float32(self.slope)
+        output.b += np.float32(self.offset)
+        if self.weight > 0:
+            prototypes = make_prototypes(data.x, data.labels, data.weights)
+            network.prototypes = prototypes.of_weight(self.weight * self.slope)
+        if output.retrieval is not None:
+            network.refresh(n_threads)
+
+
+def _candidates(network, prototypes, judges, n_threads):
+    """Labels that any weight may rank high: their scores by the network, cosines, rightness.
+
+    Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice.
+    """
+    n, k = len(judges), min(_DEPTH, network.n_classes)
+    rows = np.repeat(np.arange(n), k)
+    ids, scores, cosines = [], [], []
+    for weight in (0.0, _WEIGHTS[-1]):
+        network.prototypes = prototypes.of_weight(weight)
+        labels, z = _predict.topk(network.model(), network.rows(judges.x), k, n_threads)
+        q = prototypes.cosines(judges.x, rows, labels.ravel()).reshape(n, k)
+        ids.append(labels)
+        cosines.append(q)
+        scores.append(z - np.float32(weight) * q)
+    network.prototypes = None
+    repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
+    scores[1][repeated] = -np.inf
+    labels = np.hstack(ids)
+    return np.hstack(scores), np.hstack(cosines), judges.labels.contain(labels)
+
+
+def _best_weight(scores, cosines, right, weights):
+    """The weight of the best ranking; 0 when it gains less than its standard error over that."""
+    merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
+    best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
+    gains = merits[best] - merits[0]
+    mean = np.average(gains, weights=weights)
+    error = np.sqrt(np.sum((weights * (gains - mean)) ** 2)) / weights.sum()
+    return _WEIGHTS[best] if mean > error else 0.0
+
+
+def _precisions(scores, right):
+    """Mean of the precisions at 1, 3 and 5 of each row's ranking by `scores`."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : max(_KS)]
+    hits = np.take_along_axis(right, best, axis=1)
+    return np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0)
+
+
+def _logistic(scores, right, weights):
+    """Slope and offset after which the sigmoid of a score is its label's probability.
+
+    That of a label among the candidates: they were chosen by what the score is made of, so that
+    the others are not missed.
+    """
+    valid = np.isfinite(scores)
+    if not right[valid].any() or right[valid].all():
+        return 1.0, 0.0
+    weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
+    model = LogisticRegression(C=np.inf)
+    model.fit(scores[valid][:, np.newaxis], right[valid], sample_weight=weights)
+    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
+    return (slope, offset) if slope > 0 else (1.0, 0.0)
+
+
+def _temperature(scores, right, weights):
+    """Slope after which the softmax of a row's candidates fits its labels best."""
+    rows, columns = np.nonzero(right & np.isfinite(scores))
+    if len(rows) == 0:
+        return 1.0, 0.0
+    scores = scores - scores.max(axis=1, keepdims=True)
+
+    def loss(log_slope):
+        scaled = np.exp(log_slope) * scores
+        log_p = scaled[rows, columns] - logsumexp(scaled, axis=1)[rows]
+        return -np.average(log_p, weights=weights[rows])
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)), 0.0

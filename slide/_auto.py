@@ -288,6 +288,8 @@ def _hidden_search(params, n_in, n_values, size, n_active, i):
         n_hash_bits = 6 if params["n_hash_bits"] == "auto" else n_hash_bits
         n_tables = 40 if params["n_tables"] == "auto" else n_tables
         bucket_limit = 200
+    if policy != "estimate" or n_tables * n_hash_bits <= 64:
+        n_coarse = 0
     # A few exact pre-activations of a sparse vector cost less than the hashing; of a dense one
     # they are what is to be saved. Before further layers what is missed costs more: there twice
     # as many are tried.
@@ -313,7 +315,7 @@ def _hidden_search(params, n_in, n_values, size, n_active, i):
         bucket_limit=bucket_limit,
         n_directions=n_directions,
         n_rounds=2 if n_values >= 64 and not sparse_input else 3,
-        n_coarse=n_coarse if n_tables * n_hash_bits > 64 else 0,
+        n_coarse=n_coarse,
     )
 
 

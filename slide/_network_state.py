@@ -68,6 +68,7 @@ _SEARCH_RULES = {
     "transform": _BOOL,
     "n_directions": _int(0),
     "n_rounds": _int(2, 3),
+    "n_coarse": _int(0),
 }
 
 
@@ -226,9 +227,13 @@ def _layer_settings(where, plain, n_in, n_out):
         search = SearchSettings(**search)
         if search.policy in _BUCKETS and not search.use_tables:
             raise ValueError(f"{where}search.policy={search.policy!r} needs use_tables")
-        estimates = search.policy == "estimate" and search.transform and not search.use_tables
-        if search.n_directions and not estimates:
+        ranks_all = search.policy == "estimate" and not search.use_tables
+        if search.n_directions and not (ranks_all and search.transform):
             raise ValueError(f"{where}search.n_directions is for estimates without tables")
+        if search.n_coarse and not (ranks_all and search.n_tables * search.n_hash_bits > 64):
+            raise ValueError(
+                f"{where}search.n_coarse is for estimates without tables, of more than 64 bits"
+            )
     return LayerSettings(**own, search=search)
 
 

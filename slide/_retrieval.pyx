@@ -24,22 +24,10 @@ from slide._random cimport next_below
 from slide._selection cimport largest
 from slide._simd cimport chosen
 from slide._tables cimport (
-    HashTables,
-    keep_above,
-    keep_most_frequent,
-    neuron_statistics,
-    query_codes,
-    retrieve,
+    HashTables, keep_above, keep_most_frequent, neuron_statistics, query_codes, retrieve,
 )
 from slide._typedefs cimport (
-    float32_t,
-    int32_t,
-    int64_t,
-    uint8_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-    blocks_of,
+    float32_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, blocks_of,
 )
 
 from slide._hash import make_hasher
@@ -312,6 +300,7 @@ cdef class Retrieval:
         for name in ("tables", "hasher", "directions"):
             if getattr(self, name) is not None:
                 getattr(self, name).set_state(part_of(state, name))
+        self._table_codes = None
         self._set_view()
 
     __setstate__ = set_state
@@ -405,9 +394,12 @@ cdef class Retrieval:
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
         if self.tables is not None:
-            table = np.empty((hasher.n_tables, n), np.uint16)
-            for i in range(n):
-                table_codes(hasher, &codes[i, 0], &table[0, i], n)
+            if self._table_codes is None:
+                self._table_codes = np.empty((hasher.n_tables, n), np.uint16)
+                ids = np.arange(n, dtype=np.int32)
+            table = self._table_codes
+            for i in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+                table_codes(hasher, &codes[ids[i], 0], &table[0, ids[i]], n)
             self.tables.sort(table, n_threads)
         return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))

@@ -77,6 +77,7 @@ cdef class Retrieval:
     cdef object _table_codes            # uint16 (n_tables, n_neurons) of the estimates, or None
     cdef object _cosines, _coarse_cosines, _center
     cdef _set_view(self)
+    cdef _set_center(self)
     cdef int64_t max_found(self)
     cdef int64_t max_ranked(self)
 

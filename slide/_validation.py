@@ -9,7 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from slide._auto import DataShape
-from slide._centering import centered
+from slide._centering import centered, centered_by_mean
 from slide._labels import LabelRows
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
@@ -230,6 +230,11 @@ class TrainingRows:
     def centered(self, center):
         """The rows less `center`, or as they are where it is None."""
         return replace(self, x=centered(self.x, center))
+
+    def centered_by_mean(self):
+        """The rows less their mean, and that mean; sparse rows as they are, and None."""
+        x, center = centered_by_mean(self.x, self.weights)
+        return replace(self, x=x), center
 
     def shape(self, multilabel):
         """What `slide._auto` looks at."""

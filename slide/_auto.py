@@ -266,8 +266,8 @@ def _hidden_search(params, n_in, n_values, size, n_active, i):
     """
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
-    # Of 10,000 neurons the best 50 are among the best 500 by 64 bits (and 2 directions) with a
-    # share of .91; 512 bits then find .8 of these. 256 bits of all would be dearer and find .74.
+    # Of 10,000 neurons the best 50 are among the best 500 by 64 bits and 2 directions with a share
+    # of .91; 512 bits then find .8 of these. 256 bits of all would be dearer and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     n_bits = 2 * _CODE_BITS if deep or coarse else _CODE_BITS
@@ -299,7 +299,9 @@ def _hidden_search(params, n_in, n_values, size, n_active, i):
     elif policy == "estimate" and deep:
         n_candidates = 2 * n_active
     # Of Fashion-MNIST's 784 directions 2 raise the share of right neurons from .47 to .58; 8 hold
-    # .6 of the variance and raise it, of twice the codes and candidates, from .77 to .93.
+    # .6 of the variance and raise it, of twice the codes and candidates, from .77 to .93. Of 10,000
+    # neurons each is as many multiplications: a second raises the computation from .0096 of the
+    # dense one to .0104, for an accuracy of .881 instead of .879.
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
         n_directions = 1 if coarse else 8 if deep else 2

@@ -32,6 +32,7 @@ _NARROW = 128  # neurons below which a layer is dense whatever its share
 _COARSE = 4096  # neurons from which on all are ranked by 64 bits first
 _WIDE = 32768  # neurons from which on tables are cheaper than a look at 64 bits of every code
 _CODE_BITS = 256  # of the codes that are ranked by population count
+_HASHING = ("estimate", "vanilla", "topk", "threshold", "rerank")  # policies that hash at all
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,12 @@ class Settings:
         for name in ("n_active", "dropout"):
             known[name] = [getattr(layer, name) or None for layer in self.layers]
         names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
+        of_estimates = ("n_directions", "n_rounds", "n_coarse")
         known["retrieval"] = [search.policy if search else "none" for search in searches]
-        for name in names:
+        for name in (*names, *of_estimates):
+            policies = ("estimate",) if name in of_estimates else _HASHING
             known[name] = [
-                getattr(search, name) if search and search.policy not in ("exact", "scan") else None
+                (getattr(search, name) or None) if search and search.policy in policies else None
                 for search in searches
             ]
         return known
@@ -149,6 +152,7 @@ def resolve(params, shape):
     steps = max_iter * math.ceil(shape.n_samples / batch_size)
     sizes = params["hidden_layer_sizes"]
     at_last = auto_rehash_at_last(hidden, sizes, shape)
+    of_solver = ("solver", "alpha", "momentum", "beta_1", "beta_2", "epsilon")
     rehash_every = given("rehash_every", auto_rehash_every(shape.n_samples, any_sparse))
     return Settings(
         loss=given("loss", auto_loss(shape.multilabel, all_neurons)),
@@ -163,12 +167,7 @@ def resolve(params, shape):
         rehash_at_last=max(rehash_every, at_last),
         centroid_logit=_CENTROID_LOGIT,
         warm_up=min(300, steps // 10 + 1),
-        solver=params["solver"],
-        alpha=params["alpha"],
-        momentum=params["momentum"],
-        beta_1=params["beta_1"],
-        beta_2=params["beta_2"],
-        epsilon=params["epsilon"],
+        **{name: params[name] for name in of_solver},
     )
 
 

@@ -19,22 +19,25 @@ def is_sparse(x):
     return n_values <= _DENSE * x.shape[0] * x.shape[1]
 
 
-def center_of(x, weights):
-    """The weighted mean row of x, float32 (n_features,), or None where x is to stay as it is.
+def centered_by_mean(x, weights):
+    """x less its weighted mean row, dense, and that row, float32 (n_features,).
 
-    x : float32 (n, n_features), dense or CSR; weights : float32 (n,) or None.
+    x itself and None where x is to stay as it is. x : float32 (n, n_features), dense or CSR;
+    weights : float32 (n,) or None.
     """
     if is_sparse(x):
-        return None
-    if issparse(x):
-        x = x.toarray()
+        return x, None
+    dense = x.toarray() if issparse(x) else x
     # Rows that are all alike have no spread about their mean to take a scale from.
-    if not ((x[0] != x[-1]).any() or np.ptp(x, axis=0).any()):
-        return None
+    if not ((dense[0] != dense[-1]).any() or np.ptp(dense, axis=0).any()):
+        return x, None
     if weights is None:
-        return x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    total = np.einsum("i,ij->j", weights, x, dtype=np.float64)
-    return (total / weights.sum(dtype=np.float64)).astype(np.float32)
+        center = dense.mean(axis=0, dtype=np.float64)
+    else:
+        total = np.einsum("i,ij->j", weights, dense, dtype=np.float64)
+        center = total / weights.sum(dtype=np.float64)
+    center = center.astype(np.float32)
+    return np.subtract(dense, center, out=dense if issparse(x) else None), center
 
 
 def centered(x, center):

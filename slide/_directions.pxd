@@ -28,4 +28,5 @@ cdef class Directions:
     cdef DirectionsView view
     cdef readonly object vectors, neurons
     cdef object _folded, _at_mean
-    cdef fold(self, Hasher hasher, mean)
+    cdef fold(self, Hasher hasher)
+    cdef center(self, mean)

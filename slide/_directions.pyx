@@ -95,18 +95,23 @@ cdef class Directions:
         self.vectors = aligned_copy(vectors)
         self.neurons = aligned_zeros((len(vectors), n_neurons))
 
-    cdef fold(self, Hasher hasher, mean):
-        """Fit the directions to new hash functions and to a new mean of the queries."""
+    cdef fold(self, Hasher hasher):
+        """Fit the directions to new hash functions; `center` has then to follow."""
         cdef const float32_t[:, ::1] vectors = self.vectors
         cdef const float32_t[:, ::1] folded = aligned_copy(
             np.stack([hasher.center(vector) for vector in self.vectors]))
         cdef float32_t[:, ::1] neurons = self.neurons
-        cdef const float32_t[::1] at_mean = self.vectors @ mean
-        self._folded, self._at_mean = np.asarray(folded), np.asarray(at_mean)
+        self._folded = np.asarray(folded)
         self.view.n, self.view.n_in = vectors.shape[0], vectors.shape[1]
         self.view.n_neurons, self.view.size = neurons.shape[1], folded.shape[1]
         self.view.vectors, self.view.folded = &vectors[0, 0], &folded[0, 0]
-        self.view.at_mean, self.view.neurons = &at_mean[0], &neurons[0, 0]
+        self.view.neurons = &neurons[0, 0]
+
+    cdef center(self, mean):
+        """Fit the directions to a new mean of the queries."""
+        cdef const float32_t[::1] at_mean = self.vectors @ mean
+        self._at_mean = np.asarray(at_mean)
+        self.view.at_mean = &at_mean[0]
 
     def state(self):
         """The directions and what is known along them: arrays by name."""

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _auto, _predict
-from slide._centering import center_of, centered
+from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._epochs import hold_out, run_epochs, run_pass, start_network
 from slide._fitted import FittedAttributes
@@ -283,8 +283,10 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         if self.early_stopping:
             data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
         network, stacking = getattr(self, "_network", None), None
-        center = network.center if network else center_of(data.x, data.weights)
-        data = data.centered(center)
+        if network is None:
+            data, center = data.centered_by_mean()
+        else:
+            data, center = data.centered(network.center), network.center
         if held_out is not None:
             held_out = held_out.centered(center)
         settings = _auto.resolve(params, data.shape(coder.multilabel))
@@ -340,8 +342,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
             data = data.centered(network.center)
         else:
             rng, epoch = check_random_state(self.random_state), 1
-            center = center_of(data.x, data.weights)
-            data = data.centered(center)
+            data, center = data.centered_by_mean()
             settings = _auto.resolve(params, data.shape(coder.multilabel))
             network = start_network(params, settings, data, center, rng, n_threads)
         loss = run_pass(network, data, rng, params, epoch, n_threads)

@@ -1,8 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that may be compressed."""
 
+import gzip
 import os
 import secrets
+import zlib
 from contextlib import contextmanager, suppress
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextmanager
@@ -67,3 +72,11 @@ def check_replaceable(path):
         raise ValueError(f"{path} cannot be written: it is not a plain file")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{path} cannot be written: no right to write into {folder}")
+
+
+@contextmanager
+def opened(path):
+    """A binary file to read from, decompressed when its content, not its name, is gzip's."""
+    with open(path, "rb") as raw:
+        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        yield gzip.GzipFile(fileobj=raw) if is_gzip else raw

@@ -11,7 +11,7 @@ from slide._network import Network, Tally
 from slide._prototypes import Prototypes
 from slide._retrieval import Retrieval
 from slide._state import flat, part_of
-from slide._validation import _BELOW_1, _BOOL, _MAX_TABLES, _RULES, _int, _name, _Rule
+from slide._validation import BELOW_1, BOOL, MAX_TABLES, RULES, Rule, integer, one_of
 
 _ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
 _PROTOTYPES = "prototypes"  # before the names of their arrays
@@ -24,55 +24,56 @@ def _is_finite(value):
     return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-_NUMBER = _Rule(_is_finite, "a finite number")
-_POSITIVE = _Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
+_NUMBER = Rule(_is_finite, "a finite number")
+_POSITIVE = Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
 
 _NETWORK_RULES = {
-    "n_features": _int(1),
-    "n_classes": _int(1),
-    "seed": _int(0),
-    "counter": _int(0, _MAX_INT64),
-    "samples_to_rebuild": _int(1),
-    "rebuild_gap": _Rule(lambda value: _is_finite(value) and 1 <= value < 2**31, "[1, 2**31)"),
-    "centered": _BOOL,
-    "prototype_weight": _Rule(lambda value: _is_finite(value) and value >= 0, "[0, inf)"),
+    "n_features": integer(1),
+    "n_classes": integer(1),
+    "seed": integer(0),
+    "counter": integer(0, _MAX_INT64),
+    "samples_to_rebuild": integer(1),
+    "rebuild_gap": Rule(lambda value: _is_finite(value) and 1 <= value < 2**31, "[1, 2**31)"),
+    "centered": BOOL,
+    "prototype_weight": Rule(lambda value: _is_finite(value) and value >= 0, "[0, inf)"),
 }
 _DERIVED = ("centered", "prototype_weight")  # of the network's rules, no attributes of it
 _SETTINGS_RULES = {
-    **{name: _RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
-    **{name: _RULES[name] for name in ("beta_2", "epsilon")},
-    "loss": _name("softmax", "sigmoid"),
-    "batch_size": _int(1),
-    "max_iter": _int(1),
-    "all_neurons": _BOOL,
-    "tail_size": _int(0),
-    "n_hard": _int(0),
-    "rehash_every": _int(1),
-    "rehash_at_last": _int(1),
+    **{name: RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
+    **{name: RULES[name] for name in ("beta_2", "epsilon")},
+    "loss": one_of("softmax", "sigmoid"),
+    "batch_size": integer(1),
+    "max_iter": integer(1),
+    "all_neurons": BOOL,
+    "tail_size": integer(0),
+    "n_hard": integer(0),
+    "rehash_every": integer(1),
+    "rehash_at_last": integer(1),
     "centroid_logit": _NUMBER,
-    "warm_up": _int(0),
-    "prototypes": _BOOL,
+    "warm_up": integer(0),
+    "prototypes": BOOL,
 }
 _LAYER_RULES = {
-    "n_active": _int(0),
-    "dropout": _BELOW_1,
+    "n_active": integer(0),
+    "dropout": BELOW_1,
     "scale": _NUMBER,
     "rate": _POSITIVE,
     "bias_rate": _POSITIVE,
 }
 _SEARCH_RULES = {
-    "policy": _name("none", "exact", "estimate", "scan", *_BUCKETS),
-    "hash_family": _name("simhash", "wta", "dwta", "minhash"),
-    "n_tables": _int(1, _MAX_TABLES),
-    "n_hash_bits": _int(1, 16),
-    "use_tables": _BOOL,
-    "n_wanted": _int(0),
-    "n_candidates": _int(1),
-    "bucket_limit": _int(1),
-    "min_collisions": _int(0),
-    "transform": _BOOL,
-    "n_directions": _int(0),
-    "n_rounds": _int(2, 3),
+    "policy": one_of("none", "exact", "estimate", "scan", *_BUCKETS),
+    "hash_family": one_of("simhash", "wta", "dwta", "minhash"),
+    "n_tables": integer(1, MAX_TABLES),
+    "n_hash_bits": integer(1, 16),
+    "use_tables": BOOL,
+    "n_wanted": integer(0),
+    "n_candidates": integer(1),
+    "bucket_limit": integer(1),
+    "min_collisions": integer(0),
+    "transform": BOOL,
+    "n_directions": integer(0),
+    "n_rounds": integer(2, 3),
+    "n_coarse": integer(0),
 }
 
 
@@ -165,7 +166,7 @@ def network_from_state(plain, file):
 def _unfilled(plain, file):
     """A Network whose plain values are those of `plain` and whose arrays are yet to be filled."""
     _check("", {name: plain[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
-    _check("", plain, {"hidden_layer_sizes": _RULES["hidden_layer_sizes"]})
+    _check("", plain, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
     n_features, n_classes = plain["n_features"], plain["n_classes"]
     sizes = tuple(plain["hidden_layer_sizes"])
     widths = [n_features, *sizes, n_classes]
@@ -182,7 +183,7 @@ def _unfilled(plain, file):
     for name in ("counter", "samples_to_rebuild", "rebuild_gap"):
         setattr(network, name, plain[name])
     counts = {"loss": _NUMBER, "weight": _NUMBER}
-    rules = {field.name: counts.get(field.name, _int(0, 2**200)) for field in fields(Tally)}
+    rules = {field.name: counts.get(field.name, integer(0, 2**200)) for field in fields(Tally)}
     _check("tally.", plain["tally"], rules)
     network.tally = Tally(**plain["tally"])
     lengths = plain["input_lengths"]
@@ -249,9 +250,13 @@ def _layer_settings(where, plain, n_in, n_out):
         search = SearchSettings(**search)
         if search.policy in _BUCKETS and not search.use_tables:
             raise ValueError(f"{where}search.policy={search.policy!r} needs use_tables")
-        estimates = search.policy == "estimate" and search.transform and not search.use_tables
-        if search.n_directions and not estimates:
+        ranks_all = search.policy == "estimate" and not search.use_tables
+        if search.n_directions and not (ranks_all and search.transform):
             raise ValueError(f"{where}search.n_directions is for estimates without tables")
+        if search.n_coarse and not (ranks_all and search.n_tables * search.n_hash_bits > 64):
+            raise ValueError(
+                f"{where}search.n_coarse is for estimates without tables, of more than 64 bits"
+            )
     return LayerSettings(**own, search=search)
 
 

@@ -1,7 +1,5 @@
 """Labelled rows from files, for the command line: the XMC text format and svmlight's."""
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from itertools import chain
 
@@ -9,7 +7,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 
-from slide.datasets import _GZIP_MAGIC, _MAX_ID, _XMC_HEADER, load_xmc
+from slide._files import DAMAGED, opened
+from slide.datasets import _MAX_ID, _XMC_HEADER, load_xmc
 
 FORMATS = ("auto", "xmc", "svmlight")
 
@@ -132,10 +131,10 @@ def _read_xmc(path):
 
 
 def _read_svmlight(path):
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             x, labels = load_svmlight_file(file, dtype=np.float32, multilabel=True, zero_based=True)
-        except (ValueError, OverflowError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (ValueError, OverflowError, *DAMAGED) as error:
             raise ValueError(f"{path} is no svmlight file: {error}") from error
     counts = np.array([len(row) for row in labels], np.int64)
     flat = np.fromiter(chain.from_iterable(labels), np.float64, counts.sum())
@@ -145,15 +144,8 @@ def _read_svmlight(path):
 
 
 def _first_line(path):
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             return file.readline(200)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except DAMAGED as error:
             raise ValueError(f"{path} is a damaged gzip file: {error}") from error
-
-
-def _opened(path):
-    """A binary file to read lines from, decompressed where its content is compressed."""
-    with open(path, "rb") as file:
-        is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    return gzip.open(path) if is_gzip else open(path, "rb")

@@ -24,22 +24,10 @@ from slide._random cimport next_below
 from slide._selection cimport largest
 from slide._simd cimport chosen
 from slide._tables cimport (
-    HashTables,
-    keep_above,
-    keep_most_frequent,
-    neuron_statistics,
-    query_codes,
-    retrieve,
+    HashTables, keep_above, keep_most_frequent, neuron_statistics, query_codes, retrieve,
 )
 from slide._typedefs cimport (
-    float32_t,
-    int32_t,
-    int64_t,
-    uint8_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-    blocks_of,
+    float32_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, blocks_of,
 )
 
 from slide._hash import make_hasher
@@ -274,7 +262,7 @@ cdef class Retrieval:
         cdef SearchView *view = &self.view
         cdef const uint64_t[:, ::1] codes
         cdef const uint64_t[::1] coarse
-        cdef const float32_t[::1] norms, biases, center, mean, cosines
+        cdef const float32_t[::1] norms, biases, mean, cosines
         cdef const float32_t[:, ::1] columns
         view.tables = &self.tables.view if self.tables is not None else NULL
         if self.policy == "scan":
@@ -284,22 +272,30 @@ cdef class Retrieval:
             return
         codes, norms, biases, mean = (
             self._arrays[name] for name in ("codes", "norms", "biases", "mean"))
-        cosines, center = self._cosines, self.hasher.center(mean)
-        self._center = np.asarray(center)
+        cosines = self._cosines
         view.hasher = &self.hasher.view
         view.n_words = codes.shape[1]
         view.n_bits = cosines.shape[0] - 1
         view.codes, view.norms, view.biases = &codes[0, 0], &norms[0], &biases[0]
-        view.center = &center[0] if self.transform else NULL
         view.mean, view.cosines = &mean[0], &cosines[0]
-        view.mean_norm2 = np.vdot(self._arrays["mean"], self._arrays["mean"])
         if self.n_coarse:
             coarse, cosines = self._arrays["coarse"], self._coarse_cosines
             view.n_coarse, view.coarse = self.n_coarse, &coarse[0]
             view.coarse_cosines = &cosines[0]
         if self.directions is not None:
-            self.directions.fold(self.hasher, self._arrays["mean"])
+            self.directions.fold(self.hasher)
             view.directions = &self.directions.view
+        self._set_center()
+
+    cdef _set_center(self):
+        """Fit the view to the mean of the queries."""
+        cdef const float32_t[::1] center
+        mean = self._arrays["mean"]
+        center = self._center = self.hasher.center(mean)
+        self.view.center = &center[0] if self.transform else NULL
+        self.view.mean_norm2 = np.vdot(mean, mean)
+        if self.directions is not None:
+            self.directions.center(mean)
 
     def state(self):
         """The hash functions and all that rebuilds change: arrays by name."""
@@ -312,6 +308,7 @@ cdef class Retrieval:
         for name in ("tables", "hasher", "directions"):
             if getattr(self, name) is not None:
                 getattr(self, name).set_state(part_of(state, name))
+        self._table_codes = None
         self._set_view()
 
     __setstate__ = set_state
@@ -352,7 +349,7 @@ cdef class Retrieval:
         if self.hasher is not None:
             if self.transform:
                 self._arrays["mean"][...] = mean
-            self._set_view()
+                self._set_center()
             return self._code(weights, biases, np.arange(self.view.n_neurons, dtype=np.int32),
                               n_threads)
         if self.tables is not None:
@@ -405,9 +402,12 @@ cdef class Retrieval:
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
         if self.tables is not None:
-            table = np.empty((hasher.n_tables, n), np.uint16)
-            for i in range(n):
-                table_codes(hasher, &codes[i, 0], &table[0, i], n)
+            if self._table_codes is None:
+                self._table_codes = np.empty((hasher.n_tables, n), np.uint16)
+                ids = np.arange(n, dtype=np.int32)
+            table = self._table_codes
+            for i in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+                table_codes(hasher, &codes[ids[i], 0], &table[0, ids[i]], n)
             self.tables.sort(table, n_threads)
         return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))

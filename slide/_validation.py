@@ -9,12 +9,12 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from slide._auto import DataShape
-from slide._centering import centered, is_sparse
+from slide._centering import centered, centered_by_mean, is_sparse
 from slide._labels import LabelRows
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
-_MAX_TABLES = 255  # collisions are counted in a byte
+MAX_TABLES = 255  # collisions are counted in a byte
 _MAX_VALUE = 1e16  # squares of gradients, which grow with X, are float32
 _MAX_SCORES = 1 << 33  # bytes of a table of scores, rows by classes
 _VALUES = 1 << 20  # values of X that are looked at in one go
@@ -24,14 +24,14 @@ _VALUES = 1 << 20  # values of X that are looked at in one go
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What a parameter takes, as a test and in words."""
 
     accepts: object
     takes: str
 
     def __or__(self, other):
-        return _Rule(
+        return Rule(
             lambda value: self.accepts(value) or other.accepts(value),
             f"{self.takes} or {other.takes}",
         )
@@ -45,16 +45,18 @@ def _is_real(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _int(low, high=_MAX_INT):
-    return _Rule(lambda value: _is_int(value, low, high), f"an int in [{low}, {high}]")
+def integer(low, high=_MAX_INT):
+    """The rule for an int in [low, high]."""
+    return Rule(lambda value: _is_int(value, low, high), f"an int in [{low}, {high}]")
 
 
 def _real(test, interval):
-    return _Rule(lambda value: _is_real(value) and bool(test(value)), f"a number in {interval}")
+    return Rule(lambda value: _is_real(value) and bool(test(value)), f"a number in {interval}")
 
 
-def _name(*names):
-    return _Rule(
+def one_of(*names):
+    """The rule for one of some strings."""
+    return Rule(
         lambda value: isinstance(value, str) and value in names, " or ".join(map(repr, names))
     )
 
@@ -73,56 +75,56 @@ def _is_seed(value):
     return True
 
 
-_AUTO = _name("auto")
-_BOOL = _Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
-_BELOW_1 = _real(lambda value: 0 <= value < 1 and np.float32(value) < 1, "[0, 1), as float32")
+_AUTO = one_of("auto")
+BOOL = Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
+BELOW_1 = _real(lambda value: 0 <= value < 1 and np.float32(value) < 1, "[0, 1), as float32")
 _POSITIVE = _real(
     lambda value: 0 < value < _MAX_FLOAT and np.float32(value) > 0, "(0, inf), as float32"
 )
 
-_RULES = {
-    "hidden_layer_sizes": _Rule(
+RULES = {
+    "hidden_layer_sizes": Rule(
         lambda value: _is_int(value) or (_items(value) and all(map(_is_int, _items(value)))),
         f"an int or a sequence of at least one int, each in [1, {_MAX_INT}]",
     ),
-    "activation": _name("identity", "logistic", "tanh", "relu"),
-    "loss": _name("auto", "softmax", "sigmoid"),
+    "activation": one_of("identity", "logistic", "tanh", "relu"),
+    "loss": one_of("auto", "softmax", "sigmoid"),
     "active_fraction": _AUTO
-    | _Rule(
+    | Rule(
         lambda value: (
             (_is_real(value) and 0 < value <= 1)
             or (_items(value) and all(_is_real(v) and 0 < v <= 1 for v in _items(value)))
         ),
         "a number in (0, 1] or a sequence of them",
     ),
-    "hash_family": _name("auto", "simhash", "wta", "dwta", "minhash"),
-    "n_tables": _AUTO | _int(1, _MAX_TABLES),
-    "n_hash_bits": _AUTO | _int(1, 16),
-    "retrieval": _name(
+    "hash_family": one_of("auto", "simhash", "wta", "dwta", "minhash"),
+    "n_tables": _AUTO | integer(1, MAX_TABLES),
+    "n_hash_bits": _AUTO | integer(1, 16),
+    "retrieval": one_of(
         "auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", "none"
     ),
-    "tail_size": _AUTO | _int(0),
-    "rehash_every": _AUTO | _int(1),
-    "solver": _name("adam", "sgd", "adagrad"),
+    "tail_size": _AUTO | integer(0),
+    "rehash_every": _AUTO | integer(1),
+    "solver": one_of("adam", "sgd", "adagrad"),
     "alpha": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf), as float32"),
-    "dropout": _AUTO | _BELOW_1,
-    "batch_size": _AUTO | _int(1),
-    "learning_rate": _name("constant", "linear"),
+    "dropout": _AUTO | BELOW_1,
+    "batch_size": _AUTO | integer(1),
+    "learning_rate": one_of("constant", "linear"),
     "learning_rate_init": _POSITIVE,
-    "momentum": _BELOW_1,
-    "beta_1": _BELOW_1,
-    "beta_2": _BELOW_1,
+    "momentum": BELOW_1,
+    "beta_1": BELOW_1,
+    "beta_2": BELOW_1,
     "epsilon": _POSITIVE,
-    "max_iter": _AUTO | _int(1),
-    "prototypes": _AUTO | _BOOL,
-    "shuffle": _BOOL,
+    "max_iter": _AUTO | integer(1),
+    "prototypes": _AUTO | BOOL,
+    "shuffle": BOOL,
     "tol": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf)"),
-    "n_iter_no_change": _int(1),
-    "early_stopping": _BOOL,
+    "n_iter_no_change": integer(1),
+    "early_stopping": BOOL,
     "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
-    "warm_start": _BOOL,
-    "random_state": _Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
-    "verbose": _BOOL | _int(0),
+    "warm_start": BOOL,
+    "random_state": Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
+    "verbose": BOOL | integer(0),
 }
 
 # Parameters that make a network what it is; the others may change while it learns.
@@ -154,7 +156,7 @@ def check_params(params):
 
     `n_jobs` is `slide._parallel`'s to judge.
     """
-    for name, rule in _RULES.items():
+    for name, rule in RULES.items():
         if not rule.accepts(params[name]):
             raise ValueError(f"{name} must be {rule.takes}; got {params[name]!r}")
     sizes, share = params["hidden_layer_sizes"], params["active_fraction"]
@@ -232,6 +234,11 @@ class TrainingRows:
     def centered(self, center):
         """The rows less `center`, or as they are where it is None."""
         return replace(self, x=centered(self.x, center))
+
+    def centered_by_mean(self):
+        """The rows less their mean, and that mean; sparse rows as they are, and None."""
+        x, center = centered_by_mean(self.x, self.weights)
+        return replace(self, x=x), center
 
     def shape(self, multilabel):
         """What `slide._auto` looks at."""

@@ -1,9 +1,7 @@
 """Data sets for extreme classification: a planted problem of any size, and the XMC text format."""
 
-import gzip
 import os
 import re
-import zlib
 from itertools import chain
 from numbers import Integral, Real
 
@@ -12,11 +10,12 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 from sklearn.utils import check_random_state
 
+from slide._files import DAMAGED, opened
+
 __all__ = ["load_xmc", "make_extreme_classification"]
 
 _MAX_ID = 2**31 - 1  # feature and class ids are int32 everywhere in this package
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
-_GZIP_MAGIC = b"\x1f\x8b"
 _XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
 _XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
 
@@ -241,13 +240,12 @@ def load_xmc(path):
            [0, 0, 0]], dtype=int8)
     """
     path = os.fspath(path)
-    with open(path, "rb") as raw:
-        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-        rows = _XMCRows(gzip.GzipFile(fileobj=raw) if is_gzip else raw)
+    with opened(path) as file:
+        rows = _XMCRows(file)
         try:
             n_samples, n_features, n_labels = rows.read_header()
             X, labels = load_svmlight_file(rows, dtype=np.float32, multilabel=True, zero_based=True)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except DAMAGED as error:
             raise ValueError(
                 f"{path}: damaged or truncated gzip file, after line {rows.n_lines} ({error})"
             ) from error

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
-from slide._centering import center_of, centered
+from slide._centering import centered, centered_by_mean
 
 
 @pytest.fixture
@@ -28,10 +28,11 @@ def fit(X, y, **params):
 def test_center_is_the_mean(data, form, weights):
     X = form(data[0])
     expected = np.average(data[0].astype(np.float64), axis=0, weights=weights)
-    center = center_of(X, weights)
+    rows, center = centered_by_mean(X, weights)
     assert center.dtype == np.float32
     assert_allclose(center, expected, rtol=1e-6)
-    assert_array_equal(centered(X, center), data[0] - center)
+    assert_array_equal(rows, data[0] - center)
+    assert_array_equal(centered(X, center), rows)
     assert_array_equal(X.toarray() if form is csr_array else X, data[0])
 
 
@@ -39,16 +40,19 @@ def test_center_is_the_mean(data, form, weights):
 def test_a_quarter_of_values_is_not_dense(form):
     X = np.zeros((8, 8), np.float32)
     X[::2, ::2] = 3
-    assert center_of(form(X), None) is None
+    sparse = form(X)
+    rows, center = centered_by_mean(sparse, None)
+    assert rows is sparse and center is None
+    assert centered(sparse, None) is sparse
     X[1, 1] = 3
-    assert center_of(form(X), None) is not None
-    X = form(X)
-    assert centered(X, None) is X
+    assert centered_by_mean(form(X), None)[1] is not None
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 5])
 def test_rows_that_are_all_alike_stay(n_rows):
-    assert center_of(np.ones((n_rows, 3), np.float32), None) is None
+    for X in (np.ones((n_rows, 3), np.float32), csr_array(np.ones((n_rows, 3), np.float32))):
+        rows, center = centered_by_mean(X, None)
+        assert rows is X and center is None
 
 
 @pytest.mark.parametrize("active_fraction", [1.0, (0.25, 1.0)])

@@ -309,10 +309,13 @@ def test_follow_hashes_what_moved(policy, use_tables):
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     assert_same(before, retrieval.search(problem.x))
     steps[moved] += 1
+    twin = pickle.loads(pickle.dumps(retrieval))
     cost = retrieval.follow(problem.w, problem.b, steps, 2)
+    assert cost == twin.follow(problem.w, problem.b, steps, 1)
     fresh = problem.retrieval(policy, use_tables, **changes)
     assert cost * 3 == (problem.rebuild(fresh) if policy == "estimate" else 0)
-    assert_same(fresh.search(problem.x), retrieval.search(problem.x))
+    for found in (retrieval, twin):
+        assert_same(fresh.search(problem.x), found.search(problem.x))
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     # The others were not looked at.
     problem.w[:] = 0

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import stat
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import shuffle
 
-from slide import SparseMLPClassifier, _files, _saving
+from slide import SparseMLPClassifier, _files, _network_state, _saving
+from slide._auto import LayerSettings, SearchSettings, Settings
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),
@@ -33,7 +35,7 @@ KINDS = {
     "exact": {**SPARSE, "retrieval": "exact"},
     "random": {**SPARSE, "retrieval": "none"},
     "threshold": {**HASHED, "retrieval": "threshold"},
-    # One that is wide enough for codes behind tables.
+    # One that is wide enough for a first ranking by 64 bits.
     "wide": {
         "hidden_layer_sizes": (4200,),
         "active_fraction": (0.01, 1.0),
@@ -102,6 +104,29 @@ def test_round_trip(kind, data, path, classifier, planted, multilabel, assert_sa
         one.partial_fit(X[400:], y[400:])
     assert_same_weights(model, twin)
     assert_same(model, twin, X[400:])
+
+
+@pytest.mark.parametrize(("width", "n_coarse"), [(4200, 420), (33_000, 0)])
+def test_round_trip_of_estimates_in_wide_layers(
+    width, n_coarse, path, classifier, assert_same_weights
+):
+    # The narrower layer ranks all by 64 bits first, the wider one has tables.
+    X = np.random.default_rng(0).standard_normal((300, 10)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    model = classifier(
+        hidden_layer_sizes=(width,), active_fraction=(42 / width, 1.0), retrieval="estimate",
+        max_iter=1, rehash_every=100,
+    ).fit(X[:200], y[:200])  # fmt: skip
+    twin = twin_of(model, path)
+    for one in (model, twin):
+        search = one._network.settings.layers[0].search
+        assert (search.n_coarse, search.use_tables) == (n_coarse, n_coarse == 0)
+        assert ("layers.0.retrieval.coarse" in load_file(path)) == (n_coarse > 0)
+    assert_same(model, twin, X)
+    for one in (model, twin):
+        one.partial_fit(X[200:], y[200:])
+    assert_same_weights(model, twin)
+    assert_same(model, twin, X)
 
 
 @pytest.mark.parametrize("params", [{}, {"early_stopping": True}, {"random_state": "instance"}])
@@ -301,16 +326,16 @@ def test_refuses_what_is_no_model(path, saved):
 @pytest.fixture
 def edit(saved):
     """Writes the saved file anew with a change in its JSON or arrays."""
+    return lambda change: rewrite(saved, change)
 
-    def write(change):
-        arrays = {name: array.copy() for name, array in load_file(saved).items()}
-        with safe_open(saved, framework="numpy") as file:
-            plain = json.loads(file.metadata()["slide"])
-        change(plain, arrays)
-        save_file(arrays, saved, {"slide": json.dumps(plain)})
-        return saved
 
-    return write
+def rewrite(path, change):
+    arrays = {name: array.copy() for name, array in load_file(path).items()}
+    with safe_open(path, framework="numpy") as file:
+        plain = json.loads(file.metadata()["slide"])
+    change(plain, arrays)
+    save_file(arrays, path, {"slide": json.dumps(plain)})
+    return path
 
 
 def set_in(*keys, value):
@@ -362,6 +387,8 @@ CHANGES = [
     (set_in("network", "settings", "layers", 1, "search", "n_wanted", value=4), "n_wanted=0"),
     (set_in(*SEARCH, "use_tables", value=False), "needs use_tables"),
     (set_in(*SEARCH, "n_directions", value=2), "estimates without tables"),
+    (set_in(*SEARCH, "n_coarse", value=-1), "n_coarse must be"),
+    (set_in(*SEARCH, "n_coarse", value=8), "n_coarse is for estimates without tables"),
     (set_in(*SEARCH, "n_hash_bits", value=16), "offsets must be int32"),
     (set_in(*SEARCH, "n_candidates", value=-1), "n_candidates must be"),
     (set_in(*SEARCH, "policy", value="estimate"), "unknown array|no array"),
@@ -398,15 +425,42 @@ def test_refuses_wrong_content(change, message, edit):
 
 def test_refuses_windows_of_no_coordinate(path, classifier, planted):
     classifier(**KINDS["dwta"]).fit(*planted).save(path)
-    arrays = load_file(path)
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    name = "layers.1.retrieval.tables.hasher.windows"
     for wrong in (-1, 10_000):
-        arrays[name][0, 0] = wrong
-        save_file(arrays, path, metadata)
+        rewrite(path, set_first("layers.1.retrieval.tables.hasher.windows", wrong))
         with pytest.raises(ValueError, match="windows of hash functions"):
             SparseMLPClassifier.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_coarse": -1}, "n_coarse must be"),
+        ({"n_coarse": 10.5}, "n_coarse must be"),
+        ({"n_coarse": 0}, "unknown array 'layers.0.retrieval.coarse'"),
+        ({"use_tables": True}, "n_coarse is for estimates"),
+        ({"policy": "scan"}, "n_coarse is for estimates"),
+        ({"n_tables": 8, "n_hash_bits": 8}, "of more than 64 bits"),
+    ],
+)
+def test_refuses_a_wrong_first_ranking(changes, message, path, classifier, planted):
+    X, y = planted
+    classifier(**KINDS["wide"]).fit(X[:50], y[:50]).save(path)
+    for name, value in changes.items():
+        rewrite(path, set_in(*SEARCH, name, value=value))
+    with pytest.raises(ValueError, match=message):
+        SparseMLPClassifier.load(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rules", "parts"),
+    [
+        (SearchSettings, _network_state._SEARCH_RULES, set()),
+        (LayerSettings, _network_state._LAYER_RULES, {"search"}),
+        (Settings, _network_state._SETTINGS_RULES, {"layers"}),
+    ],
+)
+def test_every_setting_is_checked(settings, rules, parts):
+    assert {field.name for field in fields(settings)} == rules.keys() | parts
 
 
 def test_damaged_files_never_crash(saved, planted):

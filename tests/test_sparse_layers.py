@@ -24,6 +24,8 @@ NETWORKS = {
     "dense-sparse-dense": [(17, 0), (40, 9), (16, 0)],
     "sparse-dense": [(40, 9), (16, 0)],
     "dense-sparse": [(16, 0), (40, 9)],
+    "sparse-dense-sparse": [(16, 7), (12, 0), (9, 3)],
+    "one-all-two": [(16, 1), (12, 12), (9, 2)],
 }
 OUTPUTS = {"all": {}, "tail": {"all_neurons": False, "tail_size": 9}}
 
@@ -57,7 +59,8 @@ def make_layers(hidden, policy="exact", more_candidates=0, seed=0):
     layers, n_in = [], N_FEATURES
     for i, (n_out, n_active) in enumerate(sizes):
         layer = Layer.zeros(n_in, n_out, by_feature=i == 0 and not n_active, n_active=n_active)
-        layer.w[:] = rng.standard_normal(layer.w.shape) * 2 / np.sqrt(n_in)
+        # Small, for a label whose sigmoid rounds to 1 has no gradient in float32.
+        layer.w[:] = rng.standard_normal(layer.w.shape) / np.sqrt(n_in)
         layer.b[:] = 0.3 * rng.standard_normal(n_out)
         for name in ("w_m", "b_m"):
             array = getattr(layer, name)

@@ -28,14 +28,17 @@ Map of the package; an arrow points downward only::
         _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
     inspection      diagnostics of a fitted network
+    _stacking       how much the prototypes count, found on rows that come late
     _network        the arrays of a model, how they start, one pass of training
       _centroids    output rows from the centroids of their labels
+      _prototypes   what the rows of a label have in common, in X's own features
       _memory       arrays that start on a cache line
     _core           the engine: the only parallel loop over training samples
       _active       the output layer's active set: labels, hard neurons, tail
     _predict        prediction: all scores, top k
     _forward        the hidden layers' forward pass, dense and sparse
     _model          views of the arrays
+    _postings       scores of the prototypes from their inverted index
     _sparse         sparse layers: pairs of samples and neurons, forward and back
     _layers         dense rows forward and back; activations, dropout, losses
     _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
@@ -48,7 +51,7 @@ Map of the package; an arrow points downward only::
       _state        the state of these structures, as arrays by name
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
-      _reference_hash, _reference_sparse   those of the hash families and of the sparse layers
+      _reference_hash, _reference_sparse, _reference_prototypes   those of these modules
 """
 
 from slide._estimator import SparseMLPClassifier

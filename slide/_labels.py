@@ -38,7 +38,7 @@ class LabelRows:
         return LabelRows(indptr, self.indices[places], self.n_classes)
 
     def contain(self, labels):
-        """Whether row i has labels[i], or each of the labels[i, :]: bool, of the shape of labels."""
+        """Whether row i has labels[i], or each of labels[i, :]: bool, of the shape of labels."""
         starts = np.arange(len(self)) * self.n_classes
         known = np.repeat(starts, np.diff(self.indptr)) + self.indices
         return np.isin(labels + starts.reshape(-1, *[1] * (labels.ndim - 1)), known)

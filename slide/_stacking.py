@@ -6,8 +6,8 @@ say decides (Wolpert 1992, stacked generalisation), and the last epoch learns fr
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.optimize import brentq
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from slide import _predict
@@ -57,9 +57,12 @@ class Stacking:
         scores, cosines, right = _candidates(network, prototypes, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
-        calibrate = _logistic if network.settings.loss == "sigmoid" else _temperature
         scores += self.weight * cosines
-        self.slope, self.offset = calibrate(scores, right, weights)
+        if network.settings.loss == "sigmoid":
+            self.slope, self.offset = _logistic(scores, right, weights)
+        else:
+            n_labels = np.diff(judges.labels.indptr)
+            self.slope, self.offset = _softmax_slope(scores, right, n_labels, weights), 0.0
 
     def apply(self, network, n_threads):
         """Give the network its prototypes, of all rows, and its scores their scale."""
@@ -99,13 +102,13 @@ def _candidates(network, prototypes, judges, n_threads):
 
 
 def _best_weight(scores, cosines, right, weights):
-    """The weight of the best ranking; 0 when it gains less than its standard error over that."""
+    """The weight of the best ranking; 0 when its gain over that is below two standard errors."""
     merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
     best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
     gains = merits[best] - merits[0]
     mean = np.average(gains, weights=weights)
     error = np.sqrt(np.sum((weights * (gains - mean)) ** 2)) / weights.sum()
-    return _WEIGHTS[best] if mean > error else 0.0
+    return _WEIGHTS[best] if mean > 2 * error else 0.0
 
 
 def _precisions(scores, right):
@@ -131,16 +134,20 @@ def _logistic(scores, right, weights):
     return (slope, offset) if slope > 0 else (1.0, 0.0)
 
 
-def _temperature(scores, right, weights):
-    """Slope after which the softmax of a row's candidates fits its labels best."""
-    rows, columns = np.nonzero(right & np.isfinite(scores))
-    if len(rows) == 0:
-        return 1.0, 0.0
-    scores = scores - scores.max(axis=1, keepdims=True)
+def _softmax_slope(scores, right, n_labels, weights):
+    """Slope after which the best label's softmax is, on average, what it is right in.
 
-    def loss(log_slope):
-        scaled = np.exp(log_slope) * scores
-        log_p = scaled[rows, columns] - logsumexp(scaled, axis=1)[rows]
-        return -np.average(log_p, weights=weights[rows])
+    A row's probability is shared by its labels, n_labels of them, candidates or not.
+    """
+    best = np.argmax(scores, axis=1)[:, np.newaxis]
+    shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
+    target = np.average(shares, weights=weights)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)), 0.0
+    def excess(log_slope):
+        p = softmax(np.exp(log_slope) * scores, axis=1).max(axis=1)
+        return np.average(p, weights=weights) - target
+
+    low, high = -5.0, 5.0
+    if not excess(low) < 0 < excess(high):
+        return 1.0
+    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))

@@ -1,0 +1,314 @@
+"""Prototypes: how they are made, what they score, and the weight that late rows give them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+from slide import SparseMLPClassifier, _epochs, _model, _predict, _prototypes, _stacking
+from slide import _reference as reference
+from slide import _reference_prototypes as twin
+from slide._labels import LabelRows
+from slide._network import Layer
+from slide._prototypes import Prototypes, make_prototypes
+from slide.datasets import make_extreme_classification
+
+N_FEATURES = 60
+
+
+def sparse_rows(n, seed=0, density=0.15):
+    """Rows of either sign; the first has no features, the last column is in all others."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, N_FEATURES)) * (rng.random((n, N_FEATURES)) < density)
+    x[:, -1] = 1
+    x[:1] = 0
+    return x.astype(np.float32)
+
+
+def label_rows(labels, n_classes):
+    indptr = np.concatenate(([0], np.cumsum([len(row) for row in labels])))
+    return LabelRows(indptr, np.array([c for row in labels for c in row], np.int32), n_classes)
+
+
+def random_labels(n, n_classes, seed=1):
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.choice(n_classes, rng.integers(4), replace=False)) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """Three rows a label: what the hidden layers of a small network cannot hold."""
+    return make_extreme_classification(3000, 3000, 1000, n_nonzero=20, random_state=0)
+
+
+# ------------------------------------------------------------------- made --
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("products", [1, 50, 10**6])  # one block of labels, some, and all in one
+def test_prototypes_are_those_of_the_twin(weighted, products, monkeypatch):
+    monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
+    x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three of no row
+    weights = np.random.default_rng(2).random(50).astype(np.float32) if weighted else None
+    made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights)
+    expected, feature_weights = twin.prototypes(x, labels, n_classes, weights)
+    assert_allclose(made.by_feature.toarray(), expected, atol=1e-6)
+    assert_allclose(made.feature_weights, feature_weights, rtol=1e-6)
+    kept = np.abs(made.by_feature.data)
+    assert kept.min() >= _prototypes._LEAST and made.by_feature.has_canonical_format
+    dense = make_prototypes(x, label_rows(labels, n_classes), weights)
+    assert_array_equal(dense.by_feature.toarray(), made.by_feature.toarray())
+
+
+def test_cosines_are_those_of_the_twin():
+    x, labels = sparse_rows(40), random_labels(40, 30)
+    made = make_prototypes(x, label_rows(labels, 30), None)
+    rows, ids = np.repeat(np.arange(40), 3), np.random.default_rng(3).integers(30, size=120)
+    expected = twin.prototype_scores(x, made.by_feature.toarray(), made.feature_weights, 1.0)
+    assert_allclose(made.cosines(x, rows, ids), expected[rows, ids], atol=1e-6)
+
+
+# ----------------------------------------------------------------- scores --
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """A network of 700 classes, more than one block, with prototypes, and 130 rows."""
+    rng = np.random.default_rng(4)
+    layers = []
+    for n_in, n_out in ((N_FEATURES, 20), (20, 700)):
+        layer = Layer.zeros(n_in, n_out, by_feature=not layers)
+        layer.w[:] = rng.standard_normal(layer.w.shape) / np.sqrt(n_in)
+        layer.b[:] = rng.standard_normal(n_out)
+        layers.append(layer)
+    known = sparse_rows(1500, seed=5)
+    made = make_prototypes(known, label_rows(random_labels(1500, 700), 700), None)
+    return layers, made.of_weight(3.5), sparse_rows(130, seed=6)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 63, 64, 65, 130])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_prediction_adds_what_the_twin_adds(n_rows, n_threads, scored):
+    layers, made, x = scored
+    x = x[:n_rows]
+    model = _model.Model(layers, "relu", "sigmoid", made)
+    rows = _model.InputRows(csr_array(x))
+    expected = reference.scores(layers, x, "relu") + twin.prototype_scores(
+        x, made.by_feature.toarray(), made.feature_weights, 3.5
+    )
+    got = _predict.scores(model, rows, 0, n_rows, n_threads)
+    assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    ids, scores = _predict.topk(model, rows, 7, n_threads)
+    assert_array_equal(ids, reference.topk(got, 7)[0])
+    assert_array_equal(scores, np.take_along_axis(got, ids, axis=1))
+
+
+def test_a_row_does_not_depend_on_its_neighbours(scored):
+    layers, made, x = scored
+    model = _model.Model(layers, "relu", "sigmoid", made)
+    every = _predict.scores(model, _model.InputRows(csr_array(x)), 0, 130, 2)
+    order = np.random.default_rng(7).permutation(130)[:70]
+    some = _predict.scores(model, _model.InputRows(csr_array(x[order])), 0, 70, 1)
+    assert_array_equal(some, every[order])
+    part = _predict.scores(model, _model.InputRows(csr_array(x)), 37, 101, 1)
+    assert_array_equal(part, every[37:101])
+
+
+def test_hidden_layers_know_nothing_of_prototypes(scored):
+    layers, made, x = scored
+    rows = _model.InputRows(x)
+    plain = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), rows, 0, 130, 1)
+    assert_array_equal(
+        _predict.hidden(_model.Model(layers, "relu", "sigmoid", made), rows, 0, 130, 1), plain
+    )
+
+
+# ----------------------------------------------------------------- weight --
+
+
+def test_the_best_weight_is_found():
+    """Scores are noise and cosines right, or the other way round."""
+    rng = np.random.default_rng(8)
+    right = np.zeros((400, 20), bool)
+    right[np.arange(400), rng.integers(20, size=400)] = True
+    signal, noise = right + 0.1 * rng.standard_normal(right.shape), rng.random(right.shape)
+    ones = np.ones(400)
+    assert _stacking._best_weight(noise, signal, right, ones) > 0
+    assert _stacking._best_weight(signal, noise, right, ones) == 0
+
+
+def test_no_weight_without_evidence():
+    """A gain on one row of many is chance."""
+    right = np.zeros((200, 6), bool)
+    right[:, 0] = True
+    scores = np.tile(np.arange(6, 0, -1.0), (200, 1))
+    cosines = np.zeros((200, 6))
+    scores[0, 0], cosines[0, 0] = -1.0, 1.0
+    ones = np.ones(200)
+    gains = _stacking._precisions(scores + 64 * cosines, right) - _stacking._precisions(
+        scores, right
+    )
+    assert gains.sum() > 0
+    assert _stacking._best_weight(scores, cosines, right, ones) == 0
+    # Of many rows it is evidence.
+    scores[:100, 0], cosines[:100, 0] = -1.0, 1.0
+    assert _stacking._best_weight(scores, cosines, right, ones) > 0
+
+
+def test_logistic_finds_slope_and_offset():
+    rng = np.random.default_rng(9)
+    scores = 4 * rng.standard_normal((4000, 10))
+    right = rng.random(scores.shape) < 1 / (1 + np.exp(-(0.4 * scores - 1.5)))
+    scores[:, 9] = -np.inf  # named twice: without a say
+    slope, offset = _stacking._logistic(scores, right, np.ones(4000))
+    assert slope == pytest.approx(0.4, abs=0.02) and offset == pytest.approx(-1.5, abs=0.06)
+    assert _stacking._logistic(scores, np.zeros_like(right), np.ones(4000)) == (1.0, 0.0)
+    assert _stacking._logistic(-scores[:, :9], right[:, :9], np.ones(4000)) == (1.0, 0.0)
+
+
+def test_softmax_slope_makes_the_best_as_sure_as_it_is_right():
+    rng = np.random.default_rng(10)
+    scores = 4 * rng.standard_normal((4000, 10))
+    p = np.exp(0.4 * scores)
+    p /= p.sum(axis=1, keepdims=True)
+    label = (p.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
+    right = np.arange(10) == label[:, np.newaxis]
+    ones = np.ones(4000)
+    assert _stacking._softmax_slope(scores, right, ones, ones) == pytest.approx(0.4, abs=0.03)
+    assert _stacking._softmax_slope(scores, right, 2 * ones, ones) < 0.3
+    assert _stacking._softmax_slope(scores, np.zeros_like(right), ones, ones) == 1.0
+
+
+def test_late_rows_come_in_the_last_epoch_only(classifier, rare, monkeypatch):
+    X, y = rare
+    seen, judged, run = [], [], _epochs._run_epoch
+    weigh = _stacking.Stacking.weigh
+
+    def spy(network, trainer, rows, *args):
+        seen.append(set(rows))
+        return run(network, trainer, rows, *args)
+
+    def judge(self, network, n_threads):
+        judged.append(len(self.judges))
+        weigh(self, network, n_threads)
+
+    monkeypatch.setattr(_epochs, "_run_epoch", spy)
+    monkeypatch.setattr(_stacking.Stacking, "weigh", judge)
+    classifier(max_iter=4).fit(X, y)
+    assert [len(rows) for rows in seen] == [2700, 2700, 2700, 3000] and judged == [300]
+    assert seen[0] == seen[1] == seen[2] < seen[3]
+    seen.clear()
+    classifier(max_iter=2).fit(X, y)  # too few epochs: they stay out
+    assert [len(rows) for rows in seen] == [2700, 2700]
+    seen.clear(), judged.clear()
+    classifier(max_iter=4, early_stopping=True).fit(X, y)  # its own rows judge
+    assert [len(rows) for rows in seen] == [2700] * 4 and judged == [300]
+    seen.clear()
+    classifier(max_iter=4, prototypes=False).fit(X, y)
+    assert [len(rows) for rows in seen] == [3000] * 4
+
+
+# -------------------------------------------------------------- estimator --
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+def test_prototypes_help_rare_labels(loss, classifier, rare):
+    X, y = rare
+    train, test = slice(0, 2400), slice(2400, 3000)
+    known = np.isin(y[test], y[train])
+    kept = {"max_iter": 6, "loss": loss}
+    alone = classifier(prototypes=False, **kept).fit(X[train], y[train])
+    both = classifier(**kept).fit(X[train], y[train])
+    assert alone.prototypes_ is None and alone.prototype_weight_ == 0
+    assert both.prototypes_.shape == (both.n_outputs_, 3000) and both.prototype_weight_ > 0
+    scores = [m.score(X[test][known], y[test][known]) for m in (alone, both)]
+    assert scores[1] > scores[0] + 0.02
+    # Its probabilities are those of held-back rows, not of the rows it knows by heart.
+    sure = both.predict_proba(X[test]).max(axis=1).mean()
+    assert abs(sure - both.score(X[test], y[test])) < 0.12
+
+
+def test_dense_and_sparse_rows_are_the_same(classifier, rare):
+    X, y = rare
+    clf = classifier().fit(X, y)
+    assert clf.prototype_weight_ > 0
+    assert_array_equal(clf.decision_function(X[:9]), clf.decision_function(X[:9].toarray()))
+    also = classifier().fit(X.toarray(), y)
+    assert also.prototype_weight_ > 0
+
+
+def test_where_none_are_tried(classifier, planted):
+    X, y = planted  # 40 classes
+    assert not classifier().fit(X, y).hash_params_["prototypes"]
+    clf = classifier(prototypes=True).fit(X, y)
+    assert clf.hash_params_["prototypes"]
+    dense = X.toarray() + 1
+    assert not classifier().fit(dense, y).hash_params_["prototypes"]
+    with pytest.raises(ValueError, match="prototypes must be 'auto' or False for dense features"):
+        classifier(prototypes=True).fit(dense, y)
+    with pytest.raises(ValueError, match="prototypes must be 'auto' or True or False; got 2"):
+        classifier(prototypes=2).fit(X, y)
+
+
+def test_partial_fit_makes_none_and_leaves_those_of_fit(classifier, rare):
+    X, y = rare
+    clf = classifier().partial_fit(X, y, classes=np.unique(y))
+    assert clf.prototypes_ is None
+    clf = classifier(warm_start=True).fit(X, y)
+    made = clf.prototypes_
+    assert made is not None
+    assert clf.partial_fit(X, y).prototypes_ is made
+    assert clf.fit(X, y).prototypes_ is made
+    with pytest.raises(ValueError, match="prototypes must stay 'auto'"):
+        clf.set_params(prototypes=False).fit(X, y)
+
+
+def test_pickle_and_file_keep_them(classifier, rare, tmp_path):
+    X, y = rare
+    clf = classifier().fit(X, y)
+    clf.save(tmp_path / "model")
+    twins = [SparseMLPClassifier.load(tmp_path / "model"), pickle.loads(pickle.dumps(clf))]
+    for other in twins:
+        assert other.prototype_weight_ == clf.prototype_weight_ > 0
+        assert_array_equal(other.prototypes_.toarray(), clf.prototypes_.toarray())
+        assert_array_equal(other.decision_function(X[:50]), clf.decision_function(X[:50]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": [1, 0]}, "must rise"),
+        ({"labels": [0, 3]}, "ind"),
+        ({"labels": [-1, 0]}, "ind"),
+        ({"indptr": [0, 2, 1]}, "ind"),
+        ({"values": [1.0, np.nan]}, "finite"),
+        ({"feature_weights": [np.inf, 1.0]}, "finite"),
+    ],
+)
+def test_arrays_that_are_no_index_are_refused(change, message):
+    arrays = {
+        "values": [0.5, 0.5],
+        "labels": [0, 1],
+        "indptr": [0, 2, 2],
+        "feature_weights": [1, 1],
+    }
+    dtypes = {"labels": np.int32, "indptr": np.int64}
+    arrays = {
+        name: np.array(value, dtypes.get(name, np.float32))
+        for name, value in {**arrays, **change}.items()
+    }
+    with pytest.raises(ValueError, match=message):
+        Prototypes.from_arrays(**arrays, n_classes=3, weight=1.0)
+
+
+def test_sample_weights_count(classifier, rare):
+    """A row of weight 0 is no part of a prototype."""
+    X, y = rare
+    weights = np.ones(3000)
+    weights[2000:] = 0
+    clf = classifier().fit(X, y, weights)
+    without = classifier().fit(X[:2000], y[:2000])
+    known = np.isin(clf.classes_, without.classes_)
+    assert_array_equal(clf.prototypes_.toarray()[known], without.prototypes_.toarray())

@@ -16,6 +16,7 @@ Map of the package; an arrow points downward only::
     __main__        python -m slide
       _cli          its commands: arguments, files in, lines and files out
       _reading      labelled rows from XMC and svmlight files
+      _evaluation   figures of ranked labels, and their table
     _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator

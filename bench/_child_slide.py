@@ -33,7 +33,10 @@ def predict(model, X, threads):
 
 
 def size(model):
-    return sum(array.nbytes for array in (*model.coefs_, *model.intercepts_))
+    arrays = [*model.coefs_, *model.intercepts_]
+    if model.prototypes_ is not None:
+        arrays += [model.prototypes_.data, model.prototypes_.indices, model.prototypes_.indptr]
+    return sum(array.nbytes for array in arrays)
 
 
 def replace_settings(changes):

@@ -15,7 +15,37 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-DATASETS = ("oewn", "bibtex", "delicious")
+# What make_extreme_classification takes; a tenth of the rows is the test.
+PLANTED = {
+    "planted-siblings": {
+        "n_samples": 330_000,
+        "n_features": 200_000,
+        "n_classes": 100_000,
+        "n_siblings": 10,
+        "zipf_exponent": 0.5,
+    },
+    "planted-tags": {
+        "n_samples": 60_000,
+        "n_features": 50_000,
+        "n_classes": 10_000,
+        "n_nonzero": 100,
+        "n_informative": 40,
+        "n_labels": 6,
+        "n_siblings": 5,
+        "zipf_exponent": 0.7,
+    },
+    "planted-short": {
+        "n_samples": 200_000,
+        "n_features": 30_000,
+        "n_classes": 30_000,
+        "n_nonzero": 6,
+        "n_informative": 5,
+        "n_siblings": 5,
+        "zipf_exponent": 0.0,
+    },
+}
+FILES = ("bibtex", "delicious")
+DATASETS = ("oewn", *FILES, *PLANTED)
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -33,7 +63,9 @@ def load(name):
     """Load the data set of that name, or the file or folder at that path."""
     if name == "oewn":
         return load_oewn()
-    if name in DATASETS:
+    if name in PLANTED:
+        return load_planted(**PLANTED[name])
+    if name in FILES:
         return load_xmc_split(data_dir() / "mulan" / f"{name}.xmc.txt.gz")
     path = Path(name)
     if path.is_dir():
@@ -62,6 +94,18 @@ def load_oewn():
     column = {label: i for i, label in enumerate(seen)}
     Y_train, Y_test = (_indicator(labels[split], column) for split in ("train", "test"))
     return _canonical(X_train, Y_train, X_test, Y_test)
+
+
+def load_planted(n_samples, n_classes, **params):
+    """A problem of make_extreme_classification, the last tenth of its rows for the test."""
+    from slide.datasets import make_extreme_classification
+
+    X, Y = make_extreme_classification(n_samples, n_classes=n_classes, random_state=0, **params)
+    if Y.ndim == 1:
+        ones = np.ones(n_samples, dtype=np.float32)
+        Y = sparse.csr_array((ones, Y, np.arange(n_samples + 1)), shape=(n_samples, n_classes))
+    n_train = n_samples - n_samples // 10
+    return _canonical(X[:n_train], Y[:n_train], X[n_train:], Y[n_train:])
 
 
 def load_xmc_split(path, test_fraction=0.2, seed=0):

@@ -16,12 +16,13 @@ Map of the package; an arrow points downward only::
     __main__        python -m slide
       _cli          its commands: arguments, files in, lines and files out
       _reading      labelled rows from XMC and svmlight files
+      _evaluation   figures of ranked labels, and their table
     _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator
       _epochs       the course of a training: its start, the epochs, when to stop
       _decisions    from scores to probabilities and labels
-      _auto         what "auto" becomes, from the data's shape
+      _auto, _auto_search   what "auto" becomes, from the data's shape
       _fitted       fitted attributes, set or read off the network
       _saving       save and load: the estimator as JSON and arrays
         _json, _tensors, _files   JSON of parameters, arrays of a file, files that appear whole

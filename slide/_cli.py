@@ -11,11 +11,11 @@ from time import perf_counter
 import numpy as np
 
 from slide import SparseMLPClassifier
+from slide._evaluation import evaluate_ranked, table_of
 from slide._files import check_replaceable, replacing
 from slide._parallel import resolve_n_jobs
 from slide._reading import FORMATS, read_rows
 from slide._validation import check_k, check_params
-from slide.metrics import precision_at_k
 
 _BLOCK = 4096  # rows that are predicted at a time
 _KS = (1, 3, 5)
@@ -69,10 +69,13 @@ def train(args):
     shares = args.active_fraction
     model = SparseMLPClassifier(
         hidden_layer_sizes=tuple(args.hidden),
+        loss=args.loss,
         active_fraction=shares[0] if len(shares) == 1 else shares,
         retrieval=args.retrieval,
         learning_rate_init=args.learning_rate,
         max_iter="auto" if args.epochs is None else args.epochs,
+        early_stopping=args.early_stopping,
+        validation_fraction=args.validation_fraction,
         random_state=args.seed,
         n_jobs=args.threads,
         verbose=True,
@@ -93,7 +96,8 @@ def train(args):
     model.set_params(verbose=False).save(args.model)
     if held_out is not None:
         figures, _ = _evaluate(model, held_out, None)
-        print(f"{args.validation}: {_in_words(figures)}")
+        words = ", ".join(f"{name} {figures[name]:.4f}" for name in figures if name[:2] == "P@")
+        print(f"{args.validation}: {words}")
     print(f"{seconds:.1f} s, {model.t_ / seconds:.0f} samples/s, model in {args.model}")
 
 
@@ -113,13 +117,14 @@ def evaluate(args):
     model = _load(args)
     for k in args.k or ():
         check_k(k, model.n_outputs_)
+    trained_on = read_rows(args.train, args.format) if args.train else None
     rows = read_rows(args.data, args.format)
-    figures, seconds = _evaluate(model, rows, args.k)
+    figures, seconds = _evaluate(model, rows, args.k, trained_on)
     n_rows = len(rows.counts)
     if args.json:
         print(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}))
     else:
-        print(f"{_in_words(figures)}; {n_rows} rows, {seconds:.1f} s")
+        print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
 
 
 def _load(args):
@@ -135,15 +140,17 @@ def _known_k(k, model):
     return k
 
 
-def _evaluate(model, rows, ks):
+def _evaluate(model, rows, ks, trained_on=None):
     """Figures by name, and the seconds of prediction; ks None takes the usual ones."""
     x = rows.features(model.n_features_in_)
-    y = rows.target_for(model._coder.multilabel, model.n_outputs_)
+    shape = model._coder.multilabel, model.n_outputs_
+    y = rows.target_for(*shape)
+    y_train = None if trained_on is None else trained_on.target_for(*shape)
     ks = ks or [k for k in _KS if k <= model.n_outputs_]
     start = perf_counter()
     ranked = np.concatenate([labels for labels, _ in _ranked(model, x, max(ks))])
     seconds = perf_counter() - start
-    return {f"P@{k}": precision_at_k(y, ranked, k) for k in ks}, seconds
+    return evaluate_ranked(y, ranked, ks, y_train), seconds
 
 
 def _ranked(model, x, k):
@@ -155,10 +162,6 @@ def _ranked(model, x, k):
 def _line(ranked):
     pairs = zip(*ranked, strict=True)
     return " ".join(f"{label}:{score:.6g}" for label, score in pairs) + "\n"
-
-
-def _in_words(figures):
-    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 @contextmanager
@@ -220,6 +223,10 @@ def _add_train(commands):
         help="widths of the hidden layers (default: 256)",
     )  # fmt: skip
     parser.add_argument(
+        "--loss", choices=("auto", "softmax", "sigmoid"), default="auto",
+        help="one cross-entropy over all labels or one for each (default: chosen from the data)",
+    )  # fmt: skip
+    parser.add_argument(
         "--active-fraction", type=float, nargs="+", default=["auto"], metavar="SHARE",
         help="share of a layer's neurons that are computed for a sample, one number or one a "
         "layer, output last (default: chosen from the data)",
@@ -243,6 +250,14 @@ def _add_train(commands):
     parser.add_argument(
         "--seed", type=int, metavar="SEED",
         help="of all that is random; one thread and the same seed give the same model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--early-stopping", action="store_true",
+        help="hold rows of DATA out, stop when they are predicted no better, keep the best epoch",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation-fraction", type=float, default=0.1, metavar="SHARE",
+        help="share of the rows that --early-stopping holds out (default: 0.1)",
     )  # fmt: skip
     parser.add_argument(
         "--validation", metavar="FILE", help="rows to evaluate the trained model on"
@@ -273,14 +288,19 @@ def _add_evaluate(commands):
     parser = _add(
         commands,
         evaluate,
-        "print the precision at k of the best labels: P@k, the share of right ones",
-        "python -m slide evaluate model.safetensors test.txt.gz --k 1 5 --json",
+        "print precision, recall, nDCG and, with --train, PSP of the k best labels of a row",
+        "python -m slide evaluate model.safetensors test.txt.gz --k 1 5 --train train.txt.gz",
     )
     parser.add_argument("model", metavar="MODEL", help="file that train or save wrote")
     parser.add_argument("data", metavar="DATA", help="file of rows and their labels")
     parser.add_argument(
         "--k", type=int, nargs="+", metavar="K",
         help="how many labels to judge (default: 1 3 5, or those there are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--train", metavar="FILE",
+        help="the rows that MODEL was trained on: their label frequencies make the propensities of "
+        "PSP, the propensity scored precision",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_shared(parser)

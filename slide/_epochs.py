@@ -77,6 +77,7 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
         When training diverges.
     """
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+    k = max(1, round(len(data.labels.indices) / len(data)))  # one label a row: precision at 1
     losses, scores = [], []
     best, best_weights, n_stale = -np.inf, None, 0
     rows = np.arange(len(data)) if stacking is None else stacking.rows
@@ -93,7 +94,7 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
         _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
         merit = -loss
         if held_out is not None:
-            merit = precision_at_1(network, held_out, n_threads)
+            merit = validation_score(network, held_out, k, n_threads)
             scores.append(merit)
             _report(params, f"Validation score: {merit:.6f}")
         n_stale = n_stale + 1 if merit < best + params["tol"] else 0
@@ -133,10 +134,13 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     return loss
 
 
-def precision_at_1(network, data, n_threads):
-    """Weighted share of the rows whose best class is one of their labels."""
-    ids, _ = _predict.topk(network.model(), network.rows(data.x), 1, n_threads)
-    return float(np.average(data.labels.contain(ids[:, 0]), weights=data.weights))
+def validation_score(network, data, k, n_threads):
+    """`slide.metrics.ndcg_at_k` of the rows' k best classes, a mean by weight."""
+    ids, _ = _predict.topk(network.model(), network.rows(data.x), k, n_threads)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    gains = data.labels.contain(ids) @ discounts
+    best = np.cumsum(discounts)[np.clip(np.diff(data.labels.indptr), 1, k) - 1]
+    return float(np.average(gains / best, weights=data.weights))
 
 
 def _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads):

@@ -150,7 +150,8 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        With `early_stopping`, the share of held-out rows whose best class is one of their labels.
+        With `early_stopping`, the `slide.metrics.ndcg_at_k` of the held-out rows, by their weight,
+        where k is the mean number of labels of a row, rounded: with one label a row, the accuracy.
     compute_fraction_ : float
         Multiply-adds of all training steps, counted, hashing and rebuilds included, divided by
         those of a dense network on the same input, whose updates are counted alike. A population

@@ -37,11 +37,15 @@ class LabelRows:
         places += np.arange(indptr[-1])
         return LabelRows(indptr, self.indices[places], self.n_classes)
 
-    def contain(self, labels):
-        """Whether row i has labels[i], or each of labels[i, :]: bool, of the shape of labels."""
-        starts = np.arange(len(self)) * self.n_classes
-        known = np.repeat(starts, np.diff(self.indptr)) + self.indices
-        return np.isin(labels + starts.reshape(-1, *[1] * (labels.ndim - 1)), known)
+    def contain(self, ids):
+        """Whether row i has the labels ids[i]: bool, of the shape of `ids`, (n_rows, k)."""
+        if len(self.indices) == 0:
+            return np.zeros(ids.shape, bool)
+        rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        keys = rows * self.n_classes + self.indices  # rising
+        wanted = np.arange(len(self))[:, np.newaxis] * self.n_classes + ids
+        places = np.searchsorted(keys, wanted)
+        return keys[np.minimum(places, len(keys) - 1)] == wanted
 
 
 class LabelCoder:

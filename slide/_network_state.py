@@ -6,7 +6,8 @@ from numbers import Real
 
 import numpy as np
 
-from slide._auto import LayerSettings, SearchSettings, Settings
+from slide._auto import LayerSettings, Settings
+from slide._auto_search import SearchSettings
 from slide._network import Network, Tally
 from slide._prototypes import Prototypes
 from slide._retrieval import Retrieval

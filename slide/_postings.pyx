@@ -36,8 +36,8 @@ cdef void open_postings(const PostingsView *view, const InputView *x, int64_t fi
                         PostingsState *state) noexcept nogil:
     """Begin with rows first..first + n of the sparse x: what they weigh, the start of their lists.
 
-    v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x; OUT state, which
-    belongs to the thread. Cost: two multiplications a value.
+    v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x;
+    OUT state, which belongs to the thread. Cost: two multiplications a value.
     """
     cdef int64_t i, p, place = 0
     cdef float64_t norm2, factor

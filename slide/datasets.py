@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from itertools import chain
 from numbers import Integral, Real
 
@@ -28,6 +29,8 @@ def make_extreme_classification(
     n_nonzero=50,
     n_informative=10,
     n_labels=1,
+    n_siblings=1,
+    similarity=0.5,
     zipf_exponent=1.0,
     random_state=None,
 ):
@@ -38,6 +41,14 @@ def make_extreme_classification(
     features drawn from a log-uniform popularity, the same for all classes, with values in
     [0.2, 1). Time and memory are O(``n_samples * n_nonzero + n_classes``), with about 12 bytes a
     class, so a million classes are no trouble.
+
+    That is easy. It becomes hard with `n_siblings`: then classes come in families, siblings share
+    a part of their signature, and what tells them apart are the other features, which are as weak
+    as noise and drawn from a hundredth of all features, the same for every family. Almost all
+    errors are then siblings of the right class, as with real labels: 20,000 classes in families of
+    ten with ``zipf_exponent=0.5`` and 100,000 rows, else defaults, leave `SparseMLPClassifier` with
+    half of the rows wrong, and label centroids with more; who knows the signatures makes none.
+    Many labels a row, short texts (a small `n_nonzero`) and flat frequencies can be had as well.
 
     Parameters
     ----------
@@ -56,6 +67,12 @@ def make_extreme_classification(
         Mean number of labels of a row. With 1, y is one-dimensional. With more, each row has
         between 1 and ``2 * n_labels - 1`` distinct labels, every number as likely;
         ``2 * n_labels - 1`` must exceed neither `n_informative` nor `n_classes`.
+    n_siblings : int, default=1
+        Classes of a family: ids 0 to ``n_siblings - 1`` are one, as many after them the next, and
+        the last may be smaller. With 1 a class has no siblings, and `similarity` no meaning.
+    similarity : float, default=0.5
+        Share of the signature that siblings have in common, in [0, 1), rounded so that at least one
+        feature is a class's own. The larger, the harder.
     zipf_exponent : float, default=1.0
         The r-th most frequent class has a frequency proportional to ``r ** -zipf_exponent``;
         0 makes all equally frequent. Class ids are shuffled and do not tell the frequency.
@@ -85,6 +102,15 @@ def make_extreme_classification(
     >>> X, Y = make_extreme_classification(200, 1_000, 30, n_labels=3, random_state=0)
     >>> Y.shape, bool((Y.sum(axis=1) >= 1).all())
     ((200, 30), True)
+
+    Families of ten classes that are hard to tell apart, described in few words:
+
+    >>> X, y = make_extreme_classification(
+    ...     200, 1_000, 30, n_nonzero=8, n_informative=6, n_siblings=10, random_state=0
+    ... )
+    >>> family = y // 10
+    >>> int(family.max())
+    2
     """
     _check_int("n_samples", n_samples, 1, np.iinfo(np.int64).max)
     _check_int("n_features", n_features, 2, _MAX_ID)
@@ -93,20 +119,26 @@ def make_extreme_classification(
     _check_int("n_informative", n_informative, 1, n_nonzero, "n_nonzero")
     most = (min(n_informative, n_classes) + 1) // 2
     _check_int("n_labels", n_labels, 1, most, "(min(n_informative, n_classes) + 1) // 2")
-    is_number = isinstance(zipf_exponent, Real) and not isinstance(zipf_exponent, bool)
-    if not (is_number and 0 <= zipf_exponent < np.inf):
+    _check_int("n_siblings", n_siblings, 1, n_classes, "n_classes")
+    if not (_is_number(similarity) and 0 <= similarity < 1):
+        raise ValueError(f"similarity must be a number in [0, 1); got {similarity!r}")
+    if not (_is_number(zipf_exponent) and 0 <= zipf_exponent < np.inf):
         raise ValueError(f"zipf_exponent must be a finite number >= 0; got {zipf_exponent!r}")
 
     seed = check_random_state(random_state).randint(2**63 - 1, dtype=np.int64)
     rng = np.random.default_rng(seed)
     labels, counts = _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent)
 
+    n_slots = 2 * n_informative
+    n_shared = n_slots if n_siblings == 1 else min(round(similarity * n_slots), n_slots - 1)
+    signatures = _Signatures(seed, n_features, n_slots, n_siblings, n_shared)
+
     indices = np.empty((n_samples, n_nonzero), dtype=np.int32)
     values = np.empty((n_samples, n_nonzero), dtype=np.float32)
     for start in range(0, n_samples, _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         indices[rows], values[rows] = _draw_rows(
-            rng, labels[rows], counts[rows], n_features, n_nonzero, n_informative, seed
+            rng, labels[rows], counts[rows], n_nonzero, signatures
         )
     indptr = np.arange(0, n_samples * n_nonzero + 1, n_nonzero)
     X = _to_csr(values.ravel(), indices.ravel(), indptr, n_features)
@@ -119,6 +151,48 @@ def make_extreme_classification(
     Y = _to_csr(data, labels[kept], indptr, n_classes)
     Y.sort_indices()
     return X, Y
+
+
+@dataclass(frozen=True)
+class _Signatures:
+    """The informative features of every class, which are computed and never stored.
+
+    Parameters
+    ----------
+    seed, n_features : int
+    n_slots : int
+        Features of a signature.
+    n_siblings : int
+        Classes of a family.
+    n_shared : int
+        The slots below are the family's, those from there on the class's own; all are the family's
+        where a class has no siblings.
+    """
+
+    seed: int
+    n_features: int
+    n_slots: int
+    n_siblings: int
+    n_shared: int
+
+    def features(self, labels, slots):
+        """The features in these slots of these classes' signatures, elementwise."""
+        families = labels // self.n_siblings
+        shared = _hash(families * self.n_slots + slots, self.seed) % np.uint64(self.n_features)
+        if self.n_shared == self.n_slots:
+            return shared
+        n_own = max(self.n_features // 100, self.n_slots)
+        ranks = _hash(labels * self.n_slots + slots, self.seed) % np.uint64(n_own)
+        own = self.by_popularity(self.n_features - 1 - ranks.astype(np.int64))
+        return np.where(self.are_shared(slots), shared.astype(np.int64), own)
+
+    def are_shared(self, slots):
+        return slots < self.n_shared
+
+    def by_popularity(self, ranks):
+        """The features of these ranks of the noise's popularity, from 0, the most popular."""
+        # The factor is a prime above any n_features, so this maps ranks to features one to one.
+        return (ranks * 2654435761 + self.seed % self.n_features) % self.n_features
 
 
 def _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent):
@@ -135,26 +209,26 @@ def _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent):
     return labels, rng.integers(1, 2 * n_labels, size=n_samples)
 
 
-def _draw_rows(rng, labels, counts, n_features, n_nonzero, n_informative, seed):
+def _draw_rows(rng, labels, counts, n_nonzero, signatures):
     """Draw the features and the values of some samples, each row sorted by feature."""
-    n_rows, n_slots = len(labels), 2 * n_informative
+    n_rows, n_slots, n_features = len(labels), signatures.n_slots, signatures.n_features
+    n_informative = n_slots // 2
     # A random n_informative of the slots; the j-th of them is filled by the (j mod count)-th label.
     slots = np.argsort(rng.random((n_rows, n_slots), dtype=np.float32), axis=1)[:, :n_informative]
     turns = np.arange(n_informative) % counts[:, np.newaxis]
     owners = np.take_along_axis(labels, turns, axis=1)
 
     features = np.empty((n_rows, n_nonzero), dtype=np.int64)
-    features[:, :n_informative] = _hash(owners * n_slots + slots, seed) % np.uint64(n_features)
+    features[:, :n_informative] = signatures.features(owners, slots)
     uniform = rng.random((n_rows, n_nonzero - n_informative))
     ranks = np.minimum(np.exp(uniform * np.log(n_features + 1)).astype(np.int64), n_features) - 1
-    # The factor is a prime above any n_features, so this maps ranks to features one to one.
-    features[:, n_informative:] = (ranks * 2654435761 + seed % n_features) % n_features
+    features[:, n_informative:] = signatures.by_popularity(ranks)
     _make_distinct(rng, features, n_features)
 
+    strong = np.zeros((n_rows, n_nonzero), dtype=bool)
+    strong[:, :n_informative] = signatures.are_shared(slots)
     values = rng.random((n_rows, n_nonzero), dtype=np.float32)
-    values[:, :n_informative] += 1.0
-    values[:, n_informative:] *= 0.8
-    values[:, n_informative:] += 0.2
+    values = np.where(strong, values + np.float32(1), values * np.float32(0.8) + np.float32(0.2))
     values /= np.sqrt(np.einsum("ij,ij->i", values, values))[:, np.newaxis]
 
     order = np.argsort(features, axis=1)
@@ -186,6 +260,10 @@ def _to_csr(data, indices, indptr, n_columns):
     index_dtype = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
     indices, indptr = indices.astype(np.int32), indptr.astype(index_dtype)
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_int(name, value, low, high, why=""):

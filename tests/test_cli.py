@@ -15,7 +15,13 @@ from slide import SparseMLPClassifier, _cli
 from slide._cli import main
 from slide._reading import read_rows
 from slide.datasets import load_xmc, make_extreme_classification
-from slide.metrics import precision_at_k
+from slide.metrics import (
+    label_propensities,
+    ndcg_at_k,
+    precision_at_k,
+    psp_at_k,
+    recall_at_k,
+)
 
 
 def write_xmc(path, X, Y):
@@ -78,14 +84,72 @@ def test_evaluate_says_what_python_says(run):
     run(TRAIN)
     X, Y = load_xmc("test.txt.gz")
     ranked = SparseMLPClassifier.load("model").predict_topk(X, 5)[0]
-    expected = {f"P@{k}": precision_at_k(Y, ranked, k) for k in (1, 3, 5)}
+    metrics = {"P": precision_at_k, "R": recall_at_k, "nDCG": ndcg_at_k}
+    expected = {
+        f"{name}@{k}": metric(Y, ranked, k) for name, metric in metrics.items() for k in (1, 3, 5)
+    }
     code, out, _ = run("evaluate model test.txt.gz --json")
     figures = json.loads(out)
     assert code == 0
-    assert {name: figures[name] for name in expected} == expected
-    assert figures["n_rows"] == 100
+    assert figures.pop("seconds") >= 0
+    assert figures == {**expected, "n_rows": 100}
     code, out, _ = run("evaluate model test.txt.gz --k 5 1")
-    assert out.startswith(f"P@5 {expected['P@5']:.4f}, P@1 {expected['P@1']:.4f}; 100 rows, ")
+    head, *table, last = out.splitlines()
+    assert head.split() == ["@5", "@1"]
+    rows = [
+        [name, f"{expected[f'{name}@5']:.4f}", f"{expected[f'{name}@1']:.4f}"] for name in metrics
+    ]
+    assert [line.split() for line in table] == rows
+    assert len({len(line) for line in (head, *table)}) == 1
+    assert last.startswith("100 rows, ")
+
+
+def test_evaluate_with_propensities(run):
+    run(TRAIN)
+    X, Y = load_xmc("test.txt.gz")
+    propensities = label_propensities(load_xmc("train.txt")[1])
+    ranked = SparseMLPClassifier.load("model").predict_topk(X, 5)[0]
+    expected = [psp_at_k(Y, ranked, propensities, k) for k in (1, 5)]
+    _, out, _ = run("evaluate model test.txt.gz --k 1 5 --train train.txt --json")
+    figures = json.loads(out)
+    assert [figures["PSP@1"], figures["PSP@5"]] == expected
+    _, out, _ = run("evaluate model test.txt.gz --k 1 5 --train train.txt")
+    assert out.splitlines()[-2].split() == ["PSP", *(f"{value:.4f}" for value in expected)]
+
+
+def test_propensities_of_one_label_a_row(run, tmp_path):
+    run("train train.svm model --hidden 16 --epochs 3 --seed 0")
+    # A label that no training row has, and one that the model does not know but that file does.
+    rows = (tmp_path / "test.svm").read_text().splitlines()[:50]
+    (tmp_path / "new.svm").write_text("\n".join([*rows, "7777 1:1", "-8 0:1", ""]))
+    seen = (tmp_path / "train.svm").read_text()
+    (tmp_path / "seen.svm").write_text(seen + "-8 1:1\n")
+    figures = json.loads(run("evaluate model new.svm --train seen.svm --k 1 2 --json")[1])
+
+    model, test, train = (
+        SparseMLPClassifier.load("model"), read_rows("new.svm"), read_rows("seen.svm"),
+    )  # fmt: skip
+    ranked = model.predict_topk(test.features(model.n_features_in_), 2)[0]
+    classes = np.unique([*train.labels, *test.labels])
+    indicators = [rows.labels[:, np.newaxis] == classes for rows in (test, train)]
+    propensities = label_propensities(indicators[1])
+    for k in (1, 2):
+        psp = psp_at_k(indicators[0], np.searchsorted(classes, ranked), propensities, k)
+        assert figures[f"PSP@{k}"] == pytest.approx(psp)
+    assert 0 < figures["PSP@1"] < 1
+
+
+def test_early_stopping_and_loss(run, assert_same_weights):
+    line = f"{TRAIN} --early-stopping --validation-fraction 0.25 --loss softmax"
+    _, out, _ = run(line)
+    assert out.count("Validation score: ") == 3
+    model = SparseMLPClassifier.load("model")
+    ours = SparseMLPClassifier(
+        (16,), loss="softmax", max_iter=3, random_state=0, early_stopping=True,
+        validation_fraction=0.25,
+    ).fit(*load_xmc("train.txt"))  # fmt: skip
+    assert_same_weights(ours, model)
+    assert model.validation_scores_ == ours.validation_scores_
 
 
 def test_real_data(run, tmp_path):
@@ -138,7 +202,9 @@ def test_few_classes_and_unknown_labels(run, tmp_path):
     (tmp_path / "a.svm").write_text("1 0:1\n2 1:1\n1 0:2\n2 1:2\n")
     (tmp_path / "b.svm").write_text("1 0:1\n3 1:1\n")
     assert run("train a.svm model --epochs 2")[0] == 0
-    assert run("evaluate model b.svm")[1].startswith("P@1 0.")
+    out = run("evaluate model b.svm")[1]
+    assert out.split()[:2] == ["@1", "P"]
+    assert out.split()[2].startswith("0.")
     assert len(run("predict model b.svm")[1].splitlines()[0].split(" ")) == 2
     assert "k must be" in run("predict model b.svm --k 3")[2]
     assert "k must be" in run("evaluate model b.svm --k 3")[2]
@@ -205,6 +271,7 @@ def test_malformed_data_is_one_line(content, message, run, tmp_path):
         ("train train.txt model --validation nothing.txt", "nothing.txt"),
         ("train train.txt model --hidden 0", "hidden_layer_sizes must be"),
         ("train train.txt model --epochs 0", "max_iter must be"),
+        ("train train.txt model --validation-fraction 2 --early-stopping", "validation_fraction"),
         ("train train.txt model --threads 0", "n_jobs must be"),
         ("train train.txt model --retrieval best", "retrieval must be"),
         ("train train.txt model --hidden 200 90 --active-fraction 2", "active_fraction must be"),

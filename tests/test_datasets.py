@@ -3,6 +3,7 @@
 import gzip
 import os
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.linear_model import SGDClassifier
 
+from slide import SparseMLPClassifier, datasets
 from slide.datasets import load_xmc, make_extreme_classification
 
 # ---- make_extreme_classification
@@ -128,10 +130,112 @@ def test_label_centroids_solve_it_with_several_labels():
     assert Y[2400:].toarray()[np.arange(600), best].mean() > 0.9
 
 
-def test_a_million_classes_take_little_memory():
+# ---- families of siblings
+
+
+HARD = {"n_siblings": 10, "zipf_exponent": 0.5, "random_state": 0}
+
+
+def signature_features(n_features, n_classes, n_informative, n_siblings, similarity, seed=0):
+    """The features of every class, (n_classes, 2 * n_informative), the shared ones first."""
+    n_slots = 2 * n_informative
+    seed = np.random.RandomState(seed).randint(2**63 - 1, dtype=np.int64)
+    signatures = datasets._Signatures(
+        seed, n_features, n_slots, n_siblings, round(similarity * n_slots)
+    )
+    return signatures.features(np.arange(n_classes)[:, np.newaxis], np.arange(n_slots))
+
+
+def test_without_siblings_nothing_has_changed():
+    """The problem of an int is the same in every release, bit by bit."""
+    params = {"n_samples": 200, "n_features": 3000, "n_classes": 700, "random_state": 3}
+    X, y = make_extreme_classification(**params)
+    checksums = [zlib.crc32(array.tobytes()) for array in (X.indices, y.astype(np.int32))]
+    assert checksums == [3102978449, 3116910499]
+    X_again, y_again = make_extreme_classification(**params, n_siblings=1, similarity=0.9)
+    assert same(X, X_again)
+    np.testing.assert_array_equal(y, y_again)
+
+
+@pytest.mark.parametrize("similarity", [0.0, 0.3, 0.5, 0.95])
+def test_siblings_share_a_part_of_their_signature(similarity):
+    features = signature_features(100_000, 40, 10, 5, similarity)
+    n_shared = round(20 * similarity)
+    families = features.reshape(8, 5, 20)
+    assert (families[:, :, :n_shared] == families[:, :1, :n_shared]).all()
+    assert len(np.unique(families[:, 0, :n_shared])) >= 0.99 * 8 * n_shared
+    # What tells them apart is drawn from a hundredth of the features.
+    own = families[:, :, n_shared:]
+    assert 0.6 * own.size < len(np.unique(own)) <= min(own.size, 1000)
+
+
+def test_rows_show_half_of_the_signature_and_own_features_are_weak():
+    X, y = make_extreme_classification(400, 100_000, 40, n_nonzero=30, **HARD)
+    features = signature_features(100_000, 40, 10, 10, 0.5)[y]
+    X = X.tocoo()
+    means = []
+    for part in (features[:, :10], features[:, 10:]):
+        entries = (X.col[:, np.newaxis] == part[X.row]).any(axis=1)
+        assert entries.sum() / 400 == pytest.approx(5, abs=0.4)
+        means.append(X.data[entries].mean())
+    assert means[0] / means[1] == pytest.approx(1.5 / 0.6, rel=0.05)
+
+
+def test_siblings_are_what_is_hard():
+    """Errors are siblings; who knows the signatures makes few; without siblings all is easy."""
+    n, n_classes = 5000, 1000
+    params = {"n_samples": n + 1000, "n_features": 5000, "n_classes": n_classes}
+    scores = {}
+    for n_siblings in (1, 10):
+        X, y = make_extreme_classification(**params, **{**HARD, "n_siblings": n_siblings})
+        clf = SparseMLPClassifier(hidden_layer_sizes=(128,), random_state=0).fit(X[:n], y[:n])
+        ranked = clf.predict_topk(X[n:], k=10)[0]
+        scores[n_siblings] = np.mean(ranked[:, 0] == y[n:])
+    assert scores[1] > scores[10] + 0.2
+    assert 0.3 < scores[10] < 0.7
+
+    y = y[n:]
+    siblings = ranked // 10 == y[:, np.newaxis] // 10
+    wrong = ranked[:, 0] != y
+    assert siblings[wrong, 0].mean() > 0.9  # by chance: 9 / 999
+    assert siblings.sum(axis=1).mean() > 4
+
+    features = signature_features(5000, n_classes, 10, 10, 0.5).astype(np.int64)
+    owners = np.repeat(np.arange(n_classes), 20)
+    known = csr_array((np.ones(20 * n_classes), (features.ravel(), owners)), shape=(5000, 1000))
+    best = ((X[n:] > 0).astype(float) @ known).toarray().argmax(axis=1)
+    assert np.mean(best == y) > 0.95
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"n_labels": 5, "n_nonzero": 40, "n_informative": 20},
+        {"n_nonzero": 6, "n_informative": 4, "zipf_exponent": 0.0},
+        {"similarity": 0.0, "n_siblings": 7},
+        {"similarity": 0.99, "n_siblings": 100},
+        {"n_features": 12, "n_nonzero": 6, "n_informative": 6},
+    ],
+)
+def test_siblings_in_other_shapes(params):
+    shape = {"n_samples": 300, "n_features": 500, "n_classes": 100, "n_nonzero": 20}
+    params = {**shape, **HARD, **params}
+    X, y = make_extreme_classification(**params)
+    X_again, y_again = make_extreme_classification(**params)
+    assert same(X, X_again)
+    assert same(y, y_again) if y.ndim > 1 else np.array_equal(y, y_again)
+    np.testing.assert_array_equal(np.diff(X.indptr), params["n_nonzero"])
+    assert X.has_canonical_format
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_siblings", [1, 20])
+def test_a_million_classes_take_little_memory(n_siblings):
     tracemalloc.start()
     try:
-        make_extreme_classification(1000, 2**31 - 1, 1_000_000, random_state=0)
+        make_extreme_classification(
+            1000, 2**31 - 1, 1_000_000, n_siblings=n_siblings, random_state=0
+        )
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
@@ -140,6 +244,14 @@ def test_a_million_classes_take_little_memory():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("n_siblings", 0),
+        ("n_siblings", 21),
+        ("n_siblings", 2.0),
+        ("similarity", -0.1),
+        ("similarity", 1),
+        ("similarity", np.nan),
+        ("similarity", True),
+        ("similarity", "0.5"),
         ("n_samples", 0),
         ("n_samples", 10.0),
         ("n_samples", True),

@@ -6,7 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from slide.metrics import precision_at_k
+from slide._epochs import hold_out
+from slide.metrics import ndcg_at_k, precision_at_k
 
 
 def test_learning_rate(classifier, planted):
@@ -111,14 +112,41 @@ def test_early_stopping(classifier, kind, request):
     assert clf.best_loss_ is None
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("kind", "k"), [("planted", 1), ("multilabel", 3)])
+def test_validation_score_is_ndcg_at_k(classifier, kind, k, weighted, request, monkeypatch):
+    """k is the mean number of labels a row, 1 and 3 here."""
+    kept = []
+
+    def keep(*args):
+        data, held_out = hold_out(*args)
+        kept.append(held_out)
+        return data, held_out
+
+    monkeypatch.setattr("slide._estimator.hold_out", keep)
+    X, y = request.getfixturevalue(kind)
+    weights = 1.0 + np.arange(600) % 3 if weighted else None
+    clf = classifier(max_iter=1, early_stopping=True).fit(X, y, sample_weight=weights)
+
+    (rows,) = kept
+    ones = np.ones(len(rows.labels.indices))
+    shape = (len(rows), clf.n_outputs_)
+    Y = sparse.csr_array((ones, rows.labels.indices, rows.labels.indptr), shape=shape)
+    ranked = np.searchsorted(clf.classes_, clf.predict_topk(rows.x, k=k)[0])
+    each = [ndcg_at_k(Y[[i]], ranked[[i]], k) for i in range(len(rows))]
+    assert clf.validation_scores_ == [pytest.approx(np.average(each, weights=rows.weights))]
+    if not weighted:
+        assert clf.validation_scores_ == [pytest.approx(ndcg_at_k(Y, ranked, k))]
+
+
 def test_early_stopping_returns_the_best_weights(classifier, planted, monkeypatch):
     scores, weights = iter([0.1, 0.5, 0.3, 0.5, 0.2, 0.4]), []
 
-    def judge(network, data, n_threads):
+    def judge(network, data, k, n_threads):
         weights.append([layer.w.copy() for layer in network.layers])
         return next(scores)
 
-    monkeypatch.setattr("slide._epochs.precision_at_1", judge)
+    monkeypatch.setattr("slide._epochs.validation_score", judge)
     clf = classifier(max_iter=9, early_stopping=True, n_iter_no_change=3).fit(*planted)
     # The second epoch is the best; four that add less than tol follow, as in MLPClassifier.
     assert clf.validation_scores_ == [0.1, 0.5, 0.3, 0.5, 0.2, 0.4]

@@ -453,6 +453,29 @@ def test_grid_search_in_workers(classifier, planted):
     assert search.best_score_ > 0.25
 
 
+@pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])
+def test_grid_search_leaves_a_sparse_indicator_sparse(
+    classifier, multilabel, container, monkeypatch
+):
+    def refuse(self, *args, **kwargs):
+        raise AssertionError(f"{self.shape} is made dense")
+
+    for name in ("toarray", "todense"):
+        monkeypatch.setattr(container, name, refuse)
+    X, Y = multilabel
+    search = GridSearchCV(
+        classifier(early_stopping=True),
+        {"hidden_layer_sizes": [(1,), (32,)]},
+        scoring={f"P@{k}": precision_at_k_scorer(k=k) for k in (1, 5)},
+        refit="P@5",
+        cv=2,
+        error_score="raise",
+    ).fit(X, container(Y))
+    assert search.best_params_ == {"hidden_layer_sizes": (32,)}
+    assert search.cv_results_["mean_test_P@1"].max() > 0.5
+    assert isinstance(search.predict(X), container)
+
+
 def test_dense_multilabel_of_scikit_learn(classifier):
     X, Y = make_multilabel_classification(300, 20, n_classes=5, random_state=0)
     clf = classifier(max_iter=40).fit(X, Y)

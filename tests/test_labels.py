@@ -105,8 +105,18 @@ def test_take():
 
 def test_contain():
     labels = rows([0, 2], [], [1], [0, 1, 2])
-    assert_array_equal(labels.contain(np.array([2, 0, 0, 1])), [True, False, False, True])
-    assert_array_equal(rows([], []).contain(np.array([0, 1])), [False, False])
+    ids = np.array([[2, 1], [0, 2], [0, 1], [1, 0]], np.int32)
+    expected = [[True, False], [False, False], [False, True], [True, True]]
+    assert_array_equal(labels.contain(ids), expected)
+    assert_array_equal(rows([], []).contain(ids[:2]), np.zeros((2, 2)))
+
+
+def test_contain_of_ids_beyond_32_bits():
+    """Row numbers times classes do not fit in 32 bits."""
+    n = 5000
+    labels = LabelRows(np.arange(n + 1), np.full(n, 2**31 - 2, np.int32), 2**31 - 1)
+    assert labels.contain(labels.indices[:, np.newaxis]).all()
+    assert not labels.contain(np.zeros((n, 1), np.int32)).any()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import shuffle
 
 from slide import SparseMLPClassifier, _files, _network_state, _saving
-from slide._auto import LayerSettings, SearchSettings, Settings
+from slide._auto import LayerSettings, Settings
+from slide._auto_search import SearchSettings
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),

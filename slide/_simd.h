@@ -1,7 +1,7 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in _simd_kernels.h, over a dozen vector
- * macros; _simd_tables.c includes that file once per instruction set with function
+ * The kernels are written once, in _simd_kernels.h and _simd_shortlist.h, over a dozen
+ * vector macros; _simd_tables.c includes that file once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
  * where the processor (or the compiler) does not have it.
@@ -69,6 +69,23 @@ typedef struct {
     void (*code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
                         int64_t n, const uint64_t *query, const float *curve,
                         const float *norm, const float *bias, float *out);
+
+    /* The neurons i of 0..n whose estimate z[i] is not below the threshold, NaN included:
+     *     z[i] = scale[i] * (low + step * s[i]) + bias[i]
+     *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
+     * Codes stand byte by byte for 64 neurons at a time: byte p of neuron i is
+     * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and
+     * 2 p + 1, and n_bytes a multiple of 4; with entry_bits 6 it is the number p.
+     * IN codes (blocks, n_bytes, 64), lut (entries, 1 << entry_bits) of numbers below 24,
+     * scale and bias (64 blocks,); OUT ids (n,), first + i each, rising, z (n,) beside them.
+     * Returns their number. n_bytes at most 255. Cost: an addition of bytes an entry and
+     * neuron, 64 neurons at a time.
+     * Source: Andre, Kermarrec, Le Scouarnec, VLDB 2015 (tables in registers). */
+    int64_t (*shortlist)(const uint8_t *codes, int64_t n_bytes, int64_t n,
+                         const uint8_t *lut, float step, float low, const float *scale,
+                         const float *bias, float threshold, int32_t first, int32_t *ids,
+                         float *z);
+    int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
 } slide_simd;
 
 /* Ask for a row of n floats before it is needed. */

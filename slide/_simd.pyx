@@ -5,7 +5,7 @@ one instruction set; without it the widest one that the processor has is taken.
 """
 import os
 
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint64_t
 
 _NAMES = ("avx512", "avx2", "scalar")
 
@@ -111,3 +111,16 @@ def code_scores(str name, const uint64_t[::1] codes, int64_t n_words, const int3
                              &ids[0] if ids is not None and ids.shape[0] else NULL, out.shape[0],
                              &query[0] if query.shape[0] else NULL, _in(curve), _in(norm),
                              _in(bias), _out(out))
+
+
+def entry_bits(str name):
+    return _table(name).entry_bits
+
+
+def shortlist(str name, const uint8_t[::1] codes, int64_t n_bytes, int64_t n,
+              const uint8_t[::1] lut, float step, float low, const float32_t[::1] scale,
+              const float32_t[::1] bias, float threshold, int32_t first, int32_t[::1] ids,
+              float32_t[::1] z):
+    return _table(name).shortlist(&codes[0] if codes.shape[0] else NULL, n_bytes, n, &lut[0],
+                                  step, low, _in(scale), _in(bias), threshold, first,
+                                  &ids[0] if ids.shape[0] else NULL, _out(z))

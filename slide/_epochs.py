@@ -5,7 +5,7 @@ from sklearn.model_selection import train_test_split
 
 from slide import _predict
 from slide._model import InputRows
-from slide._network import Network, log_prior
+from slide._network import NOTED, Network, log_prior
 
 
 def start_network(params, settings, data, center, rng, n_threads):
@@ -108,6 +108,7 @@ def run_epochs(network, data, held_out, rng, params, max_iter, n_threads):
             layer.w[...], layer.b[...] = w, b
         network.refresh(n_threads)
     _check_finite(network, params, len(losses))
+    network.note_inputs(data.x, n_threads)
     return losses, scores
 
 
@@ -121,6 +122,7 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     _check_finite(network, params, epoch, np.unique(data.labels.indices))
+    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / NOTED))
     return loss
 
 

@@ -51,7 +51,8 @@ Map of the package; an arrow points downward only::
       _state        the state of these structures, as arrays by name
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
-      _reference_hash, _reference_sparse   those of the hash families and of the sparse layers
+      _reference_hash, _reference_sparse, _reference_lookup   those of the hash families, of sparse
+                                                              layers and of lists of neurons
 """
 
 from slide._estimator import SparseMLPClassifier

@@ -5,7 +5,7 @@ from sklearn.model_selection import train_test_split
 
 from slide import _predict
 from slide._model import InputRows
-from slide._network import NOTED, Network, log_prior
+from slide._network import Network, log_prior
 
 
 def start_network(params, settings, data, center, rng, n_threads):
@@ -122,7 +122,8 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     loss = _run_epoch(network, trainer, data, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     _check_finite(network, params, epoch, np.unique(data.labels.indices))
-    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / NOTED))
+    # Of very few rows the mean before is the better part.
+    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
     return loss
 
 

@@ -20,7 +20,7 @@ from slide._retrieval import Retrieval
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
 _CHUNK = 4096
 _BACK_OFF = 1.5  # growth of the gap between two rebuilds
-NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
+_NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
 
 
 @dataclass
@@ -287,7 +287,7 @@ class Network:
         i = len(self.layers) - 1
         if self.layers[i].retrieval is not None or self.layers[i - 1].n_active:
             return
-        n, before = min(x.shape[0], NOTED), self.centers[i]
+        n, before = min(x.shape[0], _NOTED), self.centers[i]
         rows = InputRows(x[np.linspace(0, x.shape[0] - 1, n).astype(np.int64)])
         self._center(i, *_sums(_predict.hidden(self.model(), rows, 0, n, n_threads)), n)
         if share < 1:

@@ -8,8 +8,13 @@ from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._model import InputRows
 from slide._parallel import resolve_n_jobs
-from slide._validation import check_k, check_n_candidates, check_predict_mode, check_rows
-from slide._validation import check_scores_fit
+from slide._validation import (
+    check_k,
+    check_n_candidates,
+    check_predict_mode,
+    check_rows,
+    check_scores_fit,
+)
 
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 

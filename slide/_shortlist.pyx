@@ -4,7 +4,8 @@ Every neuron has the SimHash code of its centred weights, one bit a direction: s
 projections P (w - u), u being the mean neuron. The query is not hashed: its own projections are
 known exactly, and only the neuron's are replaced by their signs (asymmetric distances),
 
-    w.h + b  ~  a (c . P (h - m)) + (w - u).m + b + terms of h alone,   a = |w - u|^2 / |P (w - u)|_1
+    w.h + b  ~  a (c . P (h - m)) + (w - u).m + b + terms of h alone
+    a = |w - u|^2 / |P (w - u)|_1
 
 with m the mean hidden vector. That is unbiased over random rotations P, and its error falls with
 1 / sqrt(d): with as many bits a quarter of what comparing signs with signs leaves, since h is
@@ -87,14 +88,14 @@ cdef struct Asked:
 
 cdef void _code(const HasherView *hasher, const float32_t *w, const float32_t *b,
                 const float32_t *center, const float32_t *query_mean, float32_t offset,
-                const int32_t *ids, int64_t n, int entry_bits, float32_t *scratch, uint64_t *words, uint8_t *codes,
-                float32_t *scales, float32_t *biases) noexcept nogil:
+                const int32_t *ids, int64_t n, int entry_bits, float32_t *scratch,
+                uint64_t *words, uint8_t *codes, float32_t *scales,
+                float32_t *biases) noexcept nogil:
     """Code, scale and bias of up to BLOCK neurons.
 
-    IN w (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean (n_in,), offset:
-    the score of the mean neuron for it; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block.
-    Cost: a transform and n_in a neuron. Threads take different blocks; scratch and words are
-    their own.
+    IN w (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean (n_in,),
+    offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block. Cost: a
+    transform and n_in a neuron. Threads take different blocks; scratch and words are their own.
     """
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total
@@ -175,13 +176,34 @@ cdef class Shortlist:
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
             _code(self.view, &weights[0, 0], &biases[0], &center[0], &query_mean[0], offset,
                   &order[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
-                  self.entry_bits, &scratch[omp_get_thread_num(), 0], &words[omp_get_thread_num(), 0],
+                  self.entry_bits, &scratch[omp_get_thread_num(), 0],
+                  &words[omp_get_thread_num(), 0],
                   &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK])
 
     @property
     def nbytes(self):
         """Bytes of the arrays."""
         return sum(a.nbytes for a in (self.codes, self.scales, self.biases, self.order))
+
+    def estimates(self, const float32_t[::1] h):
+        """What the codes promise of every neuron, for the hidden vector h. A door for the tests.
+
+        They leave out what is the same for all neurons: w.h + b - u.(h - m), but for their error.
+        """
+        cdef Scratch scratch
+        cdef Query query
+        cdef float32_t[::1] projections = np.empty(self.view.size, np.float32)
+        cdef uint8_t[::1] lut = np.empty(64 * self.n_bytes, np.uint8)
+        cdef int64_t n = self.n_neurons
+        cdef int32_t[::1] ids = np.empty(n, np.int32)
+        cdef float32_t[::1] found = np.empty(n, np.float32)
+        scratch.projections, query.lut = &projections[0], &lut[0]
+        self._ask(&h[0], &query, &scratch)
+        chosen().shortlist(self.codes_at, self.n_bytes, n, query.lut, query.step, query.low,
+                           self.scales_at, self.biases_at, -INFINITY, 0, &ids[0], &found[0])
+        result = np.empty(n, np.float32)
+        result[self.order] = found
+        return result
 
     def topk(self, Model model, InputRows x, int64_t first, int64_t last, int64_t k,
              int64_t n_candidates, int n_threads):
@@ -243,7 +265,8 @@ cdef class Shortlist:
         scratch.best = <int32_t *>scratch_array(n_candidates, np.int32, keep_alive)
         scratch.scores = <float32_t *>scratch_array(room, np.float32, keep_alive)
         for i in range(ROWS):
-            scratch.queries[i].lut = <uint8_t *>scratch_array(self.n_bytes * 64, np.uint8, keep_alive)
+            scratch.queries[i].lut = <uint8_t *>scratch_array(64 * self.n_bytes, np.uint8,
+                                                              keep_alive)
             scratch.queries[i].ids = <int32_t *>scratch_array(room, np.int32, keep_alive)
             scratch.queries[i].estimates = <float32_t *>scratch_array(room, np.float32, keep_alive)
         return 0
@@ -272,6 +295,7 @@ cdef class Shortlist:
         for i in range(n):
             query = &scratch.queries[i]
             _keep(query, asked.n_candidates, scratch)
+            _fill(query, asked.k)
             for j in range(query.n):
                 query.ids[j] = self.order_at[query.ids[j]]
             chosen().dots(output.w, d, query.ids, output.b, query.n, h + i * d, d, 1, d,
@@ -289,11 +313,11 @@ cdef class Shortlist:
         """
         cdef const HasherView *hasher = self.view
         cdef int64_t g, j, size = hasher.size
-        cdef int t, n, code, bits = self.entry_bits
+        cdef int _round, n, code, bits = self.entry_bits
         cdef float32_t most = 0, total = 0, part, shrink = 1, inverse
         cdef float32_t *q = scratch.projections
         cdef float32_t sums[64]
-        for t in range(ROUNDS):
+        for _round in range(ROUNDS):
             shrink /= size
         project(hasher, 0, NULL, h, hasher.n_in, self.center, q)
         for g in range(blocks_of(size, bits)):
@@ -341,6 +365,20 @@ cdef class Shortlist:
         expected = <float64_t>n_candidates * seen / self.n_neurons
         n = <int64_t>(1.2 * expected + 4 * sqrt(expected) + 4)
         _keep(query, min(n, n_candidates), scratch)
+
+
+cdef void _fill(Query *query, int64_t k) noexcept nogil:
+    """List the first neurons that are not, where thresholds that rose too far left fewer than k."""
+    cdef int64_t i, n = query.n
+    cdef int32_t place = 0
+    while query.n < k:
+        for i in range(n):
+            if query.ids[i] == place:
+                break
+        else:
+            query.ids[query.n] = place
+            query.n += 1
+        place += 1
 
 
 cdef void _keep(Query *query, int64_t n_candidates, Scratch *scratch) noexcept nogil:

@@ -56,8 +56,10 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--problems", nargs="+", default=["10000", "100000", "670091"],
-                        metavar="CLASSES|NAME", help="numbers of classes, oewn, or a path")  # fmt: skip
+    parser.add_argument(
+        "--problems", nargs="+", default=["10000", "100000", "670091"], metavar="CLASSES|NAME",
+        help="numbers of classes, oewn, or a path",
+    )  # fmt: skip
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--train-rows", type=positive, default=200_000)
     parser.add_argument("--rows", type=positive, default=1024, help="test rows")

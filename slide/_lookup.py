@@ -62,8 +62,8 @@ def shortlist(network, n_threads):
     with _making:
         if network.shortlist is None:
             i = len(network.layers) - 1
-            output, (mean, _) = network.layers[i], network.centers[i]
+            output, (mean, length) = network.layers[i], network.centers[i]
             seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
             functions = np.random.RandomState(seed)
-            network.shortlist = Shortlist(output.w, output.b, mean, functions, n_threads)
+            network.shortlist = Shortlist(output.w, output.b, mean, length, functions, n_threads)
         return network.shortlist

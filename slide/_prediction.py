@@ -118,7 +118,7 @@ class Prediction:
         often. Scores are those of the exact mode, and rows do not depend on each other.
 
         The first such call after training hashes the output layer, in the time of some hundred
-        exact rows, and keeps up to 34 bytes a class behind 128 hidden neurons, 55 behind 256, where
+        exact rows, and keeps up to 38 bytes a class behind 128 hidden neurons, 59 behind 256, where
         a class has 512 and 1,024 of weights. They are not saved. Behind fewer than 16,384 classes,
         or 16 times `n_candidates`, behind a sparse hidden layer or one of more than 1,024 neurons,
         prediction is exact.

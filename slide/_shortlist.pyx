@@ -16,6 +16,7 @@ Source: Charikar, STOC 2002 (SimHash); Dong, Charikar, Li, SIGIR 2008 (asymmetri
 and Long, SIGMOD 2024 (RaBitQ: the scale a, and the error); Andre et al., VLDB 2015 (the scan).
 """
 import numpy as np
+from scipy.special import ndtr
 
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, fabsf, sqrt
@@ -29,10 +30,11 @@ from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._retrieval cimport scratch_array
 from slide._selection cimport largest, offer, sort_heap
-from slide._simd cimport chosen
+from slide._simd cimport chosen, slide_codes
 from slide._typedefs cimport (
     float32_t,
     float64_t,
+    int16_t,
     int32_t,
     int64_t,
     uint8_t,
@@ -45,7 +47,7 @@ from slide._hash import make_hasher
 from slide._memory import aligned_zeros
 
 cdef enum:
-    ROWS = 32                  # rows of X that share what is read of the codes
+    ROWS = 64                  # rows of X that share what is read of the codes
     BLOCK = 64                 # neurons whose codes stand side by side
     CHUNK = 8192               # neurons that one row after the other looks at
     SAMPLE = 1024              # neurons before there is a threshold
@@ -120,9 +122,10 @@ cdef void _code(const HasherView *hasher, const float32_t *w, const float32_t *b
 cdef class Shortlist:
     """Codes, scales and biases of all neurons of an output layer.
 
-    They stand in random order, so that the first ones are a fair sample of all. Memory: n_in bits
-    (up to a power of two, at least 64; a third more with AVX-512) and 12 bytes a neuron: 28 or 34
-    bytes behind 128 hidden neurons, whose weights take 512. Read-only once built.
+    They stand in random order, so that the first ones are a fair sample, but for the faint ones,
+    which can hardly ever be among the best (`faint`): these come last. Memory: n_in bits
+    (up to a power of two, at least 64; a third more with AVX-512) and 12 to 16 bytes a neuron: 28 or
+    38 bytes behind 128 hidden neurons, whose weights take 512. Read-only once built.
 
     Parameters
     ----------
@@ -131,24 +134,27 @@ cdef class Shortlist:
     biases : float32 (n_neurons,), IN
     query_mean : float32 (n_in,), IN
         Mean of the hidden vectors; estimates are the better the nearer it is.
+    query_length : float
+        Root mean square of their distance to it.
     random_state : numpy.random.RandomState
         Draws the directions and the order.
     n_threads : int
     """
     cdef readonly Hasher hasher
-    cdef readonly object codes, scales, biases, order
+    cdef readonly object codes, scales, biases, order, limits, coarse
     cdef readonly int64_t n_neurons, n_bytes
+    cdef readonly int64_t n_strong         # neurons that are not faint
+    cdef const float32_t *limits_at
     cdef int entry_bits
     cdef object _center
     cdef const HasherView *view
     cdef const float32_t *center           # the mean hidden vector, as the hasher takes it
-    cdef const uint8_t *codes_at
-    cdef const float32_t *scales_at
-    cdef const float32_t *biases_at
+    cdef slide_codes index
     cdef const int32_t *order_at
 
     def __init__(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-                 const float32_t[::1] query_mean, random_state, int n_threads):
+                 const float32_t[::1] query_mean, float query_length, random_state,
+                 int n_threads):
         cdef int64_t n = weights.shape[0], d = weights.shape[1], block, n_blocks, n_bytes
         cdef float32_t offset
         n_blocks, size = blocks_of(n, BLOCK), max(64, 1 << (d - 1).bit_length())
@@ -159,31 +165,55 @@ cdef class Shortlist:
         self.view = &self.hasher.view
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
-        self.order = random_state.permutation(n).astype(np.int32)
         mean = np.asarray(weights).mean(axis=0, dtype=np.float64).astype(np.float32)
         offset = np.vdot(mean, query_mean)
+        order = random_state.permutation(n).astype(np.int32)
+        last = faint(weights, biases, mean, query_mean, query_length, order)
+        self.order, self.n_strong = np.append(order[~last], order[last]), n - last.sum()
         cdef const float32_t[::1] query_center = self.hasher.center(np.asarray(query_mean))
         cdef const float32_t[::1] center = self.hasher.center(mean)
         cdef float32_t[:, ::1] scratch = aligned_zeros((n_threads, size))
         cdef uint64_t[:, ::1] words = aligned_zeros((n_threads, max(8, size // 64)), np.uint64)
         cdef uint8_t[:, :, ::1] codes = self.codes
         cdef float32_t[::1] scales = self.scales
-        cdef const int32_t[::1] order = self.order
+        cdef const int32_t[::1] order_view = self.order
         cdef float32_t[::1] own_biases = self.biases
         self._center, self.center = np.asarray(query_center), &query_center[0]
-        self.codes_at, self.scales_at, self.biases_at = &codes[0, 0, 0], &scales[0], &own_biases[0]
-        self.order_at = &order[0]
+        self.index.codes, self.index.n_bytes = &codes[0, 0, 0], n_bytes
+        self.index.scale, self.index.bias = &scales[0], &own_biases[0]
+        self.order_at = &order_view[0]
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
             _code(self.view, &weights[0, 0], &biases[0], &center[0], &query_mean[0], offset,
-                  &order[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
+                  &order_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
                   self.entry_bits, &scratch[omp_get_thread_num(), 0],
                   &words[omp_get_thread_num(), 0],
                   &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK])
+        self._set_limits()
+        if self.entry_bits == 6:
+            self._set_coarse()
+
+    cdef _set_limits(self):
+        """The largest scale and bias of every chunk."""
+        starts = np.arange(0, self.n_neurons, CHUNK)
+        self.limits = np.stack([np.maximum.reduceat(array[:self.n_neurons], starts)
+                                for array in (self.scales, self.biases)], axis=1)
+        cdef const float32_t[:, ::1] limits = self.limits
+        self.limits_at = &limits[0, 0]
+
+    cdef _set_coarse(self):
+        """Scales and biases in 16 bits, for a kernel that sifts by them."""
+        cdef const int16_t[:, :, ::1] view
+        self.coarse, units = coarse(self.scales, self.biases, self.n_neurons)
+        if self.coarse is not None:
+            view = self.coarse
+            self.index.coarse = &view[0, 0, 0]
+            self.index.scale_unit, self.index.bias_unit, self.index.bias_mid = units
 
     @property
     def nbytes(self):
         """Bytes of the arrays."""
-        return sum(a.nbytes for a in (self.codes, self.scales, self.biases, self.order))
+        arrays = (self.codes, self.scales, self.biases, self.order, self.coarse)
+        return sum(array.nbytes for array in arrays if array is not None)
 
     def estimates(self, const float32_t[::1] h):
         """What the codes promise of every neuron, for the hidden vector h. A door for the tests.
@@ -199,8 +229,8 @@ cdef class Shortlist:
         cdef float32_t[::1] found = np.empty(n, np.float32)
         scratch.projections, query.lut = &projections[0], &lut[0]
         self._ask(&h[0], &query, &scratch)
-        chosen().shortlist(self.codes_at, self.n_bytes, n, query.lut, query.step, query.low,
-                           self.scales_at, self.biases_at, -INFINITY, 0, &ids[0], &found[0])
+        chosen().shortlist(&self.index, 0, n, query.lut, query.step, query.low, -INFINITY,
+                           &ids[0], &found[0])
         result = np.empty(n, np.float32)
         result[self.order] = found
         return result
@@ -348,22 +378,27 @@ cdef class Shortlist:
                     Scratch *scratch) noexcept nogil:
         """List the neurons first..seen that are not below the threshold, which may then rise.
 
-        Of the neurons seen by then, a share p of all in random order, p n_candidates are among the
-        wanted ones on average. More by four standard deviations and a fifth are kept whenever four
+        None of a chunk whose largest scale and bias could not reach the threshold is looked at. Of
+        the neurons seen, a share p of the strong ones at random, p n_candidates are among the
+        wanted ones on average. More by two standard deviations and four are kept whenever four
         times as many have been seen, so that few are ever listed in vain.
         """
-        cdef int64_t n_bytes = self.n_bytes, n
+        cdef int64_t n
         cdef float64_t expected
-        query.n += chosen().shortlist(
-            self.codes_at + first * n_bytes, n_bytes, seen - first, query.lut, query.step,
-            query.low, self.scales_at + first, self.biases_at + first, query.threshold,
-            <int32_t>first, query.ids + query.n, query.estimates + query.n)
+        cdef const float32_t *limits = self.limits_at + 2 * (first // CHUNK)
+        # The largest sum that any code has, and what rounding to steps may add.
+        cdef float32_t most = 1.0001 * (2 * self.n_bytes * query.step - query.low)
+        if query.threshold > -INFINITY and limits[0] * most + limits[1] < query.threshold:
+            return
+        query.n += chosen().shortlist(&self.index, first, seen - first, query.lut, query.step,
+                                      query.low, query.threshold, query.ids + query.n,
+                                      query.estimates + query.n)
         if seen < query.next_cut and query.n <= 2 * n_candidates:
             return
         while seen >= query.next_cut:
             query.next_cut *= 4
-        expected = <float64_t>n_candidates * seen / self.n_neurons
-        n = <int64_t>(1.2 * expected + 4 * sqrt(expected) + 4)
+        expected = <float64_t>n_candidates * min(seen, self.n_strong) / self.n_strong
+        n = <int64_t>(expected + 2 * sqrt(expected) + 4)
         _keep(query, min(n, n_candidates), scratch)
 
 
@@ -395,3 +430,44 @@ cdef void _keep(Query *query, int64_t n_candidates, Scratch *scratch) noexcept n
         query.estimates[i] = query.estimates[place]
         query.threshold = min(query.threshold, query.estimates[i])
     query.n = n
+
+
+def coarse(scales, biases, n):
+    """What `slide_codes` (_simd.h) has of n scales and biases: int16 (blocks, 2, BLOCK), units.
+
+    None in place of the array where there is nothing to gain or numbers are not finite.
+    """
+    highest, lowest = biases[:n].max(), biases[:n].min()
+    middle = (highest + lowest) / 2
+    units = scales.max() / 32767, max((highest - lowest) / 65534, np.float32(1e-30)), middle
+    if not (np.isfinite(units).all() and units[0] > 0):
+        return None, units
+    both = np.zeros((2, len(scales)), np.int16)
+    both[0] = np.rint(scales / units[0])
+    both[1, :n] = np.clip(np.rint((biases[:n] - middle) / units[1]), -32767, 32767)
+    blocks = both.reshape(2, -1, BLOCK // 2, 2).transpose(1, 0, 3, 2)
+    return np.ascontiguousarray(blocks).reshape(-1, 2, BLOCK), units
+
+
+def faint(weights, biases, mean, query_mean, query_length, order):
+    """Which of the neurons `order`, random, can hardly ever be among the best: bool (n,).
+
+    Were hidden vectors spread evenly around their mean, the score of neuron i would have the mean
+    b_i and the deviation |w_i| query_length / sqrt(d). So a usual score of the hundredth best is
+    known from a sample, and a neuron is faint whose score at its best, w_i along a hidden vector of
+    1.5 times the usual length, stays below. Classes without training rows are. What is taken for
+    faint is found all the same, only later. Source: Yan et al., NeurIPS 2018 (ranges of norms).
+    """
+    w, d = np.asarray(weights), weights.shape[1]
+    length2 = np.einsum("ij,ij->i", w, w) - 2 * (w @ mean) + mean @ mean
+    reach = query_length * np.sqrt(np.maximum(length2, 0))
+    middle = w @ np.asarray(query_mean) + biases - np.vdot(mean, query_mean)
+    sample = order[:4096]
+    spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)
+    low, high = middle[sample].min(), (middle + reach).max()
+    for _ in range(50):
+        score = (low + high) / 2
+        above = ndtr((middle[sample] - score) / spread).mean() * len(order)
+        low, high = (score, high) if above > 100 else (low, score)
+    found = (middle + 1.5 * reach < low)[order]
+    return found if len(order) - found.sum() > CHUNK else np.zeros(len(order), bool)

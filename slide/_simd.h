@@ -16,6 +16,21 @@
 
 #include <stdint.h>
 
+/* Codes of neurons, byte by byte for 64 of them at a time: byte p of neuron i is
+ * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and 2 p + 1, and
+ * n_bytes a multiple of 4; with entry_bits 6 it is the number p. n_bytes is at most 255. */
+typedef struct {
+    const uint8_t *codes; /* (blocks, n_bytes, 64) */
+    int64_t n_bytes;
+    const float *scale; /* (64 blocks,) */
+    const float *bias;
+    /* (blocks, 2, 64) scale / scale_unit and (bias - bias_mid) / bias_unit, rounded, of the
+     * neurons 0, 2, .. 62, 1, 3, .. 63 of each block; NULL: there are none. What they rule out
+     * is not looked at again; no result depends on them. */
+    const int16_t *coarse;
+    float scale_unit, bias_unit, bias_mid;
+} slide_codes;
+
 typedef struct {
     const char *name;
 
@@ -70,21 +85,17 @@ typedef struct {
                         int64_t n, const uint64_t *query, const float *curve,
                         const float *norm, const float *bias, float *out);
 
-    /* The neurons i of 0..n whose estimate z[i] is not below the threshold, NaN included:
-     *     z[i] = scale[i] * (low + step * s[i]) + bias[i]
+    /* The neurons i of first.. first + n whose estimate z is not below the threshold, NaN
+     * included:
+     *     z = scale[i] * (low + step * s[i]) + bias[i]
      *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
-     * Codes stand byte by byte for 64 neurons at a time: byte p of neuron i is
-     * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and
-     * 2 p + 1, and n_bytes a multiple of 4; with entry_bits 6 it is the number p.
-     * IN codes (blocks, n_bytes, 64), lut (entries, 1 << entry_bits) of numbers below 24,
-     * scale and bias (64 blocks,); OUT ids (n,), first + i each, rising, z (n,) beside them.
-     * Returns their number. n_bytes at most 255. Cost: an addition of bytes an entry and
-     * neuron, 64 neurons at a time.
+     * IN index, first: a multiple of 64, lut (entries, 1 << entry_bits) of numbers below 24;
+     * OUT ids (n,), rising, z (n,) beside them. Returns their number.
+     * Cost: an addition of bytes an entry and neuron, 64 neurons at a time.
      * Source: Andre, Kermarrec, Le Scouarnec, VLDB 2015 (tables in registers). */
-    int64_t (*shortlist)(const uint8_t *codes, int64_t n_bytes, int64_t n,
-                         const uint8_t *lut, float step, float low, const float *scale,
-                         const float *bias, float threshold, int32_t first, int32_t *ids,
-                         float *z);
+    int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
+                         const uint8_t *lut, float step, float low, float threshold,
+                         int32_t *ids, float *z);
     int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
 } slide_simd;
 

@@ -86,7 +86,8 @@ static ALWAYS_INLINE float pow2_scalar(float n)
 #define V_LOAD_U16(p) ((float)*(p))
 #define V_NOT_BELOW(a, b) (unsigned)!((a) < (b))
 #define SCAN shortlist_scalar
-#define SCAN_FN FN
+#define LIST list_scalar
+#define SCAN_TARGET
 #define SUMS sums_scalar
 #define GROUP 1
 #include "_simd_shortlist.h"
@@ -166,7 +167,8 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
     _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))))
 #define V_NOT_BELOW(a, b) (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ))
 #define SCAN shortlist_avx2
-#define SCAN_FN FN
+#define LIST list_avx2
+#define SCAN_TARGET TARGET_AVX2
 #define SUMS sums_avx2
 #define GROUP 2
 #include "_simd_shortlist.h"
@@ -243,7 +245,8 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
     _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))))
 #define V_NOT_BELOW(a, b) (unsigned)_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ)
 #define SCAN shortlist_vbmi
-#define SCAN_FN static TARGET_VBMI
+#define LIST list_vbmi
+#define SCAN_TARGET TARGET_VBMI
 #define SUMS sums_vbmi
 #define GROUP 4
 #include "_simd_shortlist.h"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from slide._model import InputRows, Model
-from slide._shortlist import Shortlist
+from slide._shortlist import Shortlist, coarse
 
 from slide import SparseMLPClassifier, _lookup, _predict, _simd
 from slide import _reference_lookup as reference
@@ -37,23 +37,25 @@ def model(trained):
 # ------------------------------------------------------------------- kernel --
 
 
-def scan(name, codes, lut, scale, bias, threshold, step=0.5, low=-3.0, first=7):
+def scan(name, codes, lut, scale, bias, threshold, step=0.5, low=-3.0, sift=True):
     """The kernel on codes (n, n_bytes), laid out for it; ids and estimates."""
     n, n_bytes = codes.shape
     blocks = -(-n // 64)
     padded = np.zeros((blocks * 64, n_bytes), np.uint8)
     padded[:n] = codes
-    laid = padded.reshape(blocks, 64, n_bytes).transpose(0, 2, 1)
-    buffer = np.zeros(laid.size + 1, np.uint8)[1:]
-    buffer[:] = laid.ravel()
-    rest = np.full(blocks * 64 - n, np.nan, np.float32)
+    laid = np.ascontiguousarray(padded.reshape(blocks, 64, n_bytes).transpose(0, 2, 1))
+    rest = np.zeros(blocks * 64 - n, np.float32)
     arrays = [np.append(a, rest).astype(np.float32) for a in (scale, bias)]
-    for array in (buffer, *arrays):
+    sieve, units = coarse(*arrays, n)
+    rest[:] = np.nan
+    arrays = [np.append(a, rest).astype(np.float32) for a in (scale, bias)]
+    for array in (laid, *arrays):
         array.flags.writeable = False
     ids, z = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.float32)
     m = _simd.shortlist(
-        name, buffer, n_bytes, n, lut.ravel(), step, low, *arrays, threshold, first, ids, z
-    )
+        name, laid, *arrays, sieve if sift else None, units, 0, n, lut.ravel(), step, low,
+        threshold, ids, z,
+    )  # fmt: skip
     assert (ids[m:] == -1).all() and (z[m:] == -1).all()
     return ids[:m], z[:m]
 
@@ -66,32 +68,47 @@ def scan_problem(name, n, bits, seed=0):
     lut = rng.integers(0, 24, (n_entries, 1 << entry_bits), np.uint8)
     lut[:, -1] = 23  # as large as sums can be
     codes[: n // 8] = 255 if entry_bits == 4 else 63
-    scale, bias = rng.standard_normal((2, n)).astype(np.float32)
-    return codes, lut, scale, bias
+    scale, bias = rng.exponential(size=n), 50 * rng.standard_normal(n)
+    return codes, lut, scale.astype(np.float32), bias.astype(np.float32)
 
 
 @pytest.mark.parametrize("name", _simd.available())
 @pytest.mark.parametrize("bits", [64, 128, 256, 512, 1024])
-@pytest.mark.parametrize("n", [0, 1, 7, 63, 64, 65, 127, 128, 200, 255, 257, 400])
+@pytest.mark.parametrize("n", [1, 7, 63, 64, 65, 127, 128, 200, 255, 257, 400])
 def test_the_scan_is_its_twin(name, bits, n):
     codes, lut, scale, bias = scan_problem(name, n, bits)
-    expected = reference.shortlist(codes, _simd.entry_bits(name), lut, 0.5, -3.0, scale, bias)
-    ids, z = scan(name, codes, lut, scale, bias, -np.inf)
-    assert ids.tolist() == list(range(7, 7 + n))
+    low = -12.0 * len(lut) / 2
+    expected = reference.shortlist(codes, _simd.entry_bits(name), lut, 0.5, low, scale, bias)
+    ids, z = scan(name, codes, lut, scale, bias, -np.inf, low=low)
+    assert ids.tolist() == list(range(n))
     np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-2)
-    if n:
-        threshold = np.sort(z)[n // 2]
-        ids, some = scan(name, codes, lut, scale, bias, threshold)
-        assert ids.tolist() == (7 + np.flatnonzero(z >= threshold)).tolist()
-        np.testing.assert_array_equal(some, z[z >= threshold])
+    for threshold in np.sort(z)[[0, n // 2, n - 1 - n // 10, n - 1]]:
+        for sift in (False, True):
+            ids, some = scan(name, codes, lut, scale, bias, threshold, low=low, sift=sift)
+            assert ids.tolist() == np.flatnonzero(z >= threshold).tolist()
+            np.testing.assert_array_equal(some, z[z >= threshold])
+
+
+@pytest.mark.parametrize("name", _simd.available())
+@pytest.mark.parametrize("sizes", [(1e-3, 1), (1, 1e-6), (1, 1e6), (1e20, 1), (1e-20, 1e-20)])
+def test_the_sieve_holds_nothing_back(name, sizes):
+    rng = np.random.default_rng(1)
+    codes, lut, scale, bias = scan_problem(name, 3000, 128)
+    scale = (sizes[0] * rng.exponential(size=3000) ** 4).astype(np.float32)
+    bias = (sizes[1] * rng.standard_normal(3000)).astype(np.float32)
+    every = scan(name, codes, lut, scale, bias, -np.inf, 0.01, -2.5)[1]
+    for threshold in np.quantile(every, [0.1, 0.5, 0.9, 0.99, 0.999]).astype(np.float32):
+        ids, _ = scan(name, codes, lut, scale, bias, threshold, 0.01, -2.5)
+        assert ids.tolist() == np.flatnonzero(every >= threshold).tolist()
 
 
 @pytest.mark.parametrize("name", _simd.available())
 def test_the_scan_lists_what_is_no_number(name):
     codes, lut, scale, bias = scan_problem(name, 150, 128)
-    bias[[3, 149]] = np.nan
-    assert scan(name, codes, lut, scale, bias, np.inf)[0].tolist() == [10, 156]
     assert len(scan(name, codes, lut, scale, bias, -np.inf, low=np.nan)[0]) == 150
+    assert len(scan(name, codes, lut, scale, bias, np.float32(1e30), low=np.nan)[0]) == 150
+    bias[[3, 149]] = np.nan
+    assert scan(name, codes, lut, scale, bias, np.inf)[0].tolist() == [3, 149]
 
 
 # ---------------------------------------------------------------- estimates --
@@ -111,7 +128,7 @@ def layer_problem(n_neurons, width, seed=0, spread=0.3):
 def test_estimates_are_the_twins(width, n_threads):
     w, b, h = layer_problem(300, width)
     mean = h.mean(axis=0)
-    shortlist = Shortlist(w, b, mean, np.random.RandomState(1), n_threads)
+    shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(1), n_threads)
     expected, step = reference.estimates(shortlist.hasher, w, b, mean, h[0])
     # An entry is rounded to 1 / 23 of twice the sum of six projections, half of it either way.
     n_entries = max(64, 1 << (width - 1).bit_length()) / 4 + 1
@@ -124,7 +141,7 @@ def test_estimates_are_unbiased_with_the_error_of_one_bit():
     mean, z = h.mean(axis=0), []
     true = (w - w.mean(axis=0)).astype(float) @ (h[0] - mean)
     for seed in range(200):
-        shortlist = Shortlist(w, b * 0, mean, np.random.RandomState(seed), 1)
+        shortlist = Shortlist(w, b * 0, mean, 8.0, np.random.RandomState(seed), 1)
         z.append(shortlist.estimates(h[0]) - (w - w.mean(axis=0)) @ mean)
     lengths = np.linalg.norm(w - w.mean(axis=0), axis=1) * np.linalg.norm(h[0] - mean)
     error = (np.array(z) - true) / lengths
@@ -149,7 +166,7 @@ def as_model(w, b, width):
 def test_recall_and_exact_scores(width):
     w, b, h = layer_problem(30_000, width)
     model, rows = as_model(w, b, width), InputRows(h)
-    shortlist = Shortlist(w, b, h.mean(axis=0), np.random.RandomState(0), 1)
+    shortlist = Shortlist(w, b, h.mean(axis=0), 8.0, np.random.RandomState(0), 1)
     best, best_scores = _predict.topk(model, rows, 5, 1)
     recalls = []
     for n_candidates in (50, 300, 3000):
@@ -165,13 +182,31 @@ def test_recall_and_exact_scores(width):
     np.testing.assert_array_equal(every_scores, best_scores)
 
 
+def test_faint_neurons_come_last_and_are_found_where_they_matter():
+    w, b, h = layer_problem(40_000, 64)
+    w[::2] *= np.float32(0.02)
+    w[::2] += w[1::2].mean(axis=0)
+    b[::2] -= 60
+    best_of_all = 12_344
+    b[best_of_all] = 1e4
+    model, rows, mean = as_model(w, b, 64), InputRows(h), h.mean(axis=0)
+    length = np.sqrt(((h - mean) ** 2).sum(axis=1).mean())
+    shortlist = Shortlist(w, b, mean, length, np.random.RandomState(0), 1)
+    assert 19_000 < shortlist.n_strong < 20_100
+    assert (shortlist.order[: shortlist.n_strong] % 2 == 1).mean() > 0.99
+    ids, _ = shortlist.topk(model, rows, 0, 200, 5, 300, 1)
+    assert (ids[:, 0] == best_of_all).all()
+    best, _ = _predict.topk(model, rows, 5, 1)
+    assert np.mean([np.isin(a, o).mean() for a, o in zip(ids, best, strict=True)]) > 0.9
+
+
 def test_centring_by_the_mean_hidden_vector_finds_more():
     w, b, h = layer_problem(30_000, 64)
     model, rows = as_model(w, b, 64), InputRows(h)
     best, _ = _predict.topk(model, rows, 1, 1)
     hits = []
     for mean in (h.mean(axis=0), np.zeros(64, np.float32)):
-        shortlist = Shortlist(w, b, mean, np.random.RandomState(0), 1)
+        shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(0), 1)
         hits.append((shortlist.topk(model, rows, 0, 200, 1, 30, 1)[0] == best).mean())
     assert hits[0] > hits[1] + 0.05
 
@@ -189,7 +224,7 @@ def test_k_distinct_neurons_whatever_comes(n_neurons, kind):
     elif kind != "few rows":
         h[::3] = float(kind)
     model, rows = as_model(w, b, width), InputRows(h)
-    shortlist = Shortlist(w, b, np.ones(width, np.float32), np.random.RandomState(0), 1)
+    shortlist = Shortlist(w, b, np.ones(width, np.float32), 1.0, np.random.RandomState(0), 1)
     for k in sorted({1, min(5, n_neurons), min(300, n_neurons)}):
         for n_candidates in sorted({k, min(2 * k, n_neurons), n_neurons}):
             ids, _ = shortlist.topk(model, rows, 0, len(h), k, n_candidates, 2)
@@ -209,7 +244,7 @@ def test_a_row_depends_on_itself_alone(model, data):
 @pytest.mark.parametrize("k", [0, 6])
 def test_sizes_that_do_not_fit_are_refused(k):
     w, b, h = layer_problem(40, 3)
-    shortlist = Shortlist(w, b, h[0], np.random.RandomState(0), 1)
+    shortlist = Shortlist(w, b, h[0], 1.0, np.random.RandomState(0), 1)
     with pytest.raises(ValueError, match="n_candidates <= 40 must hold; got"):
         shortlist.topk(as_model(w, b, 3), InputRows(h), 0, 200, k, 5 if k else 41, 1)
 

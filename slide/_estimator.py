@@ -111,8 +111,8 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
     predict_mode : {"exact", "lsh"}, default="exact"
         Whether `predict` and `predict_topk` score every class, or only those that the SimHash codes
-        of the output neurons promise most of, exactly; see `predict_topk`. Behind fewer than 16,384
-        classes both are exact. May change after `fit`.
+        of the output neurons promise most of, exactly; see `predict_topk`. With fewer than 16,384
+        classes both are exact. It may change after `fit`.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
 

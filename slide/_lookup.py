@@ -11,9 +11,10 @@ import numpy as np
 from slide import _predict
 from slide._shortlist import MAX_WIDTH, Shortlist
 
-# Fewer neurons than these, and than so many a candidate, are scored as fast as they are looked up.
+# Fewer neurons, neurons a candidate or weights than these are as fast scored as looked up.
 _LEAST = 16_384
 _LEAST_PER_CANDIDATE = 16
+_LEAST_WEIGHTS = 1 << 20
 
 _making = threading.Lock()
 
@@ -41,8 +42,8 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto"):
 def candidates_for(k):
     """What "auto" is for the best k.
 
-    At 670,091 classes 272 hold .99 of the best and .95 of the best five; the top 1 of 83,523 take
-    as many (see docs/how-it-works.md).
+    For the best five, 272, they hold .96 to .999 of the best and .90 to .99 of the five (see
+    docs/how-it-works.md).
     """
     return 192 + 16 * k
 
@@ -54,6 +55,7 @@ def pays(network, n_candidates):
         last.n_active == 0
         and output.n_in <= MAX_WIDTH
         and output.n_out >= max(_LEAST, _LEAST_PER_CANDIDATE * n_candidates)
+        and output.w.size >= _LEAST_WEIGHTS
     )
 
 

@@ -119,9 +119,9 @@ class Prediction:
 
         The first such call after training hashes the output layer, in the time of some hundred
         exact rows, and keeps up to 38 bytes a class behind 128 hidden neurons, 59 behind 256, where
-        a class has 512 and 1,024 of weights. They are not saved. Behind fewer than 16,384 classes,
-        or 16 times `n_candidates`, behind a sparse hidden layer or one of more than 1,024 neurons,
-        prediction is exact.
+        a class has 512 and 1,024 of weights. They are not saved. With fewer than 16,384 classes, 16
+        times `n_candidates` or 1,048,576 output weights exact prediction is as fast, and is what is
+        done; so it is behind a sparse hidden layer and one of more than 1,024 neurons.
 
         Parameters
         ----------

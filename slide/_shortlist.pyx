@@ -8,7 +8,7 @@ known exactly, and only the neuron's are replaced by their signs (asymmetric dis
     a = |w - u|^2 / |P (w - u)|_1
 
 with m the mean hidden vector. That is unbiased over random rotations P, and its error falls with
-1 / sqrt(d): with as many bits a quarter of what comparing signs with signs leaves, since h is
+1 / sqrt(d): with as many bits it is half of what comparing signs with signs leaves, since h is
 exact and P orthogonal. The neurons of the largest estimates are then scored exactly. Two numbers
 and d bits are read of a neuron, instead of d floats, with additions of bytes instead of products.
 
@@ -123,9 +123,9 @@ cdef class Shortlist:
     """Codes, scales and biases of all neurons of an output layer.
 
     They stand in random order, so that the first ones are a fair sample, but for the faint ones,
-    which can hardly ever be among the best (`faint`): these come last. Memory: n_in bits
-    (up to a power of two, at least 64; a third more with AVX-512) and 12 to 16 bytes a neuron: 28 or
-    38 bytes behind 128 hidden neurons, whose weights take 512. Read-only once built.
+    which can hardly ever be among the best (`faint`): these come last. Memory: n_in bits (up to a
+    power of two, at least 64; a third more with AVX-512) and 12 or 16 bytes a neuron: 28 or 38
+    bytes behind 128 hidden neurons, whose weights take 512. Read-only once built.
 
     Parameters
     ----------
@@ -459,9 +459,10 @@ def faint(weights, biases, mean, query_mean, query_length, order):
     faint is found all the same, only later. Source: Yan et al., NeurIPS 2018 (ranges of norms).
     """
     w, d = np.asarray(weights), weights.shape[1]
-    length2 = np.einsum("ij,ij->i", w, w) - 2 * (w @ mean) + mean @ mean
+    # einsum: its sums have one order, whatever the threads of BLAS do.
+    length2 = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean) + mean @ mean
     reach = query_length * np.sqrt(np.maximum(length2, 0))
-    middle = w @ np.asarray(query_mean) + biases - np.vdot(mean, query_mean)
+    middle = np.einsum("ij,j->i", w, query_mean) + biases - np.vdot(mean, query_mean)
     sample = order[:4096]
     spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)
     low, high = middle[sample].min(), (middle + reach).max()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import dump_svmlight_file
 
-from slide import SparseMLPClassifier, _cli
+from slide import SparseMLPClassifier, _cli, _lookup
 from slide._cli import main
 from slide._reading import read_rows
 from slide.datasets import load_xmc, make_extreme_classification
@@ -86,6 +86,17 @@ def test_evaluate_says_what_python_says(run):
     assert figures["n_rows"] == 100
     code, out, _ = run("evaluate model test.txt.gz --k 5 1")
     assert out.startswith(f"P@5 {expected['P@5']:.4f}, P@1 {expected['P@1']:.4f}; 100 rows, ")
+
+
+def test_mode(run, monkeypatch):
+    run(TRAIN)
+    seen = []
+    monkeypatch.setattr(_lookup, "pays", lambda *args: seen.append(args) or False)
+    for mode, n_looks in (("", 0), (" --mode exact", 0), (" --mode lsh", 1)):
+        seen.clear()
+        assert run("evaluate model test.txt.gz" + mode)[0] == 0
+        assert run("predict model test.txt.gz" + mode)[0] == 0
+        assert len(seen) == 2 * n_looks
 
 
 def test_real_data(run, tmp_path):

@@ -25,7 +25,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def trained(data):
-    return SparseMLPClassifier((48,), max_iter=2, random_state=0).fit(*data)
+    return SparseMLPClassifier((64,), max_iter=2, random_state=0).fit(*data)
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_decision_function_and_probabilities_stay_exact(model, trained, data):
 
 def test_single_labels():
     X, y = make_extreme_classification(20_000, 1000, 200_000, zipf_exponent=0, random_state=0)
-    clf = SparseMLPClassifier((32,), max_iter=1, predict_mode="lsh", random_state=0).fit(X, y)
+    clf = SparseMLPClassifier((64,), max_iter=1, predict_mode="lsh", random_state=0).fit(X, y)
     assert clf.n_outputs_ > 16_384
     predicted = clf.predict(X[:200])
     assert clf._network.shortlist is not None
@@ -340,7 +340,9 @@ def test_few_classes_and_sparse_hidden_layers_are_exact(data):
     ).fit(X[:200], Y[:200])
     sparse.predict_topk(X[:5])
     assert sparse._network.shortlist is None
-    assert _lookup.pays(sparse._network, 5) is False
+    assert not _lookup.pays(sparse._network, 5)
+    narrow = SparseMLPClassifier((32,), max_iter=1, random_state=0).fit(X[:200], Y[:200])
+    assert not _lookup.pays(narrow._network, 5)
 
 
 def test_the_mean_hidden_vector_is_that_of_the_trained_network(trained, data):
@@ -354,7 +356,7 @@ def test_the_mean_hidden_vector_is_that_of_the_trained_network(trained, data):
 @pytest.mark.parametrize("size", [100, 15])
 def test_batches_move_the_mean(data, size):
     X, Y = data
-    clf = SparseMLPClassifier((48,), random_state=0)
+    clf = SparseMLPClassifier((64,), random_state=0)
     for start in range(0, 1500, size):
         clf.partial_fit(X[start : start + size], Y[start : start + size])
     hidden = _predict.hidden(clf._network.model(), InputRows(X), 0, 1500, 1)

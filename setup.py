@@ -28,10 +28,13 @@ MODULES = {
     "_forward": ([], False),
     "_active": ([], False),
     "_predict": ([], True),
+    "_shortlist": ([], True),
     "_centroids": ([], False),
     "_core": ([], True),
     "_threads": ([], True),
 }
+
+SIMD_HEADERS = [f"slide/_simd{part}.h" for part in ("", "_kernels", "_codes", "_shortlist")]
 
 
 def extension(name, c_sources, openmp):
@@ -39,7 +42,7 @@ def extension(name, c_sources, openmp):
         f"slide.{name}",
         [f"slide/{name}.pyx", *c_sources],
         include_dirs=["slide"],
-        depends=["slide/_simd.h", "slide/_simd_kernels.h"] if c_sources else [],
+        depends=SIMD_HEADERS if c_sources else [],
         extra_compile_args=[] if os.name == "nt" else ["-O0" if DEBUG else "-O3", "-g1"],
     )
     if openmp:

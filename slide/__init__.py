@@ -8,7 +8,7 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide import SparseMLPClassifier       the estimator
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
-    from slide.inspection import ...            recall of the hashing, layer by layer
+    from slide.inspection import ...            recall of the hashing, in layers and in prediction
     python -m slide --help                      train, predict and evaluate from files
 
 Map of the package; an arrow points downward only::
@@ -21,6 +21,7 @@ Map of the package; an arrow points downward only::
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator
       _epochs       the course of a training: its start, the epochs, when to stop
+      _prediction   the methods that predict
       _decisions    from scores to probabilities and labels
       _auto, _auto_search   what "auto" becomes, from the data's shape
       _fitted       fitted attributes, set or read off the network
@@ -36,6 +37,8 @@ Map of the package; an arrow points downward only::
       _memory       arrays that start on a cache line
     _core           the engine: the only parallel loop over training samples
       _active       the output layer's active set: labels, hard neurons, tail
+    _lookup         top k from all scores or from a short list
+      _shortlist    the neurons that their one-bit codes promise most of
     _predict        prediction: all scores, top k
     _forward        the hidden layers' forward pass, dense and sparse
     _model          views of the arrays
@@ -52,7 +55,8 @@ Map of the package; an arrow points downward only::
       _state        the state of these structures, as arrays by name
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
-      _reference_hash, _reference_sparse, _reference_prototypes   those of these modules
+      _reference_hash, _reference_sparse, _reference_prototypes, _reference_lookup
+                    those of the hash families, of sparse layers, prototypes and lists of neurons
 """
 
 from slide._estimator import SparseMLPClassifier

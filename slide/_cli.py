@@ -128,8 +128,9 @@ def evaluate(args):
 
 
 def _load(args):
-    model = SparseMLPClassifier.load(args.model)
-    return model if args.threads is None else model.set_params(n_jobs=args.threads)
+    given = {"n_jobs": args.threads, "predict_mode": args.mode}
+    given = {name: value for name, value in given.items() if value is not None}
+    return SparseMLPClassifier.load(args.model).set_params(**given)
 
 
 def _known_k(k, model):
@@ -209,6 +210,14 @@ def _add_shared(parser):
     parser.add_argument("--threads", type=int, metavar="N", help="threads; -1 takes all processors")
 
 
+def _add_mode(parser):
+    parser.add_argument(
+        "--mode", choices=("exact", "lsh"),
+        help="score every label, or with lsh only those that their codes promise most of, which "
+        "misses some of the best (default: the model's own, exact unless set otherwise)",
+    )  # fmt: skip
+
+
 def _add_train(commands):
     parser = _add(
         commands,
@@ -281,6 +290,7 @@ def _add_predict(commands):
         "--output", default="-", metavar="FILE",
         help="file to write, compressed when its name ends in .gz (default: -, stdout)",
     )  # fmt: skip
+    _add_mode(parser)
     _add_shared(parser)
 
 
@@ -303,4 +313,5 @@ def _add_evaluate(commands):
         "PSP, the propensity scored precision",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_mode(parser)
     _add_shared(parser)

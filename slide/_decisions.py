@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import log_expit
 
-from slide import _predict
+from slide import _lookup, _predict
 from slide._labels import LabelRows
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
@@ -24,14 +24,21 @@ def log_probabilities(scores, loss, multilabel):
     return np.maximum(scores, _LOG_TINY, out=scores)
 
 
-def predict_label_rows(network, x, labels_per_row, n_threads):
+def predict_label_rows(network, x, labels_per_row, n_threads, mode="exact"):
     """The labels that every row of a multilabel target gets, as LabelRows.
 
     Under the sigmoid loss those with a score above 0. Under the softmax loss the labels share one
     probability; a label is taken when it has more than it would have as one of
-    1 + labels_per_row equals. The scores are computed for some rows at a time.
+    1 + labels_per_row equals. The scores are computed for some rows at a time. With mode "lsh" and
+    the sigmoid loss only those of a short list are.
     """
     model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
+    if (
+        mode == "lsh"
+        and loss == "sigmoid"
+        and _lookup.pays(network, n := _lookup.candidates_for(1))
+    ):
+        return _listed_label_rows(network, x, n, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     block = max(64 * n_threads, _BLOCK // n_classes)
     for first in range(0, x.n_rows, block):
@@ -43,4 +50,21 @@ def predict_label_rows(network, x, labels_per_row, n_threads):
         chosen = scores > threshold
         counts.append(np.count_nonzero(chosen, axis=1))
         indices.append(np.nonzero(chosen)[1].astype(np.int32))
+    return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)
+
+
+def _listed_label_rows(network, x, n_candidates, n_threads):
+    """The labels of a score above 0 among the n_candidates most promising ones of every row."""
+    model, n_classes = network.model(), network.n_classes
+    listed = _lookup.shortlist(network, n_threads)
+    counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
+    block = _BLOCK // n_candidates
+    for first in range(0, x.n_rows, block):
+        last = min(first + block, x.n_rows)
+        ids, scores = listed.topk(model, x, first, last, n_candidates, n_candidates, n_threads)
+        chosen = scores > 0
+        counts.append(np.count_nonzero(chosen, axis=1))
+        ids[~chosen] = n_classes  # beyond all others, which shall rise within a row
+        ids.sort(axis=1)
+        indices.append(ids[ids < n_classes])
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)

@@ -117,6 +117,7 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
     _check_finite(network, params, len(losses))
     if stacking is not None:
         stacking.apply(network, n_threads)
+    network.note_inputs(data.x, n_threads)
     return losses, scores
 
 
@@ -131,6 +132,8 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     loss = _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     _check_finite(network, params, epoch, np.unique(data.labels.indices))
+    # Of very few rows the mean before is the better part.
+    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
     return loss
 
 

@@ -1,34 +1,28 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
-import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from slide import _auto, _predict
-from slide._centering import centered
-from slide._decisions import log_probabilities, predict_label_rows
+from slide import _auto
 from slide._epochs import hold_out, run_epochs, run_pass, start_network
 from slide._fitted import FittedAttributes
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
+from slide._prediction import Prediction
 from slide._saving import Saving
 from slide._stacking import Stacking
 from slide._validation import (
     TrainingRows,
-    check_k,
     check_params,
     check_rows,
     check_same_network,
-    check_scores_fit,
     check_weights,
 )
 
-_BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
-class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimator):
+class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin, BaseEstimator):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
     A layer is dense, or sparse: then each sample has its own active neurons, which locality-
@@ -120,6 +114,10 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         Seed of all that is random. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
         Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+    predict_mode : {"exact", "lsh"}, default="exact"
+        Whether `predict` and `predict_topk` score every class, or only those that the SimHash codes
+        of the output neurons promise most of, exactly; see `predict_topk`. With fewer than 16,384
+        classes both are exact. It may change after `fit`.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
 
@@ -225,6 +223,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         warm_start=False,
         random_state=None,
         n_jobs=None,
+        predict_mode="exact",
         verbose=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -257,6 +256,7 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.predict_mode = predict_mode
         self.verbose = verbose
 
     # ------------------------------------------------------------ training --
@@ -389,120 +389,6 @@ class SparseMLPClassifier(Saving, FittedAttributes, ClassifierMixin, BaseEstimat
         for name in list(vars(self)):
             if name.endswith("_") or name in _STATE:
                 delattr(self, name)
-
-    # ---------------------------------------------------------- prediction --
-
-    def predict(self, X):
-        """Predict labels.
-
-        A row of a multilabel target gets every class whose probability is above 1/2 (sigmoid) or
-        above 1 / (1 + mean labels of a training row) (softmax).
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
-            The best class of every row, or the indicator, sparse if that of `fit` was.
-        """
-        x, n_threads = self._input_rows(X), resolve_n_jobs(self.n_jobs)
-        if self._coder.multilabel:
-            rows = predict_label_rows(self._network, x, self._labels_per_row, n_threads)
-            return self._coder.indicator(rows)
-        ids, _ = _predict.topk(self._network.model(), x, 1, n_threads)
-        return self._coder.decode(ids[:, 0])
-
-    def predict_proba(self, X):
-        """Predict probabilities.
-
-        They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
-        A table of more than 8 GiB is refused; `predict_topk` makes none.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
-            In the order of `classes_`.
-        """
-        result = self.predict_log_proba(X)
-        np.exp(result, out=result)
-        # Where no other class limits it, a probability of 1 would be rounding, not certainty.
-        return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
-
-    def predict_log_proba(self, X):
-        """Predict logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
-            In the order of `classes_`.
-        """
-        scores = self._all_scores(X)
-        return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
-
-    def decision_function(self, X):
-        """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes) or (n_samples,), dtype=float32
-            In the order of `classes_`; of two classes, one a row, the second's less the first's.
-        """
-        scores = self._all_scores(X)
-        if self._coder.multilabel or self.n_outputs_ != 2:
-            return scores
-        return scores[:, 1] - scores[:, 0]
-
-    def predict_topk(self, X, k=5):
-        """Rank the best classes of every row.
-
-        No array of all classes is made: memory is that of the result.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n_samples, n_features)
-            Features.
-        k : int, default=5
-            How many classes, at most all.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples, k)
-            Best first; column numbers (int64) for a multilabel target.
-        scores : ndarray of shape (n_samples, k), dtype=float32
-            Their pre-activations.
-        """
-        x = self._input_rows(X)
-        check_k(k, self.n_outputs_)
-        ids, scores = _predict.topk(self._network.model(), x, k, resolve_n_jobs(self.n_jobs))
-        return self._coder.decode(ids), scores
-
-    def _input_rows(self, X):
-        check_is_fitted(self)
-        x = centered(check_rows(self, X, reset=False), self._network.center)
-        return self._network.rows(x)
-
-    def _all_scores(self, X):
-        x = self._input_rows(X)
-        check_scores_fit(x.n_rows, self.n_outputs_)
-        return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -48,6 +48,10 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
                   int64_t n_values, const float32_t *center, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
+cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
+                     const float32_t *values, int64_t n_values, const float32_t *center,
+                     float32_t *scratch) noexcept nogil
+
 cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
                           int64_t n_values, const float32_t *center, float32_t extra_0,
                           float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil

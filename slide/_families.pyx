@@ -73,28 +73,42 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     Source: Charikar, STOC 2002, section 3; Andoni et al., NIPS 2015, section 5 (the transforms);
     Weinberger et al., ICML 2009 (the fold).
     """
-    cdef int64_t block, _round, i, chunk, m, size = hasher.size
-    cdef const float32_t *s = hasher.later_signs
+    cdef int64_t block, i, m, size = hasher.size
     cdef const float32_t *e0
     cdef const float32_t *e1
     for block in range(hasher.n_blocks):
-        _fold(hasher, hasher.signs + block * hasher.n_padded, ids, values, n_values,
-              center + block * size if center != NULL else NULL, scratch)
-        for _round in range(hasher.n_rounds - 1):
-            chosen().hadamard(scratch, size)
-            for i in range(size):
-                scratch[i] *= s[i]
-            s += size
-        m = size if block < hasher.n_blocks - 1 else hasher.last_size
-        for chunk in range(1, size // m):
-            for i in range(m):
-                scratch[i] += scratch[chunk * m + i]
-        chosen().hadamard(scratch, m)
+        m = project(hasher, block, ids, values, n_values, center, scratch)
         e0 = hasher.extra + block * size
         e1 = e0 + (hasher.n_blocks - 1) * size + hasher.last_size
         for i in range(m):
             scratch[i] += extra_0 * e0[i] + extra_1 * e1[i]
         chosen().sign_bits(scratch, m, words + block * (size // 64))
+
+
+cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
+                     const float32_t *values, int64_t n_values, const float32_t *center,
+                     float32_t *scratch) noexcept nogil:
+    """The projections whose signs `simhash` takes, of one of its transforms; returns their number.
+
+    OUT scratch (size,): they come first. A transform of `size` inputs or fewer, of which all
+    projections are taken, multiplies every length by size ** (n_rounds / 2). The rest as of
+    `simhash`.
+    """
+    cdef int64_t _round, i, chunk, size = hasher.size
+    cdef int64_t m = size if block < hasher.n_blocks - 1 else hasher.last_size
+    cdef const float32_t *s = hasher.later_signs + block * (hasher.n_rounds - 1) * size
+    _fold(hasher, hasher.signs + block * hasher.n_padded, ids, values, n_values,
+          center + block * size if center != NULL else NULL, scratch)
+    for _round in range(hasher.n_rounds - 1):
+        chosen().hadamard(scratch, size)
+        for i in range(size):
+            scratch[i] *= s[i]
+        s += size
+    for chunk in range(1, size // m):
+        for i in range(m):
+            scratch[i] += scratch[chunk * m + i]
+    chosen().hadamard(scratch, m)
+    return m
 
 
 # ---------------------------------------- what the other families share --

@@ -8,7 +8,9 @@ import numpy as np
 from libc.math cimport sqrt
 
 from slide._layers cimport InputView
-from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
+from slide._retrieval cimport scratch_array
+from slide._selection cimport largest
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint32_t
 
 
 cdef class Postings:
@@ -40,19 +42,29 @@ cdef void open_postings(const PostingsView *view, const InputView *x, int64_t fi
     OUT state, which belongs to the thread. Cost: two multiplications a value.
     """
     cdef int64_t i, p, place = 0
-    cdef float64_t norm2, factor
-    cdef float32_t v
+    cdef float64_t factor
     for i in range(first, first + n):
-        norm2 = 0
+        factor = _factor(view, x, i)
         for p in range(x.indptr[i], x.indptr[i + 1]):
-            v = x.values[p] * view.feature_weights[x.indices[p]]
-            norm2 += <float64_t>v * v
-        factor = view.weight / sqrt(norm2) if norm2 > 0 else 0
-        for p in range(x.indptr[i], x.indptr[i + 1]):
-            v = x.values[p] * view.feature_weights[x.indices[p]]
-            state.values[place] = <float32_t>(v * factor)
+            state.values[place] = _entry(view, x, p, factor)
             state.places[place] = view.indptr[x.indices[p]]
             place += 1
+
+
+cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64_t p,
+                             float64_t factor) noexcept nogil:
+    return <float32_t>(x.values[p] * view.feature_weights[x.indices[p]] * factor)
+
+
+cdef float64_t _factor(const PostingsView *view, const InputView *x, int64_t row) noexcept nogil:
+    """What makes a row's weighted values those of a cosine times its weight in the score."""
+    cdef int64_t p
+    cdef float64_t norm2 = 0
+    cdef float32_t v
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = x.values[p] * view.feature_weights[x.indices[p]]
+        norm2 += <float64_t>v * v
+    return view.weight / sqrt(norm2) if norm2 > 0 else 0
 
 
 cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
@@ -77,3 +89,56 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
                 q += 1
             state.places[place] = q
             place += 1
+
+
+cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive) except -1:
+    """Set the pointers of one thread's scratch; arrays join keep_alive."""
+    scratch.sums = <float32_t *>scratch_array(n_classes, np.float32, keep_alive)
+    scratch.seen = <uint8_t *>scratch_array(n_classes, np.uint8, keep_alive)
+    scratch.labels = <int32_t *>scratch_array(n_classes, np.int32, keep_alive)
+    scratch.values = <float32_t *>scratch_array(n_classes, np.float32, keep_alive)
+    scratch.keys = <uint32_t *>scratch_array(n_classes, np.uint32, keep_alive)
+    scratch.best = <int32_t *>scratch_array(n_classes, np.int32, keep_alive)
+    return 0
+
+
+cdef int64_t list_postings(const PostingsView *view, const InputView *x, int64_t row,
+                           int64_t n_best, PostingsSums *scratch, int32_t *ids,
+                           int64_t n) noexcept nogil:
+    """Add to a list the n_best labels whose prototypes are nearest to one row.
+
+    INOUT ids (n + n_best,), of which n are there and none of them twice; OUT scratch.values, what
+    the prototypes add to the scores of the listed. Returns their number. Cost: a multiply-add a
+    posting; the order of the additions is that of `add_postings`.
+    """
+    cdef int64_t i, p, q, n_seen = 0, total = n
+    cdef int32_t label
+    cdef float32_t v
+    cdef float64_t factor = _factor(view, x, row)
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = _entry(view, x, p, factor)
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            label = view.labels[q]
+            if not scratch.seen[label]:
+                scratch.seen[label] = 1
+                scratch.labels[n_seen] = label
+                n_seen += 1
+            scratch.sums[label] += v * view.values[q]
+    for i in range(n_seen):
+        scratch.values[i] = scratch.sums[scratch.labels[i]]
+    n_best = largest(scratch.values, n_seen, n_best, scratch.keys, scratch.best)
+    for i in range(n):
+        scratch.seen[ids[i]] = 2
+    for i in range(n_best):
+        label = scratch.labels[scratch.best[i]]
+        if scratch.seen[label] != 2:
+            ids[total] = label
+            total += 1
+    for i in range(total):
+        scratch.values[i] = scratch.sums[ids[i]]
+        scratch.seen[ids[i]] = 0
+    for i in range(n_seen):
+        label = scratch.labels[i]
+        scratch.sums[label] = 0
+        scratch.seen[label] = 0
+    return total

@@ -15,6 +15,7 @@ from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._postings cimport PostingsState, add_postings, open_postings
 from slide._retrieval cimport scratch_array
+from slide._selection cimport offer, sort_heap
 from slide._simd cimport chosen
 from slide._sparse cimport pair_all, pairs_forward
 from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
@@ -149,11 +150,11 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
                 memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,
                        size * sizeof(float32_t))
             else:
-                _offer(z + i * size, u, size, wanted.scores + (place + i) * k,
-                       wanted.ids + (place + i) * k, k)
+                offer(z + i * size, NULL, u, size, wanted.scores + (place + i) * k,
+                      wanted.ids + (place + i) * k, k)
     if k > 0:
         for i in range(n):
-            _sort_heap(wanted.scores + (place + i) * k, wanted.ids + (place + i) * k, k)
+            sort_heap(wanted.scores + (place + i) * k, wanted.ids + (place + i) * k, k)
 
 
 cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenState *state,
@@ -169,60 +170,3 @@ cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, Hi
     else:
         pair_all(NULL, size, n, &state.pairs[i])
         pairs_forward(&part, &state.x[i], &state.pairs[i], &state.scratch, z)
-
-
-# ---------------------------------------------------------------- top k --
-# A heap whose root is the worst of the k best; worse = smaller score, then larger id.
-
-cdef inline bint _worse(float32_t s0, int32_t i0, float32_t s1, int32_t i1) noexcept nogil:
-    return s0 < s1 or (s0 == s1 and i0 > i1)
-
-
-cdef inline void _sift_down(float32_t *s, int32_t *ids, int64_t n, int64_t i) noexcept nogil:
-    """Let item i of the heap s, ids (n,), INOUT, sink to its place; O(log n)."""
-    cdef int64_t child
-    cdef float32_t score = s[i]
-    cdef int32_t item = ids[i]
-    while True:
-        child = 2 * i + 1
-        if child >= n:
-            break
-        if child + 1 < n and _worse(s[child + 1], ids[child + 1], s[child], ids[child]):
-            child += 1
-        if not _worse(s[child], ids[child], score, item):
-            break
-        s[i] = s[child]
-        ids[i] = ids[child]
-        i = child
-    s[i] = score
-    ids[i] = item
-
-
-cdef void _offer(const float32_t *z, int64_t offset, int64_t n, float32_t *s, int32_t *ids,
-                 int64_t k) noexcept nogil:
-    """Offer z[0..n), the scores of neurons offset.., to a heap that holds min(offset, k)."""
-    cdef int64_t i, j
-    cdef int64_t fill = max(<int64_t>0, min(k - offset, n))
-    for i in range(fill):
-        s[offset + i] = z[i]
-        ids[offset + i] = <int32_t>(offset + i)
-    if fill > 0 and offset + fill == k:
-        for j in range(k // 2, -1, -1):
-            _sift_down(s, ids, k, j)
-    for i in range(fill, n):
-        if z[i] > s[0]:      # an equal score has a larger id and is worse
-            s[0] = z[i]
-            ids[0] = <int32_t>(offset + i)
-            _sift_down(s, ids, k, 0)
-
-
-cdef void _sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
-    """Turn the heap s, ids (k,), INOUT, into a list, best first; O(k log k)."""
-    cdef int64_t end
-    cdef float32_t score
-    cdef int32_t item
-    for end in range(k - 1, 0, -1):
-        score, item = s[0], ids[0]
-        s[0], ids[0] = s[end], ids[end]
-        s[end], ids[end] = score, item
-        _sift_down(s, ids, end, 0)

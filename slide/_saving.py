@@ -142,6 +142,7 @@ def _restored(cls, plain, file):
     """The estimator of `_state_of`'s values and arrays."""
     params = {name: decode(value) for name, value in plain["params"].items()}
     model = cls(**params)
+    params = model.get_params(deep=False)  # a file of before has not all of them
     check_params(params)
     trained_with = {name: decode(value) for name, value in plain["trained_with"].items()}
     multilabel = plain["labels"] != "none"

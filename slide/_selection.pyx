@@ -1,4 +1,4 @@
-"""The k largest of many scores."""
+"""The k largest of many scores: of a list, or of parts that come one after the other."""
 import numpy as np
 
 from libc.string cimport memcpy, memset
@@ -56,6 +56,73 @@ cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *ke
             kept += 1
     return kept
 
+
+# ------------------------------------------------- top k, a part at a time --
+# A heap whose root is the worst of the k best; worse = smaller score, then larger id.
+
+cdef inline bint _worse(float32_t s0, int32_t i0, float32_t s1, int32_t i1) noexcept nogil:
+    return s0 < s1 or (s0 == s1 and i0 > i1)
+
+
+cdef inline void _sift_down(float32_t *s, int32_t *ids, int64_t n, int64_t i) noexcept nogil:
+    """Let item i of the heap s, ids (n,), INOUT, sink to its place; O(log n)."""
+    cdef int64_t child
+    cdef float32_t score = s[i]
+    cdef int32_t item = ids[i]
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and _worse(s[child + 1], ids[child + 1], s[child], ids[child]):
+            child += 1
+        if not _worse(s[child], ids[child], score, item):
+            break
+        s[i] = s[child]
+        ids[i] = ids[child]
+        i = child
+    s[i] = score
+    ids[i] = item
+
+
+cdef void offer(const float32_t *z, const int32_t *z_ids, int64_t offset, int64_t n, float32_t *s,
+                int32_t *ids, int64_t k) noexcept nogil:
+    """Offer n scores z to a heap s, ids (k,), INOUT, that has been offered `offset` before.
+
+    IN z_ids (n,): the items that they are of, or NULL: items offset + 0, 1, ... Items differ.
+    Every k items or more leave the k best in the heap. Cost: O(n + k), and O(log k) for an item
+    that comes in.
+    """
+    cdef int64_t i, j
+    cdef int64_t fill = max(<int64_t>0, min(k - offset, n))
+    cdef int32_t item
+    for i in range(fill):
+        s[offset + i] = z[i]
+        ids[offset + i] = z_ids[i] if z_ids != NULL else <int32_t>(offset + i)
+    if fill > 0 and offset + fill == k:
+        for j in range(k // 2, -1, -1):
+            _sift_down(s, ids, k, j)
+    for i in range(fill, n):
+        if z[i] >= s[0]:
+            item = z_ids[i] if z_ids != NULL else <int32_t>(offset + i)
+            if _worse(s[0], ids[0], z[i], item):
+                s[0] = z[i]
+                ids[0] = item
+                _sift_down(s, ids, k, 0)
+
+
+cdef void sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
+    """Turn the heap s, ids (k,), INOUT, into a list, best first; O(k log k)."""
+    cdef int64_t end
+    cdef float32_t score
+    cdef int32_t item
+    for end in range(k - 1, 0, -1):
+        score, item = s[0], ids[0]
+        s[0], ids[0] = s[end], ids[end]
+        s[end], ids[end] = score, item
+        _sift_down(s, ids, end, 0)
+
+
+# ---------------------------------------------------------------- doors --
 
 def largest_of(const float32_t[::1] scores, int64_t k):
     """Places of the k largest scores, int32, rising: a door to `largest` for the tests."""

@@ -1,7 +1,7 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in _simd_kernels.h, over a dozen vector
- * macros; _simd_tables.c includes that file once per instruction set with function
+ * The kernels are written once, in _simd_kernels.h and _simd_shortlist.h, over a dozen
+ * vector macros; _simd_tables.c includes that file once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
  * where the processor (or the compiler) does not have it.
@@ -15,6 +15,21 @@
 #define SLIDE_SIMD_H
 
 #include <stdint.h>
+
+/* Codes of neurons, byte by byte for 64 of them at a time: byte p of neuron i is
+ * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and 2 p + 1, and
+ * n_bytes a multiple of 4; with entry_bits 6 it is the number p. n_bytes is at most 255. */
+typedef struct {
+    const uint8_t *codes; /* (blocks, n_bytes, 64) */
+    int64_t n_bytes;
+    const float *scale; /* (64 blocks,) */
+    const float *bias;
+    /* (blocks, 2, 64) scale / scale_unit and (bias - bias_mid) / bias_unit, rounded, of the
+     * neurons 0, 2, .. 62, 1, 3, .. 63 of each block; NULL: there are none. What they rule out
+     * is not looked at again; no result depends on them. */
+    const int16_t *coarse;
+    float scale_unit, bias_unit, bias_mid;
+} slide_codes;
 
 typedef struct {
     const char *name;
@@ -69,6 +84,19 @@ typedef struct {
     void (*code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
                         int64_t n, const uint64_t *query, const float *curve,
                         const float *norm, const float *bias, float *out);
+
+    /* The neurons i of first.. first + n whose estimate z is not below the threshold, NaN
+     * included:
+     *     z = scale[i] * (low + step * s[i]) + bias[i]
+     *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
+     * IN index, first: a multiple of 64, lut (entries, 1 << entry_bits) of numbers below 24;
+     * OUT ids (n,), rising, z (n,) beside them. Returns their number.
+     * Cost: an addition of bytes an entry and neuron, 64 neurons at a time.
+     * Source: Andre, Kermarrec, Le Scouarnec, VLDB 2015 (tables in registers). */
+    int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
+                         const uint8_t *lut, float step, float low, float threshold,
+                         int32_t *ids, float *z);
+    int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
 } slide_simd;
 
 /* Ask for a row of n floats before it is needed. */

@@ -1,6 +1,16 @@
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._typedefs cimport float32_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
 
 cdef extern from "_simd.h" nogil:
+    ctypedef struct slide_codes:
+        const uint8_t *codes
+        int64_t n_bytes
+        const float32_t *scale
+        const float32_t *bias
+        const int16_t *coarse
+        float32_t scale_unit
+        float32_t bias_unit
+        float32_t bias_mid
+
     ctypedef struct slide_simd:
         const char *name
         void (*dots)(const float32_t *rows, int64_t ldr, const int32_t *ids,
@@ -24,6 +34,10 @@ cdef extern from "_simd.h" nogil:
                             int64_t n, const uint64_t *query, const float32_t *curve,
                             const float32_t *norm, const float32_t *bias,
                             float32_t *out) noexcept nogil
+        int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
+                             const uint8_t *lut, float32_t step, float32_t low,
+                             float32_t threshold, int32_t *ids, float32_t *z) noexcept nogil
+        int entry_bits
 
     void slide_prefetch(const float32_t *row, int64_t n)
     const slide_simd *slide_simd_table(const char *name)

@@ -5,7 +5,9 @@ one instruction set; without it the widest one that the processor has is taken.
 """
 import os
 
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from libc.string cimport memset
+
+from slide._typedefs cimport float32_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
 
 _NAMES = ("avx512", "avx2", "scalar")
 
@@ -111,3 +113,24 @@ def code_scores(str name, const uint64_t[::1] codes, int64_t n_words, const int3
                              &ids[0] if ids is not None and ids.shape[0] else NULL, out.shape[0],
                              &query[0] if query.shape[0] else NULL, _in(curve), _in(norm),
                              _in(bias), _out(out))
+
+
+def entry_bits(str name):
+    return _table(name).entry_bits
+
+
+def shortlist(str name, const uint8_t[:, :, ::1] codes, const float32_t[::1] scale,
+              const float32_t[::1] bias, coarse, units, int64_t first, int64_t n,
+              const uint8_t[::1] lut, float step, float low, float threshold, int32_t[::1] ids,
+              float32_t[::1] z):
+    cdef const int16_t[:, :, ::1] coarse_view
+    cdef slide_codes index
+    memset(&index, 0, sizeof(index))
+    index.codes, index.n_bytes = &codes[0, 0, 0], codes.shape[1]
+    index.scale, index.bias = _in(scale), _in(bias)
+    if coarse is not None:
+        coarse_view = coarse
+        index.coarse = &coarse_view[0, 0, 0]
+        index.scale_unit, index.bias_unit, index.bias_mid = units
+    return _table(name).shortlist(&index, first, n, &lut[0], step, low, threshold, &ids[0],
+                                  _out(z))

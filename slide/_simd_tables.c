@@ -8,6 +8,7 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(p) __builtin_prefetch(p)
 #define POPCOUNT(x) __builtin_popcountll(x)
+#define LOWEST_BIT(x) __builtin_ctz(x)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
 #define NO_SLP
@@ -21,6 +22,7 @@
 #define PREFETCH(p) ((void)0)
 #define NO_SLP
 #define POPCOUNT(x) popcount64(x)
+#define LOWEST_BIT(x) popcount64(((x) & (0u - (x))) - 1u)
 #define ALWAYS_INLINE inline
 #endif
 
@@ -33,6 +35,12 @@ static inline int popcount64(uint64_t x)
     return (int)((x * 0x0101010101010101u) >> 56);
 }
 #endif
+
+#ifdef SLIDE_X86
+#include <immintrin.h>
+#define TARGET_AVX2 __attribute__((target("avx2,fma,popcnt")))
+#endif
+#include "_simd_codes.h"
 
 /* -------------------------------------------------------------- scalar -- */
 
@@ -75,14 +83,20 @@ static ALWAYS_INLINE float pow2_scalar(float n)
 #define V_POSITIVE(a) ((a) > 0.0f)
 #define V_SELECT_POSITIVE(x, a, b) ((x) > 0.0f ? (a) : (b))
 #define V_HADAMARD(a) (a)
+#define V_LOAD_U16(p) ((float)*(p))
+#define V_NOT_BELOW(a, b) (unsigned)!((a) < (b))
+#define SCAN shortlist_scalar
+#define LIST list_scalar
+#define SCAN_TARGET
+#define SUMS sums_scalar
+#define GROUP 1
+#include "_simd_shortlist.h"
+#define SHORTLIST shortlist_scalar, 4
 #include "_simd_kernels.h"
 
 #ifdef SLIDE_X86
-#include <immintrin.h>
 
 /* ---------------------------------------------------------------- avx2 -- */
-
-#define TARGET_AVX2 __attribute__((target("avx2,fma,popcnt")))
 
 static const int32_t avx2_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
                                        0,  0,  0,  0,  0,  0,  0,  0};
@@ -149,6 +163,16 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
 #define V_SELECT_POSITIVE(x, a, b)                                                 \
     _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ))
 #define V_HADAMARD(a) butterfly_avx2(a)
+#define V_LOAD_U16(p)                                                              \
+    _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define V_NOT_BELOW(a, b) (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ))
+#define SCAN shortlist_avx2
+#define LIST list_avx2
+#define SCAN_TARGET TARGET_AVX2
+#define SUMS sums_avx2
+#define GROUP 2
+#include "_simd_shortlist.h"
+#define SHORTLIST shortlist_avx2, 4
 #include "_simd_kernels.h"
 
 /* -------------------------------------------------------------- avx512 -- */
@@ -217,6 +241,16 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
 #define V_SELECT_POSITIVE(x, a, b)                                                 \
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), b, a)
 #define V_HADAMARD(a) butterfly_avx512(a)
+#define V_LOAD_U16(p)                                                              \
+    _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))))
+#define V_NOT_BELOW(a, b) (unsigned)_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ)
+#define SCAN shortlist_vbmi
+#define LIST list_vbmi
+#define SCAN_TARGET TARGET_VBMI
+#define SUMS sums_vbmi
+#define GROUP 4
+#include "_simd_shortlist.h"
+#define SHORTLIST shortlist_avx2, 4
 #include "_simd_kernels.h"
 
 #endif /* SLIDE_X86 */
@@ -232,8 +266,15 @@ const slide_simd *slide_simd_table(const char *name)
         return &table_avx2;
     if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt"))
-        return &table_avx512;
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt")) {
+        static slide_simd with_vbmi; /* which came later than the rest */
+        if (!__builtin_cpu_supports("avx512vbmi"))
+            return &table_avx512;
+        with_vbmi = table_avx512;
+        with_vbmi.shortlist = shortlist_vbmi;
+        with_vbmi.entry_bits = 6;
+        return &with_vbmi;
+    }
 #endif
     return NULL;
 }

@@ -1,6 +1,6 @@
 # Types of the engine, named by their role's width: float32 weights, int32 ids,
 # 64-bit offsets and products.
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 ctypedef float float32_t
 ctypedef double float64_t

@@ -124,6 +124,7 @@ RULES = {
     "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
     "warm_start": BOOL,
     "random_state": Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
+    "predict_mode": one_of("exact", "lsh"),
     "verbose": BOOL | integer(0),
 }
 
@@ -184,6 +185,21 @@ def check_k(k, n_classes):
     """Refuse a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):
         raise ValueError(f"k must be an int in [1, {n_classes}], the number of classes; got {k!r}")
+
+
+def check_n_candidates(n_candidates, k):
+    """Refuse a number of candidates that does not hold the best k."""
+    rule = _AUTO | integer(k)
+    if not rule.accepts(n_candidates):
+        raise ValueError(f"n_candidates must be {rule.takes}; got {n_candidates!r}")
+
+
+def check_predict_mode(mode):
+    """`mode`, when it is one: a fitted estimator may have been given another."""
+    rule = RULES["predict_mode"]
+    if not rule.accepts(mode):
+        raise ValueError(f"predict_mode must be {rule.takes}; got {mode!r}")
+    return mode
 
 
 def check_scores_fit(n_rows, n_classes):

@@ -3,12 +3,13 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from slide import _predict
+from slide import _lookup, _predict
 from slide._centering import centered
 from slide._model import InputRows
-from slide._validation import check_rows
+from slide._parallel import resolve_n_jobs
+from slide._validation import check_k, check_n_candidates, check_rows
 
-__all__ = ["retrieval_recall"]
+__all__ = ["prediction_recall", "retrieval_recall"]
 
 _ROWS = 256  # rows whose pre-activations are all computed at a time
 
@@ -71,3 +72,48 @@ def _recall(network, i, X, rows):
         ids = active.indices.reshape(stop - start, layer.n_active)
         hits += sum(np.isin(a, b).sum() for a, b in zip(ids, best, strict=True))
     return float(hits / (rows.n_rows * layer.n_active))
+
+
+def prediction_recall(estimator, X, k=1, *, n_candidates="auto"):
+    """Share of the best k classes that prediction with `predict_mode` "lsh" finds.
+
+    Each row is predicted both ways, whatever the estimator's `predict_mode` is; the labels of the
+    rows play no part. Where "lsh" is exact, as behind few classes, the recall is 1.
+
+    Parameters
+    ----------
+    estimator : SparseMLPClassifier
+        Fitted.
+    X : {array-like, sparse} of shape (n_samples, n_features)
+        Rows to look at; some hundreds are enough.
+    k : int, default=1
+        How many classes, at most all.
+    n_candidates : "auto" or int, default="auto"
+        As of :meth:`slide.SparseMLPClassifier.predict_topk`.
+
+    Returns
+    -------
+    recall : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> from slide.inspection import prediction_recall
+    >>> X, Y = make_extreme_classification(3000, 2000, 20_000, n_labels=3, random_state=0)
+    >>> clf = SparseMLPClassifier((64,), max_iter=3, random_state=0).fit(X, Y)
+    >>> prediction_recall(clf, X[:200], k=5) > 0.9
+    True
+    """
+    check_is_fitted(estimator)
+    network = estimator._network
+    rows = network.rows(centered(check_rows(estimator, X, reset=False), network.center))
+    check_k(k, network.n_classes)
+    check_n_candidates(n_candidates, k)
+    n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0
+    best, _ = _lookup.topk(network, rows, k, n_threads)
+    found, _ = _lookup.topk(network, rows, k, n_threads, "lsh", n_candidates)
+    for ours, theirs in zip(found, best, strict=True):
+        hits += np.isin(ours, theirs).sum()
+    return float(hits / best.size)

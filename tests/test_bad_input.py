@@ -127,6 +127,7 @@ BAD_PARAMS = [
     ("random_state", "seed", "None, an int in [0, 4294967295] or a RandomState"),
     ("n_jobs", 0, "None or an int other than 0"),
     ("n_jobs", 1.5, "None or an int other than 0"),
+    ("predict_mode", "fast", "'exact' or 'lsh'"),
     ("verbose", -1, "True or False or an int in [0, "),
 ]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import dump_svmlight_file
 
-from slide import SparseMLPClassifier, _cli
+from slide import SparseMLPClassifier, _cli, _lookup
 from slide._cli import main
 from slide._reading import read_rows
 from slide.datasets import load_xmc, make_extreme_classification
@@ -150,6 +150,17 @@ def test_early_stopping_and_loss(run, assert_same_weights):
     ).fit(*load_xmc("train.txt"))  # fmt: skip
     assert_same_weights(ours, model)
     assert model.validation_scores_ == ours.validation_scores_
+
+
+def test_mode(run, monkeypatch):
+    run(TRAIN)
+    seen = []
+    monkeypatch.setattr(_lookup, "pays", lambda *args: seen.append(args) or False)
+    for mode, n_looks in (("", 0), (" --mode exact", 0), (" --mode lsh", 1)):
+        seen.clear()
+        assert run("evaluate model test.txt.gz" + mode)[0] == 0
+        assert run("predict model test.txt.gz" + mode)[0] == 0
+        assert len(seen) == 2 * n_looks
 
 
 def test_real_data(run, tmp_path):

@@ -1,0 +1,71 @@
+"""The best classes of rows, from all of them or from a short list; when there is a list, and which.
+
+A list is made when it is first asked for after training and is kept with the network, which drops
+it when it trains on; it is never saved or pickled.
+"""
+
+import threading
+
+import numpy as np
+
+from slide import _predict
+from slide._shortlist import MAX_WIDTH, Shortlist
+
+# Fewer neurons, neurons a candidate or weights than these are as fast scored as looked up.
+_LEAST = 16_384
+_LEAST_PER_CANDIDATE = 16
+_LEAST_WEIGHTS = 1 << 20
+
+_making = threading.Lock()
+
+
+def topk(network, x, k, n_threads, mode="exact", n_candidates="auto"):
+    """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
+
+    Parameters
+    ----------
+    network : slide._network.Network
+    x : slide._model.InputRows
+    k, n_threads : int
+    mode : {"exact", "lsh"}
+    n_candidates : "auto" or int
+        Neurons that a row scores with "lsh"; k where it is less.
+    """
+    if n_candidates == "auto":
+        n_candidates = candidates_for(k)
+    if mode == "exact" or not pays(network, n_candidates):
+        return _predict.topk(network.model(), x, k, n_threads)
+    listed = shortlist(network, n_threads)
+    return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads)
+
+
+def candidates_for(k):
+    """What "auto" is for the best k.
+
+    For the best five, 272, they hold .96 to .999 of the best and .90 to .99 of the five (see
+    docs/how-it-works.md).
+    """
+    return 192 + 16 * k
+
+
+def pays(network, n_candidates):
+    """Whether a list of so many neurons is found faster than all are scored."""
+    *_, last, output = network.layers
+    return (
+        last.n_active == 0
+        and output.n_in <= MAX_WIDTH
+        and output.n_out >= max(_LEAST, _LEAST_PER_CANDIDATE * n_candidates)
+        and output.w.size >= _LEAST_WEIGHTS
+    )
+
+
+def shortlist(network, n_threads):
+    """The Shortlist of the network's output layer, made where there is none."""
+    with _making:
+        if network.shortlist is None:
+            i = len(network.layers) - 1
+            output, (mean, length) = network.layers[i], network.centers[i]
+            seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
+            functions = np.random.RandomState(seed)
+            network.shortlist = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+        return network.shortlist

@@ -23,8 +23,10 @@ from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_
 OURS = {
     "slide": ("slide", {}),
     "tail": ("slide, tail alone", {"retrieval": "none"}),
-    "lsh+tail": ("slide, LSH + tail", {"retrieval": "rerank"}),
-    "lsh": ("slide, LSH alone", {"retrieval": "rerank", "tail_size": 0}),
+    "lsh+tail": ("slide, LSH lists + tail", {"retrieval": "lists"}),
+    "lsh": ("slide, LSH lists alone", {"retrieval": "lists", "tail_size": 0}),
+    "tables+tail": ("slide, LSH tables + tail", {"retrieval": "rerank"}),
+    "network": ("slide, without prototypes", {"prototypes": False}),
     "exact": ("slide, every neuron", {"active_fraction": 1.0, "loss": "sigmoid"}),
 }
 PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}

@@ -30,6 +30,7 @@ Map of the package; an arrow points downward only::
         _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
     inspection      diagnostics of a fitted network
+    _mining         hard neurons of every training row, found once by hash codes
     _stacking       how much the prototypes count, found on rows that come late
     _network        the arrays of a model, how they start, one pass of training
       _centroids    output rows from the centroids of their labels

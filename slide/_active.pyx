@@ -93,6 +93,11 @@ cdef int64_t choose_active(const ModelView *model, const TrainView *train, Works
         for j in range(train.y_indptr[row], train.y_indptr[row + 1]):
             ws.label_slots[n_slots] = _include(ws, &n_active, train.y_indices[j])
             n_slots += 1
+    for i in range(n if train.n_listed > 0 else 0):
+        row = train.x.order[first + i]
+        for j in range(row * train.n_listed, (row + 1) * train.n_listed):
+            if train.listed[j] >= 0:
+                _include(ws, &n_active, train.listed[j])
     if train.n_hard > 0:
         for i in range(n):
             row = train.x.order[first + i]

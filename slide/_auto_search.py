@@ -45,7 +45,7 @@ def hidden_search(params, n_in, n_values, size, n_active, i):
     n_coarse = 10 * n_active if coarse else 0
     n_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS
     sparse_input = n_values * 4 <= n_in
-    if policy == "auto":
+    if policy in ("auto", "lists"):
         policy = "estimate"
         if sparse_input:
             looked_at = 1000 if wide else n_coarse or size

@@ -243,7 +243,7 @@ def _add_train(commands):
     parser.add_argument(
         "--retrieval", default="auto", metavar="POLICY",
         help="how the neurons of sparse layers are found: auto, estimate, scan, vanilla, topk, "
-        "threshold, rerank, exact or none (default: auto)",
+        "threshold, rerank, exact, lists or none (default: auto)",
     )  # fmt: skip
     parser.add_argument(
         "--features", type=int, metavar="N",

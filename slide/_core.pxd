@@ -14,6 +14,8 @@ cdef struct TrainView:
     bint all_neurons           # the whole output layer is active
     int64_t tail_size
     int64_t n_hard             # searched neurons that join the active set of the output; 0: none
+    int64_t n_listed           # neurons of a row's list, which join it too; 0: there are no lists
+    const int32_t *listed      # (n_rows, n_listed), -1 where a list is shorter
     const float32_t *dropout   # (n_hidden,) rate of every hidden layer
     const uint8_t *tracked     # (n_layers,) whether the layer's inputs are summed, for hashing
     uint64_t seed
@@ -52,6 +54,7 @@ cdef class Trainer:
     cdef Model model
     cdef TrainView train
     cdef readonly int64_t micro_batch
+    cdef readonly object listed
     cdef int n_threads
     cdef object _keep_alive
     cdef object _workspace_memory

@@ -226,8 +226,8 @@ cdef class Trainer:
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, dropout (one rate a hidden layer), solver,
-        alpha, momentum, beta_1, beta_2, epsilon, seed.
+        micro_batch, all_neurons, tail_size, n_hard, n_listed, dropout (one rate a hidden layer),
+        solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
 
@@ -248,6 +248,11 @@ cdef class Trainer:
         train.all_neurons = settings["all_neurons"]
         train.tail_size = settings["tail_size"]
         train.n_hard = settings["n_hard"] if model.retrievals[model.view.n_layers - 1] else 0
+        # Lists of hard neurons, to be written between two runs.
+        train.n_listed = settings["n_listed"]
+        self.listed = np.full((x.n_rows, train.n_listed), -1, np.int32)
+        cdef const int32_t[:, ::1] listed = self.listed
+        train.listed = &listed[0, 0] if train.n_listed else NULL
         self._set_solver(settings)
         dropout = np.array(settings["dropout"], np.float32)
         cdef const float32_t[::1] rates = dropout
@@ -297,7 +302,8 @@ cdef class Trainer:
         n_classes, n_features = output.n_out, view.layers[0].n_in
         max_active = n_classes
         if not train.all_neurons:
-            max_active = min(n_classes, max_labels + n * train.n_hard + train.tail_size)
+            n_hard = train.n_hard + train.n_listed
+            max_active = min(n_classes, max_labels + n * n_hard + train.tail_size)
         allocate_hidden(&ws.hidden, self.model, self._keep_alive[0], n, max_active, keep)
         widths = [ws.hidden.ld[i] for i in range(n_hidden)]
         rows = [view.layers[i].width for i in range(n_hidden + 1) if not view.layers[i].n_active]

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from slide import _predict
+from slide import _mining, _predict
 from slide._model import InputRows
 from slide._network import Network, log_prior
 
@@ -85,6 +85,9 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
         if stacking is not None and stacking.is_due(epoch, max_iter):
             stacking.weigh(network, n_threads)
             rows = np.arange(len(data))
+        if network.settings.n_listed and _mining.is_due(epoch, max_iter):
+            cost = _mining.list_hard_neurons(network, trainer, data, n_threads)
+            network.tally.multiply_adds += cost
 
         def learning_rate(share, done=epoch):
             return _learning_rate(params, (done + share) / max_iter)

@@ -48,6 +48,7 @@ _SETTINGS_RULES = {
     "all_neurons": BOOL,
     "tail_size": integer(0),
     "n_hard": integer(0),
+    "n_listed": integer(0, 255),
     "rehash_every": integer(1),
     "rehash_at_last": integer(1),
     "centroid_logit": _NUMBER,

@@ -101,7 +101,16 @@ RULES = {
     "n_tables": _AUTO | integer(1, MAX_TABLES),
     "n_hash_bits": _AUTO | integer(1, 16),
     "retrieval": one_of(
-        "auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", "none"
+        "auto",
+        "estimate",
+        "scan",
+        "vanilla",
+        "topk",
+        "threshold",
+        "rerank",
+        "exact",
+        "none",
+        "lists",
     ),
     "tail_size": _AUTO | integer(0),
     "rehash_every": _AUTO | integer(1),

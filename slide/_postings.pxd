@@ -12,6 +12,7 @@ cdef struct PostingsView:
 # Where a thread stands in the lists of its block of rows.
 cdef struct PostingsState:
     int64_t *places                 # (values of the rows), the next posting of each
+    int64_t *ends                   # where its list ends
     float32_t *values               # (values of the rows), as they enter the cosine
 
 # The prototypes' scores of one row at a time; private to a thread. Of n_classes each.

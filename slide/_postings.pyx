@@ -48,6 +48,7 @@ cdef void open_postings(const PostingsView *view, const InputView *x, int64_t fi
         for p in range(x.indptr[i], x.indptr[i + 1]):
             state.values[place] = _entry(view, x, p, factor)
             state.places[place] = view.indptr[x.indices[p]]
+            state.ends[place] = view.indptr[x.indices[p] + 1]
             place += 1
 
 
@@ -80,9 +81,9 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
     cdef int32_t last = <int32_t>(u + size)
     cdef float32_t v
     for i in range(n):
-        for p in range(x.indptr[first + i], x.indptr[first + i + 1]):
+        for p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
             q = state.places[place]
-            end = view.indptr[x.indices[p] + 1]
+            end = state.ends[place]
             v = state.values[place]
             while q < end and view.labels[q] < last:
                 z[i * size + view.labels[q] - u] += v * view.values[q]

@@ -110,6 +110,7 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     for i in range(n_threads):
         allocate_hidden(&states[i], owner, x, ROWS, n_output, keep_alive)
         lists[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        lists[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
         lists[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,

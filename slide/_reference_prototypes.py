@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def prototypes(x, labels, n_classes, weights=None, least=0.03):
+def prototypes(x, labels, n_classes, weights=None, least=0.05):
     """Unit means of each label's rows, weighted by rarity and without what is below `least`.
 
     x : dense (n, n_features); labels : a list of label ids for every row. Returns the prototypes

@@ -16,7 +16,7 @@ from slide.datasets import make_extreme_classification
 def siblings():
     """Classes that are easily taken for one another; rows to train on and to judge by."""
     X, y = make_extreme_classification(
-        13_000, 5000, 2000, n_siblings=5, zipf_exponent=0.5, random_state=0
+        13_000, 5000, 1000, n_siblings=10, zipf_exponent=0.5, random_state=0
     )
     return X[:11_000], y[:11_000], X[11_000:], y[11_000:]
 
@@ -79,10 +79,10 @@ def test_lists_part_siblings(classifier, siblings):
     X, y, test_X, test_y = siblings
     scores = {}
     for retrieval in ("none", "auto"):
-        clf = classifier(hidden_layer_sizes=(64,), max_iter=12, retrieval=retrieval).fit(X, y)
+        clf = classifier(hidden_layer_sizes=(128,), max_iter=8, retrieval=retrieval).fit(X, y)
         scores[retrieval] = clf.score(test_X, test_y)
     assert clf.hash_params_["retrieval"] == ["none", "lists"]
-    assert scores["auto"] > scores["none"] + 0.03
+    assert scores["auto"] > scores["none"] + 0.02
 
 
 def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):

@@ -95,9 +95,10 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         Most epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
         Whether `fit` may add to a class's score how like the class's own training rows a row is, in
-        X's features [5]_. Some rows, at most 2,000, come only in the last epoch; before it they
-        tell the cosine's weight, which may be 0, and make the scores' probabilities honest. "auto"
-        does so with sparse X, from 100 classes and 1,000 rows on. `partial_fit` makes none.
+        X's features [5]_. Some rows, at most 2,000, come only in the second half of the epochs;
+        before, they tell the cosine's weight, which may be 0, and scale the scores so that
+        probabilities are more honest. "auto" does so with sparse X, from 100 classes and 1,000 rows
+        on. `partial_fit` makes none.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4

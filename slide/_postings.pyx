@@ -77,11 +77,11 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
     thread. Labels must come block after block from 0 on. Cost: a multiply-add a posting, in the
     order of the row's features, so that a row's scores do not depend on its neighbours.
     """
-    cdef int64_t i, p, q, end, place = 0
+    cdef int64_t i, _p, q, end, place = 0
     cdef int32_t last = <int32_t>(u + size)
     cdef float32_t v
     for i in range(n):
-        for p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
+        for _p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
             q = state.places[place]
             end = state.ends[place]
             v = state.values[place]

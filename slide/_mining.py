@@ -12,6 +12,7 @@ import numpy as np
 
 from slide import _lookup
 
+_BLOCK = 4096  # rows between two looks at Python's signals
 _CANDIDATES = 64  # that a row scores: of the best 5, .94 are among them (see docs/how-it-works.md)
 
 
@@ -31,12 +32,16 @@ def list_hard_neurons(network, trainer, data, n_threads):
     k = min(n_classes, n_listed + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
     network.note_inputs(data.x, n_threads)
-    ids, _ = _lookup.topk(network, network.rows(data.x), k, n_threads, "lsh", n_candidates)
-    right = data.labels.contain(ids)
-    order = np.argsort(right, axis=1, kind="stable")[:, :n_listed]
-    hard = np.where(np.take_along_axis(right, order, axis=1), -1, np.take_along_axis(ids, order, 1))
-    trainer.listed[:, : hard.shape[1]] = hard
     width, n = network.layers[-1].n_in, len(data)
+    for start in range(0, n, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, n))
+        x = network.rows(data.x[rows[0] : rows[-1] + 1])
+        ids, _ = _lookup.topk(network, x, k, n_threads, "lsh", n_candidates)
+        right = data.labels.take(rows).contain(ids)
+        order = np.argsort(right, axis=1, kind="stable")[:, :n_listed]
+        hard = np.take_along_axis(ids, order, axis=1)
+        hard[np.take_along_axis(right, order, axis=1)] = -1
+        trainer.listed[rows, : hard.shape[1]] = hard
     if not _lookup.pays(network, n_candidates):
         return n * n_classes * width
     # A bit of a code counts as a sixty-fourth, as in a population count; codes cost a transform.

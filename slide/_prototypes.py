@@ -18,7 +18,7 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PRODUCTS = 1 << 24  # values of rows that one block of labels sums at most
+_PRODUCTS = 1 << 22  # values of rows that one block of labels sums at most
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make_prototypes(x, labels, weights):
     n = len(labels)
     document_counts = np.bincount(x.indices, minlength=x.shape[1])
     feature_weights = np.log((n + 1) / (document_counts + 1)).astype(np.float32)
-    rows = normalize(x * feature_weights)
+    rows = normalize(x * feature_weights, copy=False)
     entries = np.ones(len(labels.indices), np.float32)
     if weights is not None:
         entries = np.repeat(weights, np.diff(labels.indptr))

@@ -30,6 +30,7 @@ _SPARSE_OUTPUT = 4.5
 _SGD_FACTOR = 100.0
 _ADAGRAD_FACTOR = 10.0
 
+_JUDGED = 20  # rows, from which on a tenth can judge the prototypes
 _NARROW = 128  # neurons below which a layer is dense whatever its share
 
 
@@ -165,6 +166,11 @@ def _prototypes(wanted, shape):
         raise ValueError(
             "prototypes must be 'auto' or False for dense features, as they are made of rare ones: "
             "at most a quarter of X may be other than zero"
+        )
+    if wanted and shape.n_samples < _JUDGED:
+        raise ValueError(
+            f"prototypes=True takes at least {_JUDGED} rows, a tenth of which are judged by; got "
+            f"{shape.n_samples}"
         )
     return bool(wanted)
 

@@ -131,7 +131,7 @@ def _logistic(scores, right, weights):
     if not right[valid].any() or right[valid].all():
         return 1.0, 0.0
     weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
-    model = LogisticRegression(C=np.inf)
+    model = LogisticRegression(C=np.inf, max_iter=1000)
     model.fit(scores[valid][:, np.newaxis], right[valid], sample_weight=weights)
     slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
     return (slope, offset) if slope > 0 else (1.0, 0.0)

@@ -258,6 +258,9 @@ def test_where_none_are_tried(classifier, planted):
     assert not classifier().fit(dense, y).hash_params_["prototypes"]
     with pytest.raises(ValueError, match="prototypes must be 'auto' or False for dense features"):
         classifier(prototypes=True).fit(dense, y)
+    with pytest.raises(ValueError, match=r"prototypes=True takes at least 20 rows, .* got 19"):
+        classifier(prototypes=True).fit(X[:19], y[:19])
+    assert classifier(prototypes=True).fit(X[:20], y[:20]).hash_params_["prototypes"]
     with pytest.raises(ValueError, match="prototypes must be 'auto' or True or False; got 2"):
         classifier(prototypes=2).fit(X, y)
 

@@ -18,6 +18,7 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
+_PAIRS = 1 << 14  # rows and prototypes side by side at a time
 _PRODUCTS = 1 << 22  # values of rows that one block of labels sums at most
 
 
@@ -69,8 +70,12 @@ class Prototypes:
 
         A door for small numbers of pairs; `slide._postings` serves prediction.
         """
-        x = normalize(csr_array(x) * self.feature_weights)
-        return np.asarray(x[rows].multiply(self.by_feature.tocsr()[labels]).sum(axis=1)).ravel()
+        x, prototypes = normalize(csr_array(x) * self.feature_weights), self.by_feature.tocsr()
+        out = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            out[part] = x[rows[part]].multiply(prototypes[labels[part]]).sum(axis=1)
+        return out
 
 
 def make_prototypes(x, labels, weights):

@@ -56,8 +56,8 @@ class Stacking:
     def weigh(self, network, n_threads):
         """Find the weight that ranks the judges' labels best, then slope and offset."""
         data, judges = self.early, self.judges
-        prototypes = make_prototypes(data.x, data.labels, data.weights)
-        scores, cosines, right = _candidates(network, prototypes, judges, n_threads)
+        self.prototypes = make_prototypes(data.x, data.labels, data.weights)
+        scores, cosines, right = _candidates(network, self.prototypes, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
         scores += self.weight * cosines
@@ -76,8 +76,9 @@ class Stacking:
         output.b *= np.float32(self.slope)
         output.b += np.float32(self.offset)
         if self.weight > 0:
-            prototypes = make_prototypes(data.x, data.labels, data.weights)
-            network.prototypes = prototypes.of_weight(self.weight * self.slope)
+            if self.early is not data:
+                self.prototypes = make_prototypes(data.x, data.labels, data.weights)
+            network.prototypes = self.prototypes.of_weight(self.weight * self.slope)
         if output.retrieval is not None:
             network.refresh(n_threads)
 
@@ -87,21 +88,20 @@ def _candidates(network, prototypes, judges, n_threads):
 
     Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice.
     """
-    n, k = len(judges), min(_DEPTH, network.n_classes)
-    rows = np.repeat(np.arange(n), k)
-    ids, scores, cosines = [], [], []
+    k, ids, scores = min(_DEPTH, network.n_classes), [], []
     for weight in (0.0, _WEIGHTS[-1]):
         network.prototypes = prototypes.of_weight(weight)
-        labels, z = _predict.topk(network.model(), network.rows(judges.x), k, n_threads)
-        q = prototypes.cosines(judges.x, rows, labels.ravel()).reshape(n, k)
-        ids.append(labels)
-        cosines.append(q)
-        scores.append(z - np.float32(weight) * q)
+        best = _predict.topk(network.model(), network.rows(judges.x), k, n_threads)
+        ids.append(best[0])
+        scores.append(best[1])
     network.prototypes = None
     repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
-    scores[1][repeated] = -np.inf
-    labels = np.hstack(ids)
-    return np.hstack(scores), np.hstack(cosines), judges.labels.contain(labels)
+    labels, scores = np.hstack(ids), np.hstack(scores)
+    rows = np.repeat(np.arange(len(judges)), 2 * k)
+    cosines = prototypes.cosines(judges.x, rows, labels.ravel()).reshape(labels.shape)
+    scores[:, k:] -= np.float32(_WEIGHTS[-1]) * cosines[:, k:]
+    scores[:, k:][repeated] = -np.inf
+    return scores, cosines, judges.labels.contain(labels)
 
 
 def _best_weight(scores, cosines, right, weights):

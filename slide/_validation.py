@@ -284,6 +284,7 @@ class TrainingRows:
             mean_abs_norm=float(f"{total / len(self):.7g}"),
             multilabel=multilabel,
             sparse=is_sparse(self.x),
+            one_label=bool((np.diff(self.labels.indptr) == 1).all()),
         )
 
 

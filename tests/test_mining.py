@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier, _core, _epochs, _mining, _model
 from slide._labels import LabelRows
@@ -105,6 +106,13 @@ def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
     several.fit(*multilabel)
     classifier(active_fraction=1.0).fit(X[:500], y[:500])
     classifier(retrieval="none").fit(X[:3000], y[:3000])
+    assert not epochs
+    # One a row on average is not one in each.
+    Y = csr_array((np.ones(3000, np.int8), y[:3000], np.arange(3001)), shape=(3000, 1000)).tolil()
+    Y[0] = 0
+    Y[1, (y[1] + 1) % 1000] = 1
+    assert Y.nnz == 3000
+    classifier(max_iter=1).fit(X[:3000], Y.tocsr())
     assert not epochs
     several.set_params(retrieval="lists").fit(*multilabel)
     assert any(made for _, made in epochs)

@@ -13,7 +13,7 @@ from libc.string cimport memset
 
 from slide._active cimport choose_active
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
-from slide._input cimport InputGroups, input_backward
+from slide._input cimport InputGroups, InputPair, input_backward
 from slide._layers cimport (
     ROW_BLOCK,
     activate_backward,
@@ -299,7 +299,7 @@ cdef class Trainer:
         cdef const LayerView *output = &view.layers[n_hidden]
         cdef InputGroups *groups
         keep, floats = self._keep_alive, np.float32
-        n_classes, n_features = output.n_out, view.layers[0].n_in
+        n_classes = output.n_out
         max_active = n_classes
         if not train.all_neurons:
             n_hard = train.n_hard + train.n_listed
@@ -322,15 +322,13 @@ cdef class Trainer:
         if not is_dense and view.layers[0].n_active == 0:
             groups = &ws.groups
             ws.hidden.groups = groups
-            groups.slot_of = <int32_t *>scratch_array(n_features, np.int32, keep)
             groups.features = <int32_t *>scratch_array(max_pairs, np.int32, keep)
             groups.starts = <int32_t *>scratch_array(max_pairs + 1, np.int32, keep)
-            groups.slots = <int32_t *>scratch_array(max_pairs, np.int32, keep)
             groups.samples = <int32_t *>scratch_array(max_pairs, np.int32, keep)
             groups.values = <float32_t *>scratch_array(max_pairs, floats, keep)
-            n_words = blocks_of(n_features, 64)
-            groups.seen = <uint64_t *>scratch_array(n_words, np.uint64, keep)
-            groups.seen_words = <uint64_t *>scratch_array(blocks_of(n_words, 64), np.uint64, keep)
+            size = max_pairs * sizeof(InputPair)
+            groups.pairs = <InputPair *>scratch_array(size, np.uint8, keep)
+            groups.other_pairs = <InputPair *>scratch_array(size, np.uint8, keep)
         ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
         if train.all_neurons:
             return 0

@@ -1,5 +1,5 @@
 from slide._optimizer cimport LayerView, SolverView
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._typedefs cimport float32_t, int32_t, int64_t
 
 # Rows of X in one micro-batch: CSR when indptr is given, else dense.
 cdef struct InputView:
@@ -9,6 +9,11 @@ cdef struct InputView:
     int64_t n_features
     const int32_t *order       # (n,) row of X behind each position, or NULL
 
+cdef struct InputPair:
+    int32_t feature
+    int32_t sample
+    float32_t value
+
 # The pairs (sample, feature) of a micro-batch of CSR rows by feature, and what it takes to group
 # them; private to a thread.
 cdef struct InputGroups:
@@ -17,10 +22,8 @@ cdef struct InputGroups:
     int32_t *starts            # (max_pairs + 1,) first pair of each
     int32_t *samples           # (max_pairs,)
     float32_t *values          # (max_pairs,)
-    int32_t *slots             # (max_pairs,) scratch: place of the feature of each pair of X
-    int32_t *slot_of           # (n_features of X,) place of a feature in `features`
-    uint64_t *seen             # a bit a feature, and
-    uint64_t *seen_words       # a bit a word of `seen`; both all zero between two micro-batches
+    InputPair *pairs           # (max_pairs,) scratch
+    InputPair *other_pairs     # (max_pairs,)
 
 cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
                            InputGroups *groups) noexcept nogil

@@ -12,70 +12,68 @@ from libc.string cimport memcpy, memset
 
 from slide._layers cimport ROW_BLOCK
 from slide._optimizer cimport LayerView, SolverView, prefetch_update, update_biases, update_row
-from slide._simd cimport chosen, slide_lowest_bit
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t, blocks_of
+from slide._simd cimport chosen
+from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 from slide._weights cimport prefetch_row, row_of, rows_of
 
 cdef enum:
-    AHEAD = 4                  # rows between a prefetch and its use
+    DIGIT = 10                 # bits of a feature that one pass of the sort looks at, at most
+    AHEAD = 6                  # rows between a prefetch and its use
 
 
 cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
                            InputGroups *groups) noexcept nogil:
     """The pairs of CSR rows `first` to first + n, by feature; features and samples rise.
 
-    The bits of two levels of words sort the features. Cost: O(pairs + n_features / 4096).
+    A stable radix sort by as few digits as n_features takes. Cost: O(pairs + 2^DIGIT) a digit.
     """
-    cdef int64_t i, j, row, word, n_pairs = 0
-    cdef int64_t n_words = blocks_of(blocks_of(x.n_features, 64), 64)
-    cdef int32_t n_distinct = 0, slot, total = 0, size, feature
-    cdef uint64_t words, bits
-    cdef int32_t *starts = groups.starts
+    cdef int64_t i, j, row, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
+    cdef int32_t shift, digit
+    cdef InputPair *pairs = groups.pairs
+    cdef InputPair *sorted_pairs = groups.other_pairs
     for i in range(n):
         row = x.order[first + i] if x.order != NULL else first + i
         for j in range(x.indptr[row], x.indptr[row + 1]):
-            word = x.indices[j] >> 6
-            groups.seen[word] |= <uint64_t>1 << (x.indices[j] & 63)
-            groups.seen_words[word >> 6] |= <uint64_t>1 << (word & 63)
-    for i in range(n_words):
-        words = groups.seen_words[i]
-        groups.seen_words[i] = 0
-        while words:
-            word = 64 * i + slide_lowest_bit(words)
-            words &= words - 1
-            bits = groups.seen[word]
-            groups.seen[word] = 0
-            while bits:
-                feature = <int32_t>(64 * word + slide_lowest_bit(bits))
-                bits &= bits - 1
-                groups.slot_of[feature] = n_distinct
-                groups.features[n_distinct] = feature
-                starts[n_distinct] = 0
-                n_distinct += 1
-    for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
-        for j in range(x.indptr[row], x.indptr[row + 1]):
-            slot = groups.slot_of[x.indices[j]]
-            groups.slots[n_pairs] = slot
+            pairs[n_pairs].feature = x.indices[j]
+            pairs[n_pairs].sample = <int32_t>i
+            pairs[n_pairs].value = x.values[j]
             n_pairs += 1
-            starts[slot] += 1
-    for slot in range(n_distinct):
-        size = starts[slot]
-        starts[slot] = total
-        total += size
-    n_pairs = 0
+    while (x.n_features - 1) >> bits:
+        bits += 1
+    n_digits = blocks_of(bits, DIGIT)
+    size = blocks_of(bits, n_digits)
+    for digit in range(<int32_t>n_digits):
+        shift = <int32_t>(digit * size)
+        _sort_by_digit(pairs, n_pairs, shift, <int32_t>size, sorted_pairs)
+        pairs, sorted_pairs = sorted_pairs, pairs
+    for i in range(n_pairs):
+        if slot < 0 or pairs[i].feature != groups.features[slot]:
+            slot += 1
+            groups.features[slot] = pairs[i].feature
+            groups.starts[slot] = <int32_t>i
+        groups.samples[i] = pairs[i].sample
+        groups.values[i] = pairs[i].value
+    groups.n_features = slot + 1
+    groups.starts[slot + 1] = <int32_t>n_pairs
+
+
+cdef void _sort_by_digit(const InputPair *pairs, int64_t n, int32_t shift, int32_t size,
+                         InputPair *out) noexcept nogil:
+    """Pairs by `size` bits of their features from bit `shift` on, else in the order they had."""
+    cdef int32_t starts[1 << DIGIT]
+    cdef int32_t mask = (1 << size) - 1, digit, total = 0, count
+    cdef int64_t i
+    memset(starts, 0, (1 << size) * sizeof(int32_t))
     for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
-        for j in range(x.indptr[row], x.indptr[row + 1]):
-            slot = groups.slots[n_pairs]
-            n_pairs += 1
-            groups.samples[starts[slot]] = <int32_t>i
-            groups.values[starts[slot]] = x.values[j]
-            starts[slot] += 1
-    for slot in range(n_distinct, 0, -1):
-        starts[slot] = starts[slot - 1]
-    starts[0] = 0
-    groups.n_features = n_distinct
+        starts[(pairs[i].feature >> shift) & mask] += 1
+    for digit in range(1 << size):
+        count = starts[digit]
+        starts[digit] = total
+        total += count
+    for i in range(n):
+        digit = (pairs[i].feature >> shift) & mask
+        out[starts[digit]] = pairs[i]
+        starts[digit] += 1
 
 
 # --------------------------------------------------------------- forward --

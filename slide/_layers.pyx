@@ -153,13 +153,18 @@ cdef void activate_backward(int activation, const float32_t *a, float32_t *delta
 cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
                uint64_t *rng) noexcept nogil:
     """Inverted dropout: a *= mask, mask = 0 with probability `rate`, else 1 / (1 - rate)."""
-    cdef int64_t i
-    cdef uint64_t bits = 0
+    cdef int64_t i, j
+    cdef uint64_t bits
     cdef uint64_t threshold = <uint64_t>(rate * 65536)
     cdef float32_t keep = 1 / (1 - rate)
+    cdef float32_t kept[2]
+    kept[0], kept[1] = 0, keep
+    for i in range(blocks_of(n, 4)):
+        bits = next64(rng)
+        for j in range(4 * i, min(4 * i + 4, n)):
+            mask[j] = kept[(bits & 0xFFFF) >= threshold]
+            bits >>= 16
     for i in range(n):
-        bits = next64(rng) if i % 4 == 0 else bits >> 16
-        mask[i] = keep if (bits & 0xFFFF) >= threshold else 0
         a[i] *= mask[i]
 
 

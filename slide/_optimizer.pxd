@@ -38,7 +38,7 @@ cdef struct SolverView:
     uint32_t seed              # of the rounding of bfloat16 in this micro-batch
 
 cdef enum:
-    CORRECTIONS = 8192
+    CORRECTIONS = 8192         # steps whose corrections stand in a table
 
 cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil
 

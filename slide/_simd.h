@@ -138,19 +138,6 @@ static inline void slide_prefetch(const void *start, int64_t n_bytes)
 #endif
 }
 
-/* Place of the lowest bit set in x, which is not 0. */
-static inline int slide_lowest_bit(uint64_t x)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    return __builtin_ctzll(x);
-#else
-    int place = 0;
-    for (; !(x & 1); x >>= 1)
-        place++;
-    return place;
-#endif
-}
-
 /* The value of a bfloat16. */
 static inline float slide_half_to_float(uint16_t half)
 {

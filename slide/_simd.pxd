@@ -52,7 +52,6 @@ cdef extern from "_simd.h" nogil:
         int entry_bits
 
     void slide_prefetch(const void *start, int64_t n_bytes)
-    int slide_lowest_bit(uint64_t x)
     float32_t slide_half_to_float(uint16_t half)
     uint16_t slide_float_to_half(float32_t x, uint32_t noise)
     uint32_t slide_noise(uint32_t place)

@@ -308,7 +308,6 @@ cdef class Retrieval:
         for name in ("tables", "hasher", "directions"):
             if getattr(self, name) is not None:
                 getattr(self, name).set_state(part_of(state, name))
-        self._table_codes = None
         self._set_view()
 
     __setstate__ = set_state
@@ -379,7 +378,7 @@ cdef class Retrieval:
     def _code(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
               const int32_t[::1] ids, int n_threads):
         """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
-        cdef int64_t n = self.view.n_neurons, d = self.view.n_in, m = ids.shape[0], block, i
+        cdef int64_t d = self.view.n_in, m = ids.shape[0], block
         cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.scratch_size
         cdef int64_t per_block = 64, n_directions = 0, size = 0
         cdef uint64_t[:, ::1] codes = self._arrays["codes"]
@@ -390,7 +389,6 @@ cdef class Retrieval:
         cdef float32_t[:, ::1] scratch = np.zeros(
             (n_threads, n_scratch + n_directions + size + 16), np.float32)
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
-        cdef uint16_t[:, ::1] table
         cdef const HasherView *hasher = &self.hasher.view
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
@@ -402,13 +400,7 @@ cdef class Retrieval:
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
         if self.tables is not None:
-            if self._table_codes is None:
-                self._table_codes = np.empty((hasher.n_tables, n), np.uint16)
-                ids = np.arange(n, dtype=np.int32)
-            table = self._table_codes
-            for i in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-                table_codes(hasher, &codes[ids[i], 0], &table[0, ids[i]], n)
-            self.tables.sort(table, n_threads)
+            self.tables.sort(codes, n_threads)
         return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))
 

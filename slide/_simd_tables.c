@@ -1,4 +1,4 @@
-/* One inclusion of _simd_kernels.h per instruction set. */
+/* One inclusion of the kernels' headers per instruction set. */
 #include "_simd.h"
 
 #include <math.h>
@@ -92,6 +92,13 @@ static ALWAYS_INLINE float pow2_scalar(float n)
 #define GROUP 1
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_scalar, 4
+#define V_TRANSPOSE(t) ((void)(t))
+#define I uint32_t
+#define I_SET1(x) (x)
+#define I_DOUBLE(a) ((a) + (a))
+#define I_TAKE(a, v, bit) ((a) | ((v) > 0.0f ? (bit) : 0u))
+#define I_STORE16(p, a) (*(p) = (uint16_t)(a))
+#include "_simd_hash.h"
 #include "_simd_kernels.h"
 
 #ifdef SLIDE_X86
@@ -126,6 +133,27 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
     x = _mm256_add_ps(_mm256_permute_ps(x, 0xB1), _mm256_xor_ps(x, n0));
     x = _mm256_add_ps(_mm256_permute_ps(x, 0x4E), _mm256_xor_ps(x, n1));
     return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, n2));
+}
+
+/* Vector k becomes the k-th values of all vectors. */
+static ALWAYS_INLINE TARGET_AVX2 void transpose_avx2(__m256 *t)
+{
+    __m256 a[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 4; i++) { /* pairs of values of four vectors */
+        const int k = (i & 1) + 4 * (i >> 1);
+        t[2 * i] = _mm256_shuffle_ps(a[k], a[k + 2], 0x44);
+        t[2 * i + 1] = _mm256_shuffle_ps(a[k], a[k + 2], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        a[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i++)
+        t[i] = a[i];
 }
 
 #define SIMD_NAME "avx2"
@@ -173,6 +201,18 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
 #define GROUP 2
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define V_TRANSPOSE(t) transpose_avx2(t)
+#define I __m256i
+#define I_SET1(x) _mm256_set1_epi32(x)
+#define I_DOUBLE(a) _mm256_add_epi32(a, a)
+#define I_TAKE(a, v, bit)                                                          \
+    _mm256_or_si256(a, _mm256_and_si256(bit, _mm256_castps_si256(_mm256_cmp_ps(    \
+                                                 v, _mm256_setzero_ps(), _CMP_GT_OQ))))
+#define I_STORE16(p, a)                                                            \
+    _mm_storeu_si128((__m128i *)(p),                                               \
+                     _mm256_castsi256_si128(                                       \
+                         _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 8)))
+#include "_simd_hash.h"
 #include "_simd_kernels.h"
 
 /* -------------------------------------------------------------- avx512 -- */
@@ -205,6 +245,33 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
     x = _mm512_add_ps(_mm512_permute_ps(x, 0x4E), flip_avx512(x, 0xCCCC));
     x = _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0xB1), flip_avx512(x, 0xF0F0));
     return _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0x4E), flip_avx512(x, 0xFF00));
+}
+
+/* Vector k becomes the k-th values of all vectors. */
+static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
+{
+    __m512 a[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) /* each 128 bits of t[i + k] hold values of four vectors */
+        for (int k = 0; k < 2; k++) {
+            t[i + 2 * k] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+            t[i + 2 * k + 1] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0xEE);
+        }
+    for (int i = 0; i < 4; i++) {
+        const __m512 b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+        const __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+        const __m512 d = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+        const __m512 e = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xDD);
+        a[i] = _mm512_shuffle_f32x4(b, c, 0x88);
+        a[i + 8] = _mm512_shuffle_f32x4(b, c, 0xDD);
+        a[i + 4] = _mm512_shuffle_f32x4(d, e, 0x88);
+        a[i + 12] = _mm512_shuffle_f32x4(d, e, 0xDD);
+    }
+    for (int i = 0; i < 16; i++)
+        t[i] = a[i];
 }
 
 #define SIMD_NAME "avx512"
@@ -251,6 +318,15 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
 #define GROUP 4
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define V_TRANSPOSE(t) transpose_avx512(t)
+#define I __m512i
+#define I_SET1(x) _mm512_set1_epi32(x)
+#define I_DOUBLE(a) _mm512_add_epi32(a, a)
+#define I_TAKE(a, v, bit)                                                          \
+    _mm512_mask_or_epi32(a, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ), a, bit)
+#define I_STORE16(p, a)                                                            \
+    _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(a))
+#include "_simd_hash.h"
 #include "_simd_kernels.h"
 
 #endif /* SLIDE_X86 */

@@ -10,6 +10,8 @@ The kernels stand in `_families`. A vector is dense, or sparse as ids and values
 import numpy as np
 from scipy.sparse import issparse
 
+from libc.string cimport memset
+
 from slide._families cimport (
     DWTA, MINHASH, SIMHASH, WINDOW, WTA, HasherView, minhash, simhash, simhash_rows,
     winner_take_all,
@@ -76,6 +78,25 @@ cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld,
         hash_vector(hasher, NULL, rows + i * ld, hasher.n_in, NULL, extra_0[i], extra_1[i],
                     scratch, words)
         table_codes(hasher, words, codes + i, stride)
+
+
+cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
+                        const int32_t *ids, int64_t n, float32_t *scratch, uint16_t *quarters,
+                        int64_t n_words, uint64_t *words) noexcept nogil:
+    """The first n_words words of SimHash of the dense rows `ids`, without a center.
+
+    IN rows (., ld), ids (n,); OUT words (., n_words), those of ids; scratch (rows_scratch_size,),
+    quarters (4 * n_words, n) of the thread. Cost: `simhash` each.
+    """
+    cdef int64_t i, q
+    cdef uint64_t *out
+    simhash_rows(hasher, <int32_t>(4 * n_words), 16, rows, ld, ids, n, NULL, NULL, scratch,
+                 quarters, n)
+    for i in range(n):
+        out = words + ids[i] * n_words
+        memset(out, 0, n_words * sizeof(uint64_t))
+        for q in range(4 * n_words):
+            out[q >> 2] |= <uint64_t>quarters[q * n + i] << (16 * (q & 3))
 
 
 cdef void codes_of_table(const HasherView *hasher, int64_t table, const uint64_t *words,

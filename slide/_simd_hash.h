@@ -88,16 +88,14 @@ FN_INLINE void NAME(add_signed)(const float *in, const float *signs, float *x, i
 }
 
 /* out (size, VW): coordinates c.. c + n of the VW rows r, zero beyond. */
-FN void NAME(load_lanes)(const float *const *r, int64_t ldr, int64_t c, int64_t n,
-                         float *out, int64_t size)
+FN void NAME(load_lanes)(const float *const *r, int64_t c, int64_t n, float *out,
+                         int64_t size)
 {
     for (int64_t i = 0; i < size; i += VW) {
         V t[VW];
         if (i + VW <= n) {
-            for (int k = 0; k < VW; k++) {
+            for (int k = 0; k < VW; k++)
                 t[k] = V_LOAD(r[k] + c + i);
-                PREFETCH(r[k] + VW * ldr + c + i);
-            }
             V_TRANSPOSE(t);
         } else if (i < n) {
             for (int k = 0; k < VW; k++)
@@ -179,7 +177,7 @@ FN void NAME(simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
             const float *later = hash->later_signs + block * (hash->n_rounds - 1) * size;
             if (n_in > size) {
                 for (int64_t c = 0; c < n_in; c += size) {
-                    NAME(load_lanes)(r, ldr, c, n_in - c, lanes, size);
+                    NAME(load_lanes)(r, c, n_in - c, lanes, size);
                     if (c == 0)
                         NAME(add_signed)(lanes, signs, x, size, 1);
                     else
@@ -188,7 +186,7 @@ FN void NAME(simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
                 in = x;
                 signs = NULL;
             } else if (block == 0)
-                NAME(load_lanes)(r, ldr, 0, n_in, lanes, size);
+                NAME(load_lanes)(r, 0, n_in, lanes, size);
             for (int64_t round = 1; round < hash->n_rounds; round++) {
                 NAME(transform)(in, signs, x, size);
                 in = x;

@@ -38,7 +38,9 @@ MODULES = {
 # neuron and of a query come from different code and must have the same bits.
 COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off"]
 
-SIMD_HEADERS = [f"slide/_simd{part}.h" for part in ("", "_kernels", "_codes", "_hash", "_shortlist")]
+SIMD_HEADERS = [
+    f"slide/_simd{part}.h" for part in ("", "_kernels", "_codes", "_hash", "_shortlist")
+]
 
 
 def extension(name, c_sources, openmp):

@@ -308,8 +308,10 @@ cdef class HashTables:
         cdef float32_t[::1] bias = bias_array
         cdef float32_t[::1] norm2 = norm2_array
         cdef int32_t[:, ::1] ids = self.ids
-        # Until a table is sorted the codes of its neurons lie where their ids shall be.
+        # Until a table is sorted the codes of its neurons lie where their ids shall be: all
+        # memory must be there before they do.
         cdef uint16_t *codes = <uint16_t *>&ids[0, 0]
+        cdef uint16_t[:, ::1] sorting = np.empty((n_threads, n), np.uint16)
         # Rows of whole cache lines.
         cdef float32_t[:, ::1] scratch = aligned_zeros(
             (n_threads, 16 * blocks_of(self.hasher.rows_scratch_size, 16) + 16))
@@ -321,7 +323,7 @@ cdef class HashTables:
         if self.transform:
             own_mean[:] = mean
             self._set_center()
-            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
                 neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
                                   block * per_block, min((block + 1) * per_block, n),
                                   &bias[0], &norm2[0])
@@ -331,24 +333,28 @@ cdef class HashTables:
             longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
             _extras(0, n, bias_mean, bias_scale, longest2, &bias[0], &norm2[0])
             cost += 2 * n * d
-        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
             hash_rows(hasher, &weights[block * per_block, 0], ld,
                       min(per_block, n - block * per_block), &bias[block * per_block],
                       &norm2[block * per_block], &scratch[omp_get_thread_num(), 0],
                       &words[omp_get_thread_num(), 0], codes + block * per_block, 2 * n)
-        self._sort(NULL, 0, n_threads)
+        self._sort(NULL, 0, sorting, n_threads)
         return cost
 
     def sort(self, const uint64_t[:, ::1] words, int n_threads):
         """Sort the neurons into buckets by the words of their hash (n_neurons, n_words)."""
-        self._sort(&words[0, 0], words.shape[1], n_threads)
+        self._sort(&words[0, 0], words.shape[1],
+                   np.empty((n_threads, self.view.n_neurons), np.uint16), n_threads)
 
-    cdef _sort(self, const uint64_t *words, int64_t n_words, int n_threads):
-        """Sort by words (n_neurons, n_words), or NULL: by the codes that lie in the place of ids."""
+    cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
+               int n_threads):
+        """Sort by words (n_neurons, n_words), or NULL: by codes that lie in the place of ids.
+
+        Scratch codes (n_threads, n_neurons).
+        """
         cdef int32_t t
         cdef int32_t[:, ::1] offsets = self.offsets
         cdef int32_t[:, ::1] ids = self.ids
-        cdef uint16_t[:, ::1] codes = np.empty((n_threads, self.view.n_neurons), np.uint16)
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
             _fill_table(&self.hasher.view, t, words, n_words, self.view.n_neurons,

@@ -104,7 +104,7 @@ def test_a_row_of_nan_leaves_its_neighbours_alone(name, rng):
 
 
 @each_name
-@pytest.mark.parametrize("d", SIZES[:-1] + [257])
+@pytest.mark.parametrize("d", [*SIZES[:-1], 257])
 def test_statistics_have_the_bits_of_dots(name, d, rng):
     mean = rng.standard_normal(d).astype(np.float32)
     for n in [0, 1, 3, 4, 5, 8, 33]:

@@ -36,8 +36,12 @@ MODULES = {
     "_threads": ([], True),
 }
 
+# A product is rounded before it is added, unless a kernel says otherwise: the hash codes of a
+# neuron and of a query come from different code and must have the same bits.
+COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off"]
+
 SIMD_HEADERS = [
-    f"slide/_simd{part}.h" for part in ("", "_kernels", "_half", "_codes", "_shortlist")
+    f"slide/_simd{part}.h" for part in ("", "_kernels", "_half", "_codes", "_hash", "_shortlist")
 ]
 
 
@@ -47,7 +51,7 @@ def extension(name, c_sources, openmp):
         [f"slide/{name}.pyx", *c_sources],
         include_dirs=["slide"],
         depends=SIMD_HEADERS if c_sources else [],
-        extra_compile_args=[] if os.name == "nt" else ["-O0" if DEBUG else "-O3", "-g1"],
+        extra_compile_args=[] if os.name == "nt" else COMPILE_ARGS,
     )
     if openmp:
         add_openmp_flags_if_available(ext)

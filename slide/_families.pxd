@@ -1,4 +1,4 @@
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t
 
 cdef enum:
     SIMHASH = 0
@@ -51,6 +51,11 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
 cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
                      const float32_t *values, int64_t n_values, const float32_t *center,
                      float32_t *scratch) noexcept nogil
+
+cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits,
+                       const float32_t *rows, int64_t ld, const int32_t *ids, int64_t n,
+                       const float32_t *extra_0, const float32_t *extra_1, float32_t *scratch,
+                       uint16_t *codes, int64_t stride) noexcept nogil
 
 cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
                           int64_t n_values, const float32_t *center, float32_t extra_0,

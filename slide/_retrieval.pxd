@@ -74,7 +74,6 @@ cdef class Retrieval:
     cdef readonly Directions directions   # of the estimates, or None
     cdef dict _settings
     cdef dict _arrays                   # what rebuilds write; the view points into them
-    cdef object _table_codes            # uint16 (n_tables, n_neurons) of the estimates, or None
     cdef object _cosines, _coarse_cosines, _center
     cdef _set_view(self)
     cdef _set_center(self)

@@ -18,7 +18,7 @@ from libc.string cimport memcpy
 
 from slide._directions cimport Directions, add_directions, split_neuron, split_query
 from slide._families cimport HasherView
-from slide._hash cimport Hasher, hash_vector, table_codes
+from slide._hash cimport Hasher, hash_vector, simhash_words, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._selection cimport largest
@@ -308,7 +308,6 @@ cdef class Retrieval:
         for name in ("tables", "hasher", "directions"):
             if getattr(self, name) is not None:
                 getattr(self, name).set_state(part_of(state, name))
-        self._table_codes = None
         self._set_view()
 
     __setstate__ = set_state
@@ -379,18 +378,19 @@ cdef class Retrieval:
     def _code(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
               const int32_t[::1] ids, int n_threads):
         """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
-        cdef int64_t n = self.view.n_neurons, d = self.view.n_in, m = ids.shape[0], block, i
-        cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.scratch_size
+        cdef int64_t d = self.view.n_in, m = ids.shape[0], block
+        cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.rows_scratch_size
         cdef int64_t per_block = 64, n_directions = 0, size = 0
         cdef uint64_t[:, ::1] codes = self._arrays["codes"]
         cdef float32_t[::1] norms = self._arrays["norms"], own = self._arrays["biases"]
         cdef const float32_t[::1] mean = self._arrays["mean"]
         if self.directions is not None:
             n_directions, size = self.directions.view.n, self.directions.view.size
-        cdef float32_t[:, ::1] scratch = np.zeros(
-            (n_threads, n_scratch + n_directions + size + 16), np.float32)
+        # Rows of whole cache lines.
+        n_more = max(n_directions + size, 2 * per_block * self.view.n_words)
+        cdef float32_t[:, ::1] scratch = aligned_zeros(
+            (n_threads, 16 * blocks_of(n_scratch + n_more, 16) + 16))
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
-        cdef uint16_t[:, ::1] table
         cdef const HasherView *hasher = &self.hasher.view
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
@@ -402,13 +402,7 @@ cdef class Retrieval:
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
         if self.tables is not None:
-            if self._table_codes is None:
-                self._table_codes = np.empty((hasher.n_tables, n), np.uint16)
-                ids = np.arange(n, dtype=np.int32)
-            table = self._table_codes
-            for i in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-                table_codes(hasher, &codes[ids[i], 0], &table[0, ids[i]], n)
-            self.tables.sort(table, n_threads)
+            self.tables.sort(codes, n_threads)
         return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))
 
@@ -441,24 +435,26 @@ cdef void _code_neurons(const SearchView *view, const float32_t *w, const float3
     """Codes (n_neurons, n_words) of the n neurons `ids`; unless NULL, norms and biases too.
 
     With directions codes and norms are those of the rests. Scratch: n_scratch for the hasher, then
-    a vector's coordinates and its centre. Threads take different neurons; scratch and words are
-    their own.
+    a vector's coordinates and its centre, or the quarters of n vectors' words. Threads take
+    different neurons; scratch and words are their own.
     """
     cdef int64_t i, k, d = view.n_in
-    cdef float32_t *center = NULL
-    if view.directions != NULL:
-        center = scratch + n_scratch + view.directions.n
+    cdef float32_t *center
+    if view.directions == NULL:
+        simhash_words(view.hasher, w, d, ids, n, scratch, <uint16_t *>(scratch + n_scratch),
+                      view.n_words, codes)
     for k in range(n):
         i = ids[k]
         if norms != NULL:
             neuron_statistics(w, d, b, mean, d, i, i + 1, biases, norms)
         if view.directions != NULL:
+            center = scratch + n_scratch + view.directions.n
             split_neuron(view.directions, w + i * d, i, scratch + n_scratch, center, norms + i)
+            hash_vector(view.hasher, NULL, w + i * d, d, center, 0, 0, scratch, words)
+            memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
         if norms != NULL:
             norms[i] = sqrtf(norms[i])
-        hash_vector(view.hasher, NULL, w + i * d, d, center, 0, 0, scratch, words)
-        _cut(words, view.n_bits)
-        memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
+        _cut(codes + i * view.n_words, view.n_bits)
 
 
 cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_alive) except -1:

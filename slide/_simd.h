@@ -1,7 +1,7 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in _simd_kernels.h and _simd_shortlist.h, over a dozen
- * vector macros; _simd_tables.c includes that file once per instruction set with function
+ * The kernels are written once, in _simd_kernels.h, _simd_hash.h and _simd_shortlist.h, over a
+ * dozen vector macros; _simd_tables.c includes these once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
  * where the processor (or the compiler) does not have it.
@@ -30,6 +30,15 @@ typedef struct {
     const int16_t *coarse;
     float scale_unit, bias_unit, bias_mid;
 } slide_codes;
+
+/* The random numbers of SimHash; members as of HasherView in _families.pxd. */
+typedef struct {
+    int64_t n_in, size, last_size, n_blocks, n_rounds, n_padded;
+    const float *signs, *later_signs, *extra;
+    int32_t n_tables, n_bits;
+} slide_simhash;
+
+#define SLIDE_LANES 16 /* rows that simhash takes side by side, at most */
 
 typedef struct {
     const char *name;
@@ -85,6 +94,22 @@ typedef struct {
 
     /* Bit i of out is set where x[i] > 0; out has (n + 63) / 64 words. */
     void (*sign_bits)(const float *x, int64_t n, uint64_t *out);
+
+    /* codes[t * ldc + i] = bits t * n_bits to (t + 1) * n_bits - 1 of the SimHash of row
+     * id(i), the same bits as `slide._families.simhash` gives without a centre, under every
+     * instruction set; id(i) = ids[i], or i where ids is NULL.
+     * IN rows (., ldr), ids (n_rows,), extra_0, extra_1 (n_rows,) or NULL; OUT codes
+     * (n_tables, ldc); scratch (2 * size * SLIDE_LANES,) of the thread, best 64-byte aligned.
+     * Cost: as of `slide._families.simhash`, a row. */
+    void (*simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
+                    const int32_t *ids, int64_t n_rows, const float *extra_0,
+                    const float *extra_1, float *scratch, uint16_t *codes, int64_t ldc);
+
+    /* along[i] = rows[i] . mean + bias[i] and norm2[i] = |rows[i]|^2, as `dots` gives them.
+     * IN rows (., ldr), bias (n_rows,), mean (d,); OUT along, norm2 (n_rows,).
+     * Cost: 2 * n_rows * d multiply-adds. */
+    void (*statistics)(const float *rows, int64_t ldr, const float *bias, int64_t n_rows,
+                       const float *mean, int64_t d, float *along, float *norm2);
 
     /* z[i] = exp(z[i] + shift); returns the sum. Relative error < 3e-7;
      * arguments are clamped to [-87, 88]. NaN gives NaN. */

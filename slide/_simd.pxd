@@ -13,6 +13,22 @@ cdef extern from "_simd.h" nogil:
         float32_t bias_unit
         float32_t bias_mid
 
+    ctypedef struct slide_simhash:
+        int64_t n_in
+        int64_t size
+        int64_t last_size
+        int64_t n_blocks
+        int64_t n_rounds
+        int64_t n_padded
+        const float32_t *signs
+        const float32_t *later_signs
+        const float32_t *extra
+        int32_t n_tables
+        int32_t n_bits
+
+    enum:
+        SLIDE_LANES
+
     ctypedef struct slide_simd:
         const char *name
         void (*dots)(const float32_t *rows, int64_t ldr, const int32_t *ids,
@@ -37,6 +53,13 @@ cdef extern from "_simd.h" nogil:
                               float32_t step, float32_t b1, uint32_t seed) noexcept nogil
         void (*hadamard)(float32_t *x, int64_t n) noexcept nogil
         void (*sign_bits)(const float32_t *x, int64_t n, uint64_t *out) noexcept nogil
+        void (*simhash)(const slide_simhash *hash, const float32_t *rows, int64_t ldr,
+                        const int32_t *ids, int64_t n_rows, const float32_t *extra_0,
+                        const float32_t *extra_1, float32_t *scratch, uint16_t *codes,
+                        int64_t ldc) noexcept nogil
+        void (*statistics)(const float32_t *rows, int64_t ldr, const float32_t *bias,
+                           int64_t n_rows, const float32_t *mean, int64_t d,
+                           float32_t *along, float32_t *norm2) noexcept nogil
         double (*exp_sum)(float32_t *z, int64_t n, float32_t shift) noexcept nogil
         float32_t (*max)(const float32_t *z, int64_t n) noexcept nogil
         double (*sigmoid)(float32_t *z, int64_t n) noexcept nogil

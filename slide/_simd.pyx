@@ -131,6 +131,38 @@ def sign_bits(str name, const float32_t[::1] x, uint64_t[::1] out):
         _table(name).sign_bits(&x[0], x.shape[0], &out[0])
 
 
+def simhash(str name, dict parameters, int64_t n_in, int32_t n_tables, int32_t n_bits,
+            const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
+            extra_0, extra_1, float32_t[::1] scratch, uint16_t[:, ::1] codes):
+    """parameters: those of a SimHash `slide._hash.Hasher`."""
+    cdef const float32_t[:, ::1] signs = parameters["signs"]
+    cdef const float32_t[:, :, ::1] later_signs = parameters["later_signs"]
+    cdef const float32_t[:, ::1] extra = parameters["extra"]
+    cdef const float32_t[::1] a, b
+    cdef const float32_t *a_ptr = NULL
+    cdef const float32_t *b_ptr = NULL
+    cdef slide_simhash functions
+    if extra_0 is not None:
+        a, b = extra_0, extra_1
+        a_ptr, b_ptr = _in(a), _in(b)
+    functions.n_in, functions.n_tables, functions.n_bits = n_in, n_tables, n_bits
+    functions.n_blocks, functions.n_padded = signs.shape[0], signs.shape[1]
+    functions.n_rounds, functions.size = later_signs.shape[1] + 1, later_signs.shape[2]
+    functions.last_size = extra.shape[1] - (functions.n_blocks - 1) * functions.size
+    functions.signs, functions.later_signs = &signs[0, 0], &later_signs[0, 0, 0]
+    functions.extra = &extra[0, 0]
+    _table(name).simhash(&functions, _in(rows), ldr,
+                         &ids[0] if ids is not None and ids.shape[0] else NULL, n_rows, a_ptr,
+                         b_ptr, &scratch[0], &codes[0, 0], codes.shape[1])
+
+
+def statistics(str name, const float32_t[::1] rows, int64_t ldr, const float32_t[::1] bias,
+               int64_t n_rows, const float32_t[::1] mean, float32_t[::1] along,
+               float32_t[::1] norm2):
+    _table(name).statistics(_in(rows), ldr, _in(bias), n_rows, _in(mean), mean.shape[0],
+                            _out(along), _out(norm2))
+
+
 def exp_sum(str name, float32_t[::1] z, float shift):
     return _table(name).exp_sum(_out(z), z.shape[0], shift)
 

@@ -416,9 +416,25 @@ FN void NAME(code_scores)(const uint64_t *codes, int64_t n_words, const int32_t 
 }
 
 static const slide_simd NAME(table) = {
-    SIMD_NAME,       NAME(dots),      NAME(accumulate), NAME(spread),
-    NAME(gather_sum), NAME(square_sum), NAME(momentum),    NAME(unpack),    NAME(momentum_half), NAME(hadamard), NAME(sign_bits), NAME(exp_sum), NAME(max),
-    NAME(sigmoid),   NAME(gather_dot), NAME(code_scores), SHORTLIST,
+    SIMD_NAME,
+    NAME(dots),
+    NAME(accumulate),
+    NAME(spread),
+    NAME(gather_sum),
+    NAME(square_sum),
+    NAME(momentum),
+    NAME(unpack),
+    NAME(momentum_half),
+    NAME(hadamard),
+    NAME(sign_bits),
+    NAME(simhash),
+    NAME(statistics),
+    NAME(exp_sum),
+    NAME(max),
+    NAME(sigmoid),
+    NAME(gather_dot),
+    NAME(code_scores),
+    SHORTLIST,
 };
 
 #undef SIMD_NAME

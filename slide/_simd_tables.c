@@ -1,4 +1,4 @@
-/* One inclusion of _simd_kernels.h per instruction set. */
+/* One inclusion of the kernels' headers per instruction set. */
 #include "_simd.h"
 
 #include <math.h>
@@ -99,7 +99,11 @@ static ALWAYS_INLINE uint32_t bits_scalar(float x)
 #define GROUP 1
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_scalar, 4
+#define V_TRANSPOSE(t) ((void)(t))
 #define VI uint32_t
+#define VI_DOUBLE(a) ((a) + (a))
+#define VI_TAKE(a, v, bit) ((a) | ((v) > 0.0f ? (bit) : 0u))
+#define VI_STORE16(p, a) (*(p) = (uint16_t)(a))
 #define VI_SET1(x) (x)
 #define VI_LANES() 0u
 #define VI_ADD(a, b) ((a) + (b))
@@ -110,6 +114,7 @@ static ALWAYS_INLINE uint32_t bits_scalar(float x)
 #define V_BITS(a) bits_scalar(a)
 #define V_LOAD_HALF(p) slide_half_to_float(*(p))
 #define V_STORE_UPPER(p, a) (*(p) = (uint16_t)((a) >> 16))
+#include "_simd_hash.h"
 #include "_simd_half.h"
 #include "_simd_kernels.h"
 
@@ -153,6 +158,27 @@ static ALWAYS_INLINE TARGET_AVX2 void store_upper_avx2(uint16_t *p, __m256i x)
     x = _mm256_srli_epi32(x, 16);
     x = _mm256_permute4x64_epi64(_mm256_packus_epi32(x, x), 0x08);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(x));
+}
+
+/* Vector k becomes the k-th values of all vectors. */
+static ALWAYS_INLINE TARGET_AVX2 void transpose_avx2(__m256 *t)
+{
+    __m256 a[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 4; i++) { /* pairs of values of four vectors */
+        const int k = (i & 1) + 4 * (i >> 1);
+        t[2 * i] = _mm256_shuffle_ps(a[k], a[k + 2], 0x44);
+        t[2 * i + 1] = _mm256_shuffle_ps(a[k], a[k + 2], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        a[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i++)
+        t[i] = a[i];
 }
 
 #define SIMD_NAME "avx2"
@@ -200,6 +226,16 @@ static ALWAYS_INLINE TARGET_AVX2 void store_upper_avx2(uint16_t *p, __m256i x)
 #define GROUP 2
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define V_TRANSPOSE(t) transpose_avx2(t)
+#define VI __m256i
+#define VI_DOUBLE(a) _mm256_add_epi32(a, a)
+#define VI_TAKE(a, v, bit)                                                          \
+    _mm256_or_si256(a, _mm256_and_si256(bit, _mm256_castps_si256(_mm256_cmp_ps(    \
+                                                 v, _mm256_setzero_ps(), _CMP_GT_OQ))))
+#define VI_STORE16(p, a)                                                            \
+    _mm_storeu_si128((__m128i *)(p),                                               \
+                     _mm256_castsi256_si128(                                       \
+                         _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 8)))
 #define VI __m256i
 #define VI_SET1(x) _mm256_set1_epi32((int)(x))
 #define VI_LANES() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
@@ -213,6 +249,7 @@ static ALWAYS_INLINE TARGET_AVX2 void store_upper_avx2(uint16_t *p, __m256i x)
     _mm256_castsi256_ps(_mm256_slli_epi32(                                         \
         _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
 #define V_STORE_UPPER(p, a) store_upper_avx2(p, a)
+#include "_simd_hash.h"
 #include "_simd_half.h"
 #include "_simd_kernels.h"
 
@@ -246,6 +283,33 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
     x = _mm512_add_ps(_mm512_permute_ps(x, 0x4E), flip_avx512(x, 0xCCCC));
     x = _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0xB1), flip_avx512(x, 0xF0F0));
     return _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0x4E), flip_avx512(x, 0xFF00));
+}
+
+/* Vector k becomes the k-th values of all vectors. */
+static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
+{
+    __m512 a[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) /* each 128 bits of t[i + k] hold values of four vectors */
+        for (int k = 0; k < 2; k++) {
+            t[i + 2 * k] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+            t[i + 2 * k + 1] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0xEE);
+        }
+    for (int i = 0; i < 4; i++) {
+        const __m512 b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+        const __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+        const __m512 d = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+        const __m512 e = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xDD);
+        a[i] = _mm512_shuffle_f32x4(b, c, 0x88);
+        a[i + 8] = _mm512_shuffle_f32x4(b, c, 0xDD);
+        a[i + 4] = _mm512_shuffle_f32x4(d, e, 0x88);
+        a[i + 12] = _mm512_shuffle_f32x4(d, e, 0xDD);
+    }
+    for (int i = 0; i < 16; i++)
+        t[i] = a[i];
 }
 
 #define SIMD_NAME "avx512"
@@ -292,6 +356,13 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
 #define GROUP 4
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define V_TRANSPOSE(t) transpose_avx512(t)
+#define VI __m512i
+#define VI_DOUBLE(a) _mm512_add_epi32(a, a)
+#define VI_TAKE(a, v, bit)                                                          \
+    _mm512_mask_or_epi32(a, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ), a, bit)
+#define VI_STORE16(p, a)                                                            \
+    _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(a))
 #define VI __m512i
 #define VI_SET1(x) _mm512_set1_epi32((int)(x))
 #define VI_LANES() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -306,6 +377,7 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
         _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))), 16))
 #define V_STORE_UPPER(p, a)                                                        \
     _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16)))
+#include "_simd_hash.h"
 #include "_simd_half.h"
 #include "_simd_kernels.h"
 

@@ -43,3 +43,5 @@ cdef class HashTables:
               bint transform)
     cdef _set_center(self)
     cdef dict _arrays(self)
+    cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
+               int n_threads)

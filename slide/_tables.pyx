@@ -14,17 +14,17 @@ import numpy as np
 
 from cython.parallel cimport prange
 from libc.math cimport sqrtf
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from slide._families cimport HasherView
-from slide._hash cimport Hasher, Rows, hash_vector, table_codes
+from slide._hash cimport Hasher, Rows, codes_of_table, hash_rows, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
 
 from slide._hash import make_hasher
-from slide._memory import aligned_copy
+from slide._memory import aligned_copy, aligned_zeros
 from slide._state import fill, flat, part_of
 
 
@@ -144,32 +144,23 @@ cdef void neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
 
     IN w (., ld), b, mean (d,); OUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
     """
-    cdef int64_t i
-    for i in range(first, last):
-        chosen().dots(w + i * ld, ld, NULL, b + i, 1, mean, d, 1, d, bias + i, 1)
-        chosen().dots(w + i * ld, ld, NULL, NULL, 1, w + i * ld, ld, 1, d, norm2 + i, 1)
+    chosen().statistics(w + first * ld, ld, b + first, last - first, mean, d, bias + first,
+                        norm2 + first)
 
 
-cdef void _hash_neurons(const HasherView *hasher, const float32_t *w, int64_t ld,
-                        int64_t first, int64_t last, int64_t n_neurons,
-                        const float32_t *bias, const float32_t *norm2,
-                        float32_t bias_mean, float32_t bias_scale, float32_t longest2,
-                        float32_t *scratch, uint64_t *words, uint16_t *codes) noexcept nogil:
-    """Codes of neurons first..last, with the extra coordinates of the inner-product transform.
+cdef void _extras(int64_t first, int64_t last, float32_t bias_mean, float32_t bias_scale,
+                  float32_t longest2, float32_t *bias, float32_t *norm2) noexcept nogil:
+    """The extra coordinates of neurons first..last, in the place of `neuron_statistics`.
 
-    IN w, bias, norm2 (`neuron_statistics`; bias NULL: no transform), longest2 = M^2;
-    OUT codes (n_tables, n_neurons). Scratch and words belong to the thread; threads take
-    disjoint ranges. Cost: `hash_vector` each.
+    longest2 = M^2. INOUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
     """
     cdef int64_t i
-    cdef float32_t e0 = 0.0, rest = 0.0
+    cdef float32_t e0, rest
     for i in range(first, last):
-        if bias != NULL:
-            e0 = (bias[i] - bias_mean) * bias_scale
-            rest = longest2 - norm2[i] - e0 * e0
-        hash_vector(hasher, NULL, w + i * ld, hasher.n_in, NULL, e0,
-                    sqrtf(rest) if rest > 0 else 0.0, scratch, words)
-        table_codes(hasher, words, codes + i, n_neurons)
+        e0 = (bias[i] - bias_mean) * bias_scale
+        rest = longest2 - norm2[i] - e0 * e0
+        bias[i] = e0
+        norm2[i] = sqrtf(rest) if rest > 0 else 0
 
 
 cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_buckets,
@@ -197,9 +188,20 @@ cdef void _sort_table(const uint16_t *codes, int64_t n_neurons, int64_t n_bucket
     offsets[0] = 0
 
 
+cdef void _fill_table(const HasherView *hasher, int32_t table, const uint64_t *words,
+                      int64_t n_words, int64_t n_neurons, int64_t n_buckets, uint16_t *codes,
+                      int32_t *offsets, int32_t *ids) noexcept nogil:
+    """Sort one table, as `HashTables._sort` says; scratch codes (n_neurons,) of the thread."""
+    if words != NULL:
+        codes_of_table(hasher, table, words, n_words, n_neurons, codes)
+    else:
+        memcpy(codes, ids, n_neurons * sizeof(uint16_t))
+    _sort_table(codes, n_neurons, n_buckets, offsets, ids)
+
+
 cdef class HashTables:
     """The hash tables of one layer; memory 4 bytes x L x n_neurons and the offsets
-    (and 2 bytes x L x n_neurons more while they are rebuilt).
+    (and 8 bytes x n_neurons and 2 bytes x n_neurons a thread more while they are rebuilt).
 
     Parameters
     ----------
@@ -299,25 +301,29 @@ cdef class HashTables:
         n_threads : int
         """
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
-        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block = 1024, cost
+        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block = 256, cost
         cdef float32_t[::1] own_mean = self.mean
-        bias_array, norm2_array = np.empty(n, np.float32), np.empty(n, np.float32)
+        # Without the transform the extra coordinates stay 0.
+        bias_array, norm2_array = np.zeros(n, np.float32), np.zeros(n, np.float32)
         cdef float32_t[::1] bias = bias_array
         cdef float32_t[::1] norm2 = norm2_array
-        cdef uint16_t[:, ::1] codes = np.empty((self.view.n_tables, n), np.uint16)
+        cdef int32_t[:, ::1] ids = self.ids
+        # Until a table is sorted the codes of its neurons lie where their ids shall be: all
+        # memory must be there before they do.
+        cdef uint16_t *codes = <uint16_t *>&ids[0, 0]
+        cdef uint16_t[:, ::1] sorting = np.empty((n_threads, n), np.uint16)
         # Rows of whole cache lines.
-        cdef float32_t[:, ::1] scratch = np.empty(
-            (n_threads, 16 * blocks_of(self.hasher.scratch_size, 16) + 16), np.float32)
+        cdef float32_t[:, ::1] scratch = aligned_zeros(
+            (n_threads, 16 * blocks_of(self.hasher.rows_scratch_size, 16) + 16))
         cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
         cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0
-        cdef const float32_t *bias_ptr = NULL
         cdef const HasherView *hasher = &self.hasher.view
         n_blocks = blocks_of(n, per_block)
         cost = n * <int64_t>self.hasher.multiply_adds
         if self.transform:
             own_mean[:] = mean
             self._set_center()
-            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
                 neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
                                   block * per_block, min((block + 1) * per_block, n),
                                   &bias[0], &norm2[0])
@@ -325,25 +331,34 @@ cdef class HashTables:
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias
             longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
-            bias_ptr = &bias[0]
+            _extras(0, n, bias_mean, bias_scale, longest2, &bias[0], &norm2[0])
             cost += 2 * n * d
-        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-            _hash_neurons(hasher, &weights[0, 0], ld, block * per_block,
-                          min((block + 1) * per_block, n), n, bias_ptr, &norm2[0],
-                          bias_mean, bias_scale, longest2,
-                          &scratch[omp_get_thread_num(), 0],
-                          &words[omp_get_thread_num(), 0], &codes[0, 0])
-        self.sort(codes, n_threads)
+        for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
+            hash_rows(hasher, &weights[block * per_block, 0], ld,
+                      min(per_block, n - block * per_block), &bias[block * per_block],
+                      &norm2[block * per_block], &scratch[omp_get_thread_num(), 0],
+                      &words[omp_get_thread_num(), 0], codes + block * per_block, 2 * n)
+        self._sort(NULL, 0, sorting, n_threads)
         return cost
 
-    def sort(self, const uint16_t[:, ::1] codes, int n_threads):
-        """Sort the neurons into buckets by their codes (n_tables, n_neurons)."""
+    def sort(self, const uint64_t[:, ::1] words, int n_threads):
+        """Sort the neurons into buckets by the words of their hash (n_neurons, n_words)."""
+        self._sort(&words[0, 0], words.shape[1],
+                   np.empty((n_threads, self.view.n_neurons), np.uint16), n_threads)
+
+    cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
+               int n_threads):
+        """Sort by words (n_neurons, n_words), or NULL: by codes that lie in the place of ids.
+
+        Scratch codes (n_threads, n_neurons).
+        """
         cdef int32_t t
         cdef int32_t[:, ::1] offsets = self.offsets
         cdef int32_t[:, ::1] ids = self.ids
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
-            _sort_table(&codes[t, 0], self.view.n_neurons, self.view.n_buckets, &offsets[t, 0],
+            _fill_table(&self.hasher.view, t, words, n_words, self.view.n_neurons,
+                        self.view.n_buckets, &codes[omp_get_thread_num(), 0], &offsets[t, 0],
                         &ids[t, 0])
 
     def retrieve(self, x, int64_t n_keep, int64_t bucket_limit=128, seed=0,

@@ -218,6 +218,23 @@ def test_estimates_are_the_twins(n_tables, n_hash_bits, transform, n_threads):
             np.testing.assert_array_equal(ids, reference.largest(expected.round(6), 20))
 
 
+@pytest.mark.parametrize("n_neurons", [1, 15, 17, 63, 65, 1023])
+@pytest.mark.parametrize("n_in", [7, 128, 300])
+@pytest.mark.parametrize(("n_tables", "n_bits"), [(3, 5), (25, 14)])
+def test_neurons_have_the_codes_that_one_vector_has(n_neurons, n_in, n_tables, n_bits):
+    problem = Problem(n_neurons, n_in)
+    found = problem.retrieval(use_tables=True, n_tables=n_tables, n_hash_bits=n_bits)
+    codes = found.hasher.codes(problem.w)
+    bits = (codes.T[:, :, None] >> np.arange(n_bits)) & 1
+    state = found.state()
+    words = np.ascontiguousarray(state["codes"]).view(np.uint8)
+    words = np.unpackbits(words, axis=1, bitorder="little")
+    np.testing.assert_array_equal(words[:, : n_tables * n_bits], bits.reshape(n_neurons, -1))
+    assert not words[:, n_tables * n_bits :].any()
+    for t in range(n_tables):
+        np.testing.assert_array_equal(state["tables.ids"][t], np.argsort(codes[t], kind="stable"))
+
+
 def test_estimates_of_what_the_tables_return():
     problem = Problem(n_neurons=600)
     retrieval = problem.retrieval(use_tables=True, n_hash_bits=8, n_wanted=0, n_candidates=12)

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from slide import _reference as reference
 from slide import _reference_hash as reference_hash
-from slide import _tables
+from slide import _simd, _tables
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 
@@ -138,6 +138,31 @@ def test_every_family_fills_and_asks_the_tables(family, transform):
         # SimHash adds a sparse vector up in another order.
         for ids in rows[1:]:
             assert len(np.setxor1d(ids, rows[0])) <= (4 if family == "simhash" else 0)
+
+
+def float32_extras(w, b, mean, query_length):
+    """The extra coordinates of the transform, rounded as the engine rounds them."""
+    bias, norm2 = np.empty((2, len(w)), np.float32)
+    _simd.statistics(_simd.instruction_set(), w.ravel(), w.shape[1], b, len(w), mean, bias, norm2)
+    bias = (bias - bias.mean()) * np.float32(1 / query_length)
+    rest = np.max(norm2 + bias * bias) - norm2 - bias * bias
+    return bias, np.sqrt(np.maximum(rest, 0))
+
+
+@pytest.mark.parametrize("n_neurons", [1, 7, 15, 16, 17, 33, 1023])
+@pytest.mark.parametrize("n_in", [1, 7, 128, 200, 300])
+@pytest.mark.parametrize("transform", [True, False])
+@pytest.mark.parametrize("family", ["simhash", "dwta"])
+def test_neurons_are_hashed_as_one_vector_is(n_neurons, n_in, transform, family):
+    layer = make_layer(n_neurons, n_in)
+    extras = float32_extras(*layer) if transform else (None, None)
+    for n_tables, n_bits in [(3, 5), (25, 14)]:
+        tables = make_tables(layer, n_tables, n_bits, family=family, transform=transform)
+        codes = tables.hasher.codes(layer[0], None, *extras)
+        for t in range(n_tables):
+            offsets, ids = reference.sort_table(codes[t], 2**n_bits)
+            np.testing.assert_array_equal(tables.offsets[t], offsets)
+            np.testing.assert_array_equal(tables.ids[t], ids)
 
 
 def test_without_the_transform_only_the_weights_are_read():

@@ -13,8 +13,8 @@ cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld,
                     uint64_t *words, uint16_t *codes, int64_t stride) noexcept nogil
 
 cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
-                        const int32_t *ids, int64_t n, float32_t *scratch, uint16_t *quarters,
-                        int64_t n_words, uint64_t *words) noexcept nogil
+                        const int32_t *row_ids, const int32_t *ids, int64_t n, float32_t *scratch,
+                        uint16_t *quarters, int64_t n_words, uint64_t *words) noexcept nogil
 
 cdef void codes_of_table(const HasherView *hasher, int64_t table, const uint64_t *words,
                          int64_t n_words, int64_t n, uint16_t *codes) noexcept nogil

@@ -81,16 +81,16 @@ cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld,
 
 
 cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
-                        const int32_t *ids, int64_t n, float32_t *scratch, uint16_t *quarters,
-                        int64_t n_words, uint64_t *words) noexcept nogil:
-    """The first n_words words of SimHash of the dense rows `ids`, without a center.
+                        const int32_t *row_ids, const int32_t *ids, int64_t n, float32_t *scratch,
+                        uint16_t *quarters, int64_t n_words, uint64_t *words) noexcept nogil:
+    """The first n_words words of SimHash of n dense rows, without a center.
 
-    IN rows (., ld), ids (n,); OUT words (., n_words), those of ids; scratch (rows_scratch_size,),
-    quarters (4 * n_words, n) of the thread. Cost: `simhash` each.
+    IN rows (., ld), row_ids (n,): which of them, NULL for the first n, ids (n,): where the words
+    go; OUT words (., n_words), those of ids; scratch (rows_scratch_size,), quarters (4 * n_words, n) of the thread. Cost: `simhash` each.
     """
     cdef int64_t i, q
     cdef uint64_t *out
-    simhash_rows(hasher, <int32_t>(4 * n_words), 16, rows, ld, ids, n, NULL, NULL, scratch,
+    simhash_rows(hasher, <int32_t>(4 * n_words), 16, rows, ld, row_ids, n, NULL, NULL, scratch,
                  quarters, n)
     for i in range(n):
         out = words + ids[i] * n_words

@@ -33,6 +33,47 @@ def accumulate(coef, rows, out, ids=None):
     return float64(out) + float64(coef) @ picked
 
 
+def spread(row, coef, ids, out):
+    """out with coef[k] * row added to its row ids[k], for every k."""
+    out = float64(out).copy()
+    np.add.at(out, ids, np.multiply.outer(float64(coef), float64(row)))
+    return out
+
+
+def gather_sum(coef, rows, ids):
+    return float64(coef) @ float64(rows)[ids]
+
+
+def square_sum(x):
+    return (float64(x) ** 2).sum()
+
+
+def unpack(rows, ids=None):
+    """Rows of the upper halves of floats, as floats."""
+    rows = rows if ids is None else rows[ids]
+    return (rows.astype(np.uint32) << 16).view(np.float32)
+
+
+def noise(places):
+    """32 random bits for every place."""
+    x = np.asarray(places).astype(np.uint32)
+    x = (x ^ (x >> 16)) * np.uint32(0x21F0AAAD)
+    x = (x ^ (x >> 15)) * np.uint32(0xD35A2D97)
+    return x ^ (x >> 15)
+
+
+def half(x, bits):
+    """The upper half of x + 16 random bits: the neighbour of x below or the one above."""
+    return ((np.asarray(x, np.float32).view(np.uint32) + (bits & 0xFFFF)) >> 16).astype(np.uint16)
+
+
+def momentum_half(w, m, g, step, beta_1, seed):
+    """`momentum` of halves w and m, rounded by the noise of seed + i."""
+    new_w, new_m = momentum(unpack(w), unpack(m), g, step, beta_1)
+    bits = noise(np.uint32(seed) + np.arange(len(w), dtype=np.uint32))
+    return half(new_w, bits), half(new_m, bits >> 16)
+
+
 def momentum(w, m, g, step, beta_1):
     """New (w, m) after one step along the first moment."""
     m = beta_1 * float64(m) + (1 - beta_1) * float64(g)

@@ -24,11 +24,12 @@ from slide._random cimport next_below
 from slide._selection cimport largest
 from slide._simd cimport chosen
 from slide._tables cimport (
-    HashTables, keep_above, keep_most_frequent, neuron_statistics, query_codes, retrieve,
+    HashTables, keep_above, keep_most_frequent, query_codes, retrieve,
 )
 from slide._typedefs cimport (
     float32_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, blocks_of,
 )
+from slide._weights cimport WeightArray, Weights, rows_of
 
 from slide._hash import make_hasher
 from slide._memory import aligned_zeros
@@ -331,8 +332,8 @@ cdef class Retrieval:
             return 0
         return self.max_found() if self.tables is not None else self.view.n_neurons
 
-    def rebuild(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-                const float32_t[::1] mean, float query_length, int n_threads, steps=None):
+    def rebuild(self, weights, const float32_t[::1] biases, const float32_t[::1] mean,
+                float query_length, int n_threads, steps=None):
         """Hash every neuron anew; returns the multiply-adds it took.
 
         weights (n_neurons, n_in), biases (n_neurons,), mean (n_in,): the centre of the queries,
@@ -342,7 +343,7 @@ cdef class Retrieval:
         if steps is not None and "hashed_at" in self._arrays:
             self._arrays["hashed_at"][...] = steps
         if self.policy == "scan":
-            self._arrays["columns"][...] = np.asarray(weights).T
+            self._arrays["columns"][...] = weights.T
             self._arrays["biases"][...] = biases
             return 0
         if self.hasher is not None:
@@ -355,8 +356,8 @@ cdef class Retrieval:
             return self.tables.rebuild(weights, biases, mean, query_length, n_threads)
         return 0
 
-    def follow(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-               const int32_t[::1] steps, int n_threads):
+    def follow(self, weights, const float32_t[::1] biases, const int32_t[::1] steps,
+               int n_threads):
         """Hash or copy the neurons anew that had MOVED updates since; returns the cost.
 
         For estimates and scans. Some neurons of a wide layer are active for every tenth sample
@@ -370,13 +371,12 @@ cdef class Retrieval:
             return 0
         self._arrays["hashed_at"][moved] = np.asarray(steps)[moved]
         if self.policy == "scan":
-            self._arrays["columns"][:, moved] = np.asarray(weights)[moved].T
+            self._arrays["columns"][:, moved] = weights[moved].T
             self._arrays["biases"][moved] = np.asarray(biases)[moved]
             return 0
         return self._code(weights, biases, moved, n_threads)
 
-    def _code(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-              const int32_t[::1] ids, int n_threads):
+    def _code(self, weights, const float32_t[::1] biases, const int32_t[::1] ids, int n_threads):
         """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
         cdef int64_t d = self.view.n_in, m = ids.shape[0], block
         cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.rows_scratch_size
@@ -391,11 +391,16 @@ cdef class Retrieval:
         cdef float32_t[:, ::1] scratch = aligned_zeros(
             (n_threads, 16 * blocks_of(n_scratch + n_more, 16) + 16))
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
+        cdef WeightArray rows = WeightArray(weights)
+        # A block of rows as floats, where they are not.
+        cdef float32_t[:, ::1] unpacked = aligned_zeros(
+            (n_threads, per_block * d if rows.view.half != NULL else 1))
         cdef const HasherView *hasher = &self.hasher.view
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
-            _code_neurons(&self.view, &weights[0, 0], &biases[0], &mean[0],
+            _code_neurons(&self.view, &rows.view, &biases[0], &mean[0],
                           &ids[block * per_block], min(per_block, m - block * per_block),
+                          &unpacked[omp_get_thread_num(), 0],
                           &scratch[omp_get_thread_num(), 0], n_scratch,
                           &words[omp_get_thread_num(), 0], &codes[0, 0],
                           &norms[0] if self.transform else NULL, &own[0])
@@ -428,29 +433,34 @@ cdef class Retrieval:
         return result
 
 
-cdef void _code_neurons(const SearchView *view, const float32_t *w, const float32_t *b,
-                        const float32_t *mean, const int32_t *ids, int64_t n, float32_t *scratch,
-                        int64_t n_scratch, uint64_t *words, uint64_t *codes, float32_t *norms,
+cdef void _code_neurons(const SearchView *view, const Weights *weights, const float32_t *b,
+                        const float32_t *mean, const int32_t *ids, int64_t n,
+                        float32_t *unpacked, float32_t *scratch, int64_t n_scratch,
+                        uint64_t *words, uint64_t *codes, float32_t *norms,
                         float32_t *biases) noexcept nogil:
     """Codes (n_neurons, n_words) of the n neurons `ids`; unless NULL, norms and biases too.
 
     With directions codes and norms are those of the rests. Scratch: n_scratch for the hasher, then
     a vector's coordinates and its centre, or the quarters of n vectors' words. Threads take
-    different neurons; scratch and words are their own.
+    different neurons; scratch, words and, of bfloat16, unpacked (n, n_in) are their own.
     """
     cdef int64_t i, k, d = view.n_in
     cdef float32_t *center
+    cdef const int32_t *left = ids
+    cdef const float32_t *rows = rows_of(weights, 0, n, &left, unpacked)
+    cdef const float32_t *w
     if view.directions == NULL:
-        simhash_words(view.hasher, w, d, ids, n, scratch, <uint16_t *>(scratch + n_scratch),
-                      view.n_words, codes)
+        simhash_words(view.hasher, rows, d, left, ids, n, scratch,
+                      <uint16_t *>(scratch + n_scratch), view.n_words, codes)
     for k in range(n):
         i = ids[k]
+        w = rows + (left[k] if left != NULL else k) * d
         if norms != NULL:
-            neuron_statistics(w, d, b, mean, d, i, i + 1, biases, norms)
+            chosen().statistics(w, d, b + i, 1, mean, d, biases + i, norms + i)
         if view.directions != NULL:
             center = scratch + n_scratch + view.directions.n
-            split_neuron(view.directions, w + i * d, i, scratch + n_scratch, center, norms + i)
-            hash_vector(view.hasher, NULL, w + i * d, d, center, 0, 0, scratch, words)
+            split_neuron(view.directions, w, i, scratch + n_scratch, center, norms + i)
+            hash_vector(view.hasher, NULL, w, d, center, 0, 0, scratch, words)
             memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
         if norms != NULL:
             norms[i] = sqrtf(norms[i])

@@ -44,6 +44,7 @@ from slide._typedefs cimport (
     uint64_t,
     blocks_of,
 )
+from slide._weights cimport WeightArray, Weights, row_of
 
 from slide._hash import make_hasher
 from slide._memory import aligned_zeros
@@ -92,21 +93,24 @@ cdef struct Asked:
 
 # ------------------------------------------------------------------ neurons --
 
-cdef void _code(const HasherView *hasher, const float32_t *w, const float32_t *b,
+cdef void _code(const HasherView *hasher, const Weights *weights, const float32_t *b,
                 const float32_t *center, const float32_t *query_mean, float32_t offset,
-                const int32_t *ids, int64_t n, int entry_bits, float32_t *scratch,
+                const int32_t *ids, int64_t n, int entry_bits, float32_t *row, float32_t *scratch,
                 uint64_t *words, uint8_t *codes, float32_t *scales,
                 float32_t *biases) noexcept nogil:
     """Code, scale and bias of up to BLOCK neurons.
 
-    IN w (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean (n_in,),
+    IN weights (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean (n_in,),
     offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block. Cost: a
-    transform and n_in a neuron. Threads take different blocks; scratch and words are their own.
+    transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and words are
+    their own.
     """
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total
+    cdef const float32_t *w
     for i in range(n):
-        project(hasher, 0, NULL, w + ids[i] * d, d, center, scratch)
+        w = row_of(weights, ids[i], row)
+        project(hasher, 0, NULL, w, d, center, scratch)
         chosen().sign_bits(scratch, size, words)
         length2, total = 0, 0
         for j in range(size):
@@ -119,7 +123,7 @@ cdef void _code(const HasherView *hasher, const float32_t *w, const float32_t *b
                 g, place = g // 2, place + 4 * (g & 1)
             codes[g * BLOCK + i] |= <uint8_t>((words[j >> 6] >> (j & 63) & 1) << place)
         scales[i] = <float32_t>(length2 / total) if total > 0 else 0
-        chosen().dots(w + ids[i] * d, d, NULL, b + ids[i], 1, query_mean, d, 1, d, biases + i, 1)
+        chosen().dots(w, d, NULL, b + ids[i], 1, query_mean, d, 1, d, biases + i, 1)
         biases[i] -= offset
 
 
@@ -133,7 +137,7 @@ cdef class Shortlist:
 
     Parameters
     ----------
-    weights : float32 (n_neurons, n_in), IN
+    weights : float32 or bfloat16 (n_neurons, n_in), IN
         At most MAX_WIDTH inputs.
     biases : float32 (n_neurons,), IN
     query_mean : float32 (n_in,), IN
@@ -156,7 +160,7 @@ cdef class Shortlist:
     cdef slide_codes index
     cdef const int32_t *order_at
 
-    def __init__(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
+    def __init__(self, weights, const float32_t[::1] biases,
                  const float32_t[::1] query_mean, float query_length, random_state,
                  int n_threads):
         cdef int64_t n = weights.shape[0], d = weights.shape[1], block, n_blocks, n_bytes
@@ -169,13 +173,15 @@ cdef class Shortlist:
         self.view = &self.hasher.view
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
-        mean = np.asarray(weights).mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean = weights.mean(axis=0, dtype=np.float64).astype(np.float32)
         offset = np.vdot(mean, query_mean)
         order = random_state.permutation(n).astype(np.int32)
         last = faint(weights, biases, mean, query_mean, query_length, order)
         self.order, self.n_strong = np.append(order[~last], order[last]), n - last.sum()
         cdef const float32_t[::1] query_center = self.hasher.center(np.asarray(query_mean))
         cdef const float32_t[::1] center = self.hasher.center(mean)
+        cdef WeightArray rows = WeightArray(weights)
+        cdef float32_t[:, ::1] row = aligned_zeros((n_threads, d))
         cdef float32_t[:, ::1] scratch = aligned_zeros((n_threads, size))
         cdef uint64_t[:, ::1] words = aligned_zeros((n_threads, max(8, size // 64)), np.uint64)
         cdef uint8_t[:, :, ::1] codes = self.codes
@@ -187,9 +193,10 @@ cdef class Shortlist:
         self.index.scale, self.index.bias = &scales[0], &own_biases[0]
         self.order_at = &order_view[0]
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-            _code(self.view, &weights[0, 0], &biases[0], &center[0], &query_mean[0], offset,
+            _code(self.view, &rows.view, &biases[0], &center[0], &query_mean[0], offset,
                   &order_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
-                  self.entry_bits, &scratch[omp_get_thread_num(), 0],
+                  self.entry_bits, &row[omp_get_thread_num(), 0],
+                  &scratch[omp_get_thread_num(), 0],
                   &words[omp_get_thread_num(), 0],
                   &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK])
         self._set_limits()
@@ -473,11 +480,18 @@ def faint(weights, biases, mean, query_mean, query_length, order):
     1.5 times the usual length, stays below. Classes without training rows are. What is taken for
     faint is found all the same, only later. Source: Yan et al., NeurIPS 2018 (ranges of norms).
     """
-    w, d = np.asarray(weights), weights.shape[1]
-    # einsum: its sums have one order, whatever the threads of BLAS do.
-    length2 = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean) + mean @ mean
+    n, d = weights.shape
+    length2, middle = np.empty(n, np.float32), np.empty(n, np.float32)
+    for start in range(0, n, 1 << 14):
+        part = slice(start, start + (1 << 14))
+        w = weights[part].astype(np.float32, copy=False)
+        # einsum: its sums have one order, whatever the threads of BLAS do.
+        length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)
+        middle[part] = np.einsum("ij,j->i", w, query_mean)
+    length2 += mean @ mean
+    middle += biases
+    middle -= np.vdot(mean, query_mean)
     reach = query_length * np.sqrt(np.maximum(length2, 0))
-    middle = np.einsum("ij,j->i", w, query_mean) + biases - np.vdot(mean, query_mean)
     sample = order[:4096]
     spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)
     low, high = middle[sample].min(), (middle + reach).max()

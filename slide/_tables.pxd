@@ -27,10 +27,6 @@ cdef void query_codes(const TablesView *tables, const int32_t *ids, const float3
                       int64_t n_values, float32_t *scratch, uint64_t *words,
                       uint16_t *codes) noexcept nogil
 
-cdef void neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
-                            const float32_t *mean, int64_t d, int64_t first, int64_t last,
-                            float32_t *bias, float32_t *norm2) noexcept nogil
-
 cdef class HashTables:
     cdef TablesView view
     cdef readonly Hasher hasher

@@ -22,6 +22,7 @@ from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
+from slide._weights cimport WeightArray, Weights, rows_of
 
 from slide._hash import make_hasher
 from slide._memory import aligned_copy, aligned_zeros
@@ -137,20 +138,34 @@ cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
     return kept
 
 
-cdef void neuron_statistics(const float32_t *w, int64_t ld, const float32_t *b,
-                            const float32_t *mean, int64_t d, int64_t first, int64_t last,
-                            float32_t *bias, float32_t *norm2) noexcept nogil:
-    """bias[i] = w[i].mean + b[i] and norm2[i] = |w[i]|^2 for neurons first..last.
+cdef void _block_statistics(const Weights *weights, const float32_t *b, const float32_t *mean,
+                            int64_t first, int64_t n, float32_t *rows, float32_t *bias,
+                            float32_t *norm2) noexcept nogil:
+    """bias[i] = w[i].mean + b[i] and norm2[i] = |w[i]|^2 for n neurons from `first` on.
 
-    IN w (., ld), b, mean (d,); OUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
+    IN weights, b, mean (width,); OUT bias, norm2 (n_neurons,). Scratch rows (n, width) of the
+    thread, of bfloat16 only. Threads take disjoint ranges.
     """
-    chosen().statistics(w + first * ld, ld, b + first, last - first, mean, d, bias + first,
+    cdef const int32_t *ids = NULL
+    cdef const float32_t *w = rows_of(weights, first, n, &ids, rows)
+    chosen().statistics(w, weights.width, b + first, n, mean, weights.width, bias + first,
                         norm2 + first)
+
+
+cdef void _hash_block(const HasherView *hasher, const Weights *weights, int64_t first, int64_t n,
+                      float32_t *rows, const float32_t *extra_0, const float32_t *extra_1,
+                      float32_t *scratch, uint64_t *words, uint16_t *codes,
+                      int64_t stride) noexcept nogil:
+    """`hash_rows` of n neurons from `first` on; rows as in `_block_statistics`."""
+    cdef const int32_t *ids = NULL
+    cdef const float32_t *w = rows_of(weights, first, n, &ids, rows)
+    hash_rows(hasher, w, weights.width, n, extra_0 + first, extra_1 + first, scratch, words,
+              codes + first, stride)
 
 
 cdef void _extras(int64_t first, int64_t last, float32_t bias_mean, float32_t bias_scale,
                   float32_t longest2, float32_t *bias, float32_t *norm2) noexcept nogil:
-    """The extra coordinates of neurons first..last, in the place of `neuron_statistics`.
+    """The extra coordinates of neurons first..last, in the place of `_block_statistics`'s.
 
     longest2 = M^2. INOUT bias, norm2 (n_neurons,). Threads take disjoint ranges.
     """
@@ -284,15 +299,15 @@ cdef class HashTables:
         """Extra coordinate of every query; 0 without the transform."""
         return self.view.query_bias
 
-    def rebuild(self, const float32_t[:, ::1] weights, const float32_t[::1] biases,
-                const float32_t[::1] mean, float query_length, int n_threads):
+    def rebuild(self, weights, const float32_t[::1] biases, const float32_t[::1] mean,
+                float query_length, int n_threads):
         """Hash every neuron anew and sort the tables; returns the multiply-adds it took.
 
         Without the transform only the weights are read.
 
         Parameters
         ----------
-        weights : float32 (n_neurons, n_in), IN
+        weights : float32 or bfloat16 (n_neurons, n_in), IN
         biases : float32 (n_neurons,), IN
         mean : float32 (n_in,), IN
             Centre of the queries.
@@ -301,7 +316,11 @@ cdef class HashTables:
         n_threads : int
         """
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
-        cdef int64_t ld = weights.shape[1], block, n_blocks, per_block = 256, cost
+        cdef int64_t block, n_blocks, per_block = 256, cost
+        cdef WeightArray rows = WeightArray(weights)
+        # A block of rows as floats, where they are not.
+        cdef float32_t[:, ::1] unpacked = aligned_zeros(
+            (n_threads, per_block * d if rows.view.half != NULL else 1))
         cdef float32_t[::1] own_mean = self.mean
         # Without the transform the extra coordinates stay 0.
         bias_array, norm2_array = np.zeros(n, np.float32), np.zeros(n, np.float32)
@@ -324,9 +343,9 @@ cdef class HashTables:
             own_mean[:] = mean
             self._set_center()
             for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-                neuron_statistics(&weights[0, 0], ld, &biases[0], &own_mean[0], d,
-                                  block * per_block, min((block + 1) * per_block, n),
-                                  &bias[0], &norm2[0])
+                _block_statistics(&rows.view, &biases[0], &own_mean[0], block * per_block,
+                                  min(per_block, n - block * per_block),
+                                  &unpacked[omp_get_thread_num(), 0], &bias[0], &norm2[0])
             bias_mean = np.mean(bias_array)
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias
@@ -334,10 +353,10 @@ cdef class HashTables:
             _extras(0, n, bias_mean, bias_scale, longest2, &bias[0], &norm2[0])
             cost += 2 * n * d
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-            hash_rows(hasher, &weights[block * per_block, 0], ld,
-                      min(per_block, n - block * per_block), &bias[block * per_block],
-                      &norm2[block * per_block], &scratch[omp_get_thread_num(), 0],
-                      &words[omp_get_thread_num(), 0], codes + block * per_block, 2 * n)
+            _hash_block(hasher, &rows.view, block * per_block,
+                        min(per_block, n - block * per_block), &unpacked[omp_get_thread_num(), 0],
+                        &bias[0], &norm2[0], &scratch[omp_get_thread_num(), 0],
+                        &words[omp_get_thread_num(), 0], codes, 2 * n)
         self._sort(NULL, 0, sorting, n_threads)
         return cost
 

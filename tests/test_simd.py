@@ -251,6 +251,51 @@ def test_accumulate_passes_nan(name, rng):
     np.testing.assert_array_equal(np.isnan(run_accumulate(name, coef, rows, out)), bad)
 
 
+# ----------------------------------------- spread, gather_sum, square_sum --
+
+
+@each_name
+@each_size
+def test_spread(name, n, rng):
+    ids = rng.integers(0, 5, 9)  # some twice
+    row, coef = rng.standard_normal(n).astype(np.float32), rng.standard_normal(9)
+    before = rng.standard_normal((5, n + 2)).astype(np.float32)
+    out = Output(before)
+    coef = coef.astype(np.float32)
+    _simd.spread(name, misaligned(row), misaligned(coef), read_only(ids), out.array, n + 2)
+    after = out.values((5, n + 2))
+    assert_same_bits(after[:, n:], before[:, n:])
+    expected = reference.spread(row, coef, ids, before[:, :n])
+    np.testing.assert_allclose(after[:, :n], expected, rtol=1e-5, atol=1e-5)
+
+
+@each_name
+def test_spread_to_nothing(name):
+    out = Output(np.ones(4))
+    _simd.spread(name, misaligned(np.ones(4)), misaligned([]), read_only([]), out.array, 4)
+    assert_same_bits(out.values(), np.ones(4))
+
+
+@each_name
+@each_size
+@pytest.mark.parametrize("n_ids", [0, 1, 6])
+def test_gather_sum(name, n, n_ids, rng):
+    rows = rng.standard_normal((4, n)).astype(np.float32)
+    coef = rng.standard_normal(n_ids).astype(np.float32)
+    ids, out = rng.integers(0, 4, n_ids), Output(np.full(n, np.nan))
+    _simd.gather_sum(name, misaligned(coef), misaligned(rows), n, read_only(ids), out.array)
+    expected = reference.gather_sum(coef, rows, ids)
+    np.testing.assert_allclose(out.values(), expected, rtol=1e-5, atol=1e-5)
+
+
+@each_name
+@each_size
+def test_square_sum(name, n, rng):
+    x = rng.standard_normal(n).astype(np.float32)
+    expected = reference.square_sum(x)
+    assert _simd.square_sum(name, misaligned(x)) == pytest.approx(expected, rel=1e-6)
+
+
 # ------------------------------------------------------------- momentum --
 
 

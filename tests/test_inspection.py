@@ -32,8 +32,9 @@ def test_chance_finds_its_share():
 
 
 def test_estimates_lie_between():
-    for value in retrieval_recall(fitted("estimate"), X).values():
-        assert 0.15 < value < 1
+    # The first layer computes four times as many as it keeps and may miss none.
+    recall = list(retrieval_recall(fitted("estimate"), X).values())
+    assert 0.15 < min(recall) < 1 and max(recall) <= 1
 
 
 def test_a_dense_network_is_refused():

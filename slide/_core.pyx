@@ -388,6 +388,30 @@ cdef class Trainer:
         return total
 
 
+    def update_output(self, const int32_t[::1] ids, float32_t[:, ::1] delta,
+                      const float32_t[:, ::1] x, float32_t[:, ::1] x_delta, float learning_rate):
+        """Back-propagate through some output neurons and update them. A door for benchmarks.
+
+        Parameters
+        ----------
+        ids : int32 (n_rows,), IN
+        delta : float32 (n, n_rows), IN
+            Gradients of their pre-activations.
+        x : float32 (n, width), IN
+            What the output layer reads.
+        x_delta : float32 (n, width), INOUT
+        learning_rate : float
+        """
+        cdef ModelView *model = &self.model.view
+        cdef Workspace *ws = self._workspace(0)
+        cdef SolverView solver = self.train.solver
+        solver.learning_rate, solver.seed = learning_rate, <uint32_t>ids[0]
+        with nogil:
+            rows_backward(&model.layers[model.n_layers - 1], &solver, &ids[0], ids.shape[0],
+                          &delta[0, 0], delta.shape[1], &x[0, 0], x.shape[0], &x_delta[0, 0],
+                          ws.gradient, ws.hidden.rows)
+
+
 cdef dict _as_dict(const Tally *tally):
     return tally[0]
 

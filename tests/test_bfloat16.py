@@ -1,6 +1,7 @@
 """Weights in bfloat16: their kernels, training, prediction by them, files."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from ml_dtypes import bfloat16
 from scipy.sparse import csr_array
 from scipy.stats import binom
-from slide._network import Layer
+from slide._model import InputRows, Model
 
 from slide import SparseMLPClassifier, _core, _predict, _simd
 from slide import _reference as reference
-from slide._model import InputRows, Model
+from slide._network import Layer
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 
@@ -136,7 +137,7 @@ def make_layers(hidden, dtype, n_active=0):
     """Layers whose weights and moments are exact in bfloat16, with the moments of a training."""
     rng = np.random.default_rng(0)
     layers, widths = [], [N_FEATURES, *hidden, N_CLASSES]
-    for i, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         active = n_active if i < len(hidden) else 0
         layer = Layer.zeros(n_in, n_out, i == 0 and not active, active, dtype)
         for array, scale in ((layer.w, n_in**-0.5), (layer.w_m, 0.02)):
@@ -213,7 +214,7 @@ def problem():
 
 
 def test_refuses_other_types(classifier, planted):
-    with pytest.raises(ValueError, match="weight_dtype must be .*bfloat16.*; got 'float16'"):
+    with pytest.raises(ValueError, match=r"weight_dtype must be .*bfloat16.*; got 'float16'"):
         classifier(weight_dtype="float16").fit(*planted)
 
 

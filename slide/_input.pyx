@@ -157,8 +157,8 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
     for i in range(n):
         for f in range(h):
             gradient[f] += delta[i * h + f]
-    update_biases(layer, solver, 0, h, layer.steps[layer.n_in] + 1, gradient)
-    layer.steps[layer.n_in] += 1
+    update_biases(layer, solver, 0, h, layer.rows[layer.n_in].steps + 1, gradient)
+    layer.rows[layer.n_in].steps += 1
     if x.indptr != NULL:
         return cost + _grouped_backward(layer, solver, groups, delta, gradient)
     for step in range(blocks_of(d, ROW_BLOCK)):

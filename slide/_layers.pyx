@@ -17,7 +17,7 @@ from slide._weights cimport prefetch_row, rows_of
 
 cdef enum:
     GROUP = 4                  # rows that are updated together
-    PART = 16                  # samples between two requests for rows to come
+    PART = 8                   # samples between two requests for rows to come
 
 
 # ----------------------------------------------------------------- rows --
@@ -85,8 +85,7 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             if ids != NULL:
                 for i in range(asked, block * (s + part) // n):
                     prefetch_update(layer, block_ids[i])
-                    slide_prefetch(layer.b_m + block_ids[i], sizeof(float32_t))
-                    slide_prefetch(layer.b_v + block_ids[i], sizeof(float32_t))
+                    slide_prefetch(layer.b + block_ids[i], sizeof(float32_t))
                 asked = block * (s + part) // n
             if x_delta != NULL:
                 chosen().accumulate(delta + s * ldd + k, ldd, 1, block_rows, d, left, block,
@@ -105,7 +104,7 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             for j in range(i, i + group):
                 row = block_ids[j] if ids != NULL else k + j
                 update_row(layer, solver, row, gradient + (j - i) * d)
-                update_biases(layer, solver, row, 1, layer.steps[row], bias_gradients + j)
+                update_biases(layer, solver, row, 1, layer.rows[row].steps, bias_gradients + j)
     return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
 
 

@@ -1,12 +1,15 @@
 """Views of a network's arrays and of its input."""
 import numpy as np
 
-from slide._optimizer cimport LayerView
+from slide._optimizer cimport LayerView, Progress
 from slide._postings cimport Postings
 from slide._retrieval cimport Retrieval
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint64_t
 from slide._weights cimport WeightArray
 
+# `slide._optimizer.Progress`, as NumPy knows it.
+PROGRESS = np.dtype([("w_v", np.float32), ("steps", np.int32), ("b_m", np.float32),
+                     ("b_v", np.float32)])
 _ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
 _LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 
@@ -53,22 +56,19 @@ cdef class Model:
         cdef uint8_t[::1] memory = self._layer_memory
         cdef LayerView *views = <LayerView *>&memory[0]
         cdef WeightArray w, w_m
-        cdef float32_t[::1] w_v, b, b_m, b_v
-        cdef int32_t[::1] steps
+        cdef float32_t[::1] b
         cdef Retrieval retrieval
         self.retrievals = [layer.retrieval for layer in layers]
         for i, layer in enumerate(layers):
-            w, w_m, w_v = WeightArray(layer.w), WeightArray(layer.w_m), layer.w_v
-            b, b_m, b_v, steps = layer.b, layer.b_m, layer.b_v, layer.steps
+            w, w_m, b = WeightArray(layer.w), WeightArray(layer.w_m), layer.b
             views[i].n_in = layer.n_in
             views[i].n_out = layer.n_out
             views[i].width = w.view.width
             views[i].w, views[i].w_m = w.view, w_m.view
             views[i].b = &b[0]
-            views[i].w_v = &w_v[0]
-            views[i].b_m = &b_m[0]
-            views[i].b_v = &b_v[0]
-            views[i].steps = &steps[0]
+            views[i].rows = <Progress *><uint64_t>_start_of(layer.w_v, layer.steps)
+            views[i].biases = <Progress *><uint64_t>(
+                _start_of(layer.b_m, layer.b_v) - PROGRESS.fields["b_m"][1])
             views[i].rate = layer.rate
             views[i].bias_rate = layer.bias_rate
             views[i].n_active = layer.n_active
@@ -85,3 +85,12 @@ cdef class Model:
             postings = Postings(prototypes)
             self.view.postings = &postings.view
             self._keep_alive.append(postings)
+
+
+def _start_of(field, following):
+    """Address of the first element of a field of PROGRESS, beside which the other one lies."""
+    start, beside = field.ctypes.data, following.ctypes.data
+    if field.strides != following.strides or field.strides != (PROGRESS.itemsize,) or (
+            beside != start + 4):
+        raise ValueError("w_v, steps, b_m and b_v of a layer must be fields of arrays of PROGRESS")
+    return start

@@ -15,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from slide import _centroids, _predict
 from slide._core import Trainer
 from slide._memory import aligned_copy, aligned_zeros
-from slide._model import InputRows, Model
+from slide._model import PROGRESS, InputRows, Model
 from slide._retrieval import Retrieval
 
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
@@ -29,7 +29,8 @@ _NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a trainin
 class Layer:
     """Arrays of one layer. A dense first layer has a row for each input feature, the others for
     each neuron; `steps` counts a row's updates, its last entry those of a shared bias. Weights and
-    first moments, w and w_m, are float32 or bfloat16, all else is float32."""
+    first moments, w and w_m, are float32 or bfloat16, all else is float32. What an update changes
+    beside them lies side by side in memory: w_v, steps, b_m and b_v are made by `zeros`."""
 
     n_in: int
     n_out: int
@@ -60,25 +61,39 @@ class Layer:
     @classmethod
     def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
         shape = (n_in, n_out) if by_feature else (n_out, n_in)
-        biases = [aligned_zeros(n_out) for _ in range(3)]
         return cls(
             n_in,
             n_out,
             w=aligned_zeros(shape, dtype),
             w_m=aligned_zeros(shape, dtype),
-            w_v=aligned_zeros(shape[0]),
-            b=biases[0],
-            b_m=biases[1],
-            b_v=biases[2],
-            steps=aligned_zeros(shape[0] + 1, np.int32),
+            b=aligned_zeros(n_out),
+            **_progress(shape[0], n_out, by_feature),
             by_feature=by_feature,
             n_active=n_active,
         )
 
     def __setstate__(self, state):
-        # Pickle keeps values, not addresses: move the rows back onto cache lines.
+        # Pickle keeps values, not addresses: move the rows back onto cache lines, and what belongs
+        # together side by side.
+        progress = _progress(len(state["w_v"]), state["n_out"], state["by_feature"])
         for name, value in state.items():
-            setattr(self, name, aligned_copy(value) if isinstance(value, np.ndarray) else value)
+            if name in progress:
+                progress[name][...] = value
+            elif isinstance(value, np.ndarray):
+                value = aligned_copy(value)
+            setattr(self, name, progress.get(name, value))
+
+
+def _progress(n_rows, n_out, by_feature):
+    """The arrays w_v, steps, b_m and b_v of a layer, by name: fields of arrays of PROGRESS."""
+    rows = aligned_zeros(n_rows + 1, PROGRESS)
+    biases = aligned_zeros(n_out, PROGRESS) if by_feature else rows[:n_out]
+    return {
+        "w_v": rows["w_v"][:n_rows],
+        "steps": rows["steps"],
+        "b_m": biases["b_m"],
+        "b_v": biases["b_v"],
+    }
 
 
 @dataclass

@@ -91,7 +91,7 @@ def network_state(network):
     plain : dict
         Numbers, strings, None, lists and dicts of them.
     arrays : dict of str to ndarray
-        The network's own arrays, not copies.
+        The network's own arrays where they are contiguous, else copies.
     """
     settings = asdict(network.settings)
     plain = {name: getattr(network, name) for name in _NETWORK_RULES if name not in _DERIVED}
@@ -110,7 +110,7 @@ def _arrays(network, prototypes):
     found = {} if network.center is None else {"center": network.center}
     found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
     for i, layer in enumerate(network.layers):
-        own = {name: getattr(layer, name) for name in _ARRAYS}
+        own = {name: np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS}
         own["input_mean"] = network.centers[i][0]
         own = flat(own, retrieval=layer.retrieval)
         found.update({f"layers.{i}.{name}": array for name, array in own.items()})

@@ -70,10 +70,9 @@ cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int
 
 
 cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
-    """Ask for what `update_row` changes, but for the weights: first moment and counts of a row."""
+    """Ask for what `update_row` changes, but for the weights."""
     prefetch_row(&layer.w_m, row)
-    slide_prefetch(layer.w_v + row, sizeof(float32_t))
-    slide_prefetch(layer.steps + row, sizeof(int32_t))
+    slide_prefetch(layer.rows + row, sizeof(Progress))
 
 
 cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
@@ -90,7 +89,8 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
     """
     cdef int64_t d = layer.width, start = row * d, j
     cdef float32_t square = 0, step
-    layer.steps[row] += 1
+    cdef Progress *progress = layer.rows + row
+    progress.steps += 1
     if solver.decay > 0:
         if layer.w.half == NULL:
             chosen().accumulate(&solver.decay, 0, 0, layer.w.single + start, d, NULL, 1, gradient,
@@ -100,7 +100,7 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                 gradient[j] += solver.decay * slide_half_to_float(layer.w.half[start + j])
     if solver.kind != SGD:
         square = chosen().square_sum(gradient, d)
-    step = _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row, square / d)
+    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / d)
     if layer.w.half == NULL:
         chosen().momentum(layer.w.single + start, layer.w_m.single + start, gradient, d, step,
                           solver.beta_1)
@@ -118,14 +118,14 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
     """
     cdef int64_t j, c, start = row * layer.width
     cdef float32_t square = 0, step
-    layer.steps[row] += 1
+    cdef Progress *progress = layer.rows + row
+    progress.steps += 1
     for j in range(n):
         c = columns[j]
         if solver.decay > 0:
             gradient[c] += solver.decay * _value(&layer.w, start + c)
         square += gradient[c] * gradient[c]
-    step = _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row,
-                      square / layer.width)
+    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / layer.width)
     if layer.w.half == NULL:
         _move_elements(layer.w.single + start, layer.w_m.single + start, columns, n, gradient,
                        step, solver.beta_1)
@@ -171,9 +171,8 @@ cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t firs
     """One step on n biases from first_bias on, each with a second moment of its own."""
     cdef int64_t i
     cdef float32_t step
-    cdef float32_t *m = layer.b_m + first_bias
-    cdef float32_t *v = layer.b_v + first_bias
+    cdef Progress *bias = layer.biases + first_bias
     for i in range(n):
-        step = _step_size(solver, layer.bias_rate, steps, v + i, gradient[i] * gradient[i])
-        m[i] = solver.beta_1 * m[i] + (1 - solver.beta_1) * gradient[i]
-        layer.b[first_bias + i] -= step * m[i]
+        step = _step_size(solver, layer.bias_rate, steps, &bias[i].b_v, gradient[i] * gradient[i])
+        bias[i].b_m = solver.beta_1 * bias[i].b_m + (1 - solver.beta_1) * gradient[i]
+        layer.b[first_bias + i] -= step * bias[i].b_m

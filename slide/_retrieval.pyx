@@ -356,8 +356,7 @@ cdef class Retrieval:
             return self.tables.rebuild(weights, biases, mean, query_length, n_threads)
         return 0
 
-    def follow(self, weights, const float32_t[::1] biases, const int32_t[::1] steps,
-               int n_threads):
+    def follow(self, weights, const float32_t[::1] biases, steps, int n_threads):
         """Hash or copy the neurons anew that had MOVED updates since; returns the cost.
 
         For estimates and scans. Some neurons of a wide layer are active for every tenth sample
@@ -365,11 +364,11 @@ cdef class Retrieval:
         """
         if "hashed_at" not in self._arrays:
             return 0
-        since = np.asarray(steps) - self._arrays["hashed_at"]
+        since = steps - self._arrays["hashed_at"]
         moved = np.flatnonzero(since >= MOVED).astype(np.int32)
         if not len(moved):
             return 0
-        self._arrays["hashed_at"][moved] = np.asarray(steps)[moved]
+        self._arrays["hashed_at"][moved] = steps[moved]
         if self.policy == "scan":
             self._arrays["columns"][:, moved] = weights[moved].T
             self._arrays["biases"][moved] = np.asarray(biases)[moved]

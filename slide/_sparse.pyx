@@ -220,5 +220,5 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
             for i in range(n_columns):
                 scratch.touched[scratch.columns[i]] = 0
             cost += n_columns * solver.update_cost
-        update_biases(layer, solver, row, 1, layer.steps[row], &bias_gradient)
+        update_biases(layer, solver, row, 1, layer.rows[row].steps, &bias_gradient)
     return cost

@@ -4,12 +4,14 @@ The target of a row is its labels, evenly. With ``"sampled": true`` a step score
 and `N_NEGATIVES` labels drawn uniformly, which the rows of a batch share; a row's softmax is over
 its own labels and those. Then the gradients of both weight matrices are sparse and so is their
 Adam; dense training has the fused one. X is never dense: it is read through an `EmbeddingBag`.
-Weights start as those of `torch.nn.Linear`. ``"bf16": true`` is training under autocast.
+Weights start as those of `torch.nn.Linear`. ``"bf16": true`` is training under autocast, with
+``"linear": true`` the learning rate falls to a hundredth, as ours does.
 
 The settings that come back have ``step_s``, the median seconds of a step. With ``"steps": N`` only
 so many are made, and nothing is predicted.
 """
 
+import math
 import statistics
 from itertools import islice
 from time import perf_counter
@@ -20,13 +22,14 @@ from _child_torch import warm_up
 from torch import nn
 
 N_NEGATIVES = 4096
-RATE = 1e-3
 WARM_UP = 2  # steps that are not timed; they allocate
 DEFAULTS = {
     "sampled": False,
     "bf16": False,
+    "linear": False,
     "hidden_layer_sizes": [256],
     "batch_size": 256,
+    "rate": 1e-3,
     "max_iter": 5,
     "steps": None,
     "random_state": 0,
@@ -67,14 +70,17 @@ def train(X, Y, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(settings["random_state"])
     model = Network(X.shape[1], n_hidden, Y.shape[1], settings["sampled"])
-    adams = optimizers(model, settings["sampled"])
+    adams = optimizers(model, settings["sampled"], settings["rate"])
     loss = sampled_loss if settings["sampled"] else full_loss
     orders = (torch.randperm(X.shape[0]) for _ in range(settings["max_iter"]))
     batches = (rows.numpy() for order in orders for rows in order.split(batch))
+    n_steps = settings["max_iter"] * math.ceil(X.shape[0] / batch)
     step_s = []
-    for rows in islice(batches, steps and steps + WARM_UP):
+    for step, rows in enumerate(islice(batches, steps and steps + WARM_UP)):
         start = perf_counter()
         for adam in adams:
+            if settings["linear"]:
+                adam.param_groups[0]["lr"] = settings["rate"] * max(1 - step / n_steps, 0.01)
             adam.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=settings["bf16"]):
             value = loss(model, X[rows], Y[rows])
@@ -85,13 +91,13 @@ def train(X, Y, threads):
     return model, {**settings, "step_s": statistics.median(step_s[WARM_UP:])}
 
 
-def optimizers(model, sampled):
+def optimizers(model, sampled, rate):
     if not sampled:
-        return [torch.optim.Adam(model.parameters(), lr=RATE, fused=True)]
+        return [torch.optim.Adam(model.parameters(), lr=rate, fused=True)]
     tables = [model.hidden.weight, model.output.weight, model.output_bias.weight]
     return [
-        torch.optim.SparseAdam(tables, lr=RATE),
-        torch.optim.Adam([model.hidden_bias], lr=RATE),
+        torch.optim.SparseAdam(tables, lr=rate),
+        torch.optim.Adam([model.hidden_bias], lr=rate),
     ]
 
 
@@ -136,10 +142,15 @@ def predict(model, X, threads):
     return pad(top)
 
 
+def log_shares(model, X):
+    with torch.no_grad():
+        return model(X).numpy()
+
+
 def size(model):
     return sum(weight.nbytes for weight in model.parameters())
 
 
 if __name__ == "__main__":
     warm_up()
-    run(train, predict, {"torch": torch.__version__}, size=size)
+    run(train, predict, {"torch": torch.__version__}, size=size, log_shares=log_shares)

@@ -15,12 +15,11 @@ in a repeat the systems take turns, and figures are medians over the repeats.
 import argparse
 import json
 import sys
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
 
+from _planted import HIDDEN, planted
 from _run import (
     RESULTS,
     any_failed,
@@ -28,20 +27,14 @@ from _run import (
     positive,
     print_verdicts,
     run_child,
-    save,
     summary,
     verdict,
     write,
 )
 
 import slide
-from slide.datasets import make_extreme_classification
 from slide.metrics import precision_at_k
 
-N_FEATURES = 135_909
-N_NONZERO = 75
-N_LABELS = 5
-HIDDEN = 128
 SAMPLED_STEPS = 300
 # glibc gives every large tensor fresh small pages; NumPy's arrays, and so ours, have huge ones.
 HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
@@ -150,7 +143,7 @@ def parse_arguments():
 def measure(n_classes, systems, args):
     """Every system on one problem -> its row."""
     runs = {system: [] for system in systems}
-    with planted(n_classes, args) as (folder, Y_test):
+    with planted(n_classes, args.rows, args.test_rows) as (folder, Y_test):
         for _ in range(args.repeats):
             for system in systems:
                 what = f"{SYSTEMS[system].name}, {n_classes} classes"
@@ -158,26 +151,6 @@ def measure(n_classes, systems, args):
                 report = run(SYSTEMS[system], folder, args)
                 runs[system].append(measured(report, Y_test, args))
     return {system: summary(runs[system], MEASURES, MEASURES) for system in systems}
-
-
-@contextmanager
-def planted(n_classes, args):
-    """Yield the folder of a problem's matrices, and the labels of its test rows."""
-    X, Y = make_extreme_classification(
-        args.rows + args.test_rows,
-        N_FEATURES,
-        n_classes,
-        n_nonzero=N_NONZERO,
-        n_labels=N_LABELS,
-        zipf_exponent=0.5,
-        random_state=0,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        folder, n = Path(folder), args.rows
-        save(folder, X_train=X[:n], Y_train=Y[:n], X_test=X[n:])
-        Y_test = Y[n:]
-        del X, Y
-        yield folder, Y_test
 
 
 def run(system, folder, args):

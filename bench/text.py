@@ -111,7 +111,7 @@ def parse_arguments():
     parser.add_argument(
         "--torch-epochs", nargs="+", type=epochs, default=[1 / 64, 1 / 16, 1 / 4, 1]
     )
-    parser.add_argument("--torch-rate", type=float, default=1e-3, help="its learning rate")
+    parser.add_argument("--torch-rate", type=float, default=4e-3, help="its learning rate")
     parser.add_argument("--torch-python", help="python of an environment with torch and SciPy")
     parser.add_argument("--repeats", type=positive, default=3, help="of ours, and of PyTorch's µs")
     parser.add_argument("--threads", type=positive, default=2)

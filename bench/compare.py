@@ -20,6 +20,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 from _child_compare import WORKLOADS, write_data
 from _run import HERE, failure, origin, positive, save, write
@@ -143,12 +144,13 @@ def compared(runs):
 def print_table(result, args):
     print(f"{result['threads']} threads, median of {result['repeats']}; {result['processor']}")
     print(f"base: {args.base} ({result['base'][:10]}), head: {args.head} ({result['head'][:10]})")
-    print(f"\n{'seconds':<24}{'base':>9}{'head':>9}{'head/base':>11}")
+    print(f"\n{'seconds':<26}{'base':>9}{'head':>9}{'head/base':>11}")
     for workload, row in result["workloads"].items():
         cells = f"{'–':>9}{'–':>9}{'–':>11}"
         if "ratio" in row:
             cells = f"{row['base']:>9.3f}{row['head']:>9.3f}{row['ratio']:>11.2f}"
-        print(f"{workload:<24}{cells}  {row['verdict']}  {row.get('status', '')}".rstrip())
+        status = shorten(row.get("status", ""), 80)
+        print(f"{workload:<26}{cells}  {row['verdict']}  {status}".rstrip())
 
 
 if __name__ == "__main__":

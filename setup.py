@@ -20,8 +20,10 @@ MODULES = {
     "_selection": ([], False),
     "_tables": ([], True),
     "_retrieval": ([], True),
+    "_weights": ([], False),
     "_optimizer": ([], False),
     "_layers": ([], False),
+    "_input": ([], False),
     "_sparse": ([], False),
     "_postings": ([], False),
     "_model": ([], False),
@@ -34,7 +36,9 @@ MODULES = {
     "_threads": ([], True),
 }
 
-SIMD_HEADERS = [f"slide/_simd{part}.h" for part in ("", "_kernels", "_codes", "_shortlist")]
+SIMD_HEADERS = [
+    f"slide/_simd{part}.h" for part in ("", "_kernels", "_half", "_codes", "_shortlist")
+]
 
 
 def extension(name, c_sources, openmp):

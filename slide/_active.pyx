@@ -1,5 +1,6 @@
 """The output layer's active set: the samples' labels, their hardest wrong neurons, a tail."""
 from slide._core cimport TrainView, Workspace
+from slide._layers cimport rows_forward
 from slide._model cimport ModelView
 from slide._optimizer cimport LayerView
 from slide._random cimport next_below
@@ -7,6 +8,7 @@ from slide._retrieval cimport search
 from slide._simd cimport chosen
 from slide._sparse cimport Vectors
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._weights cimport row_of
 
 
 cdef inline int32_t _include(Workspace *ws, int32_t *n_active, int32_t neuron) noexcept nogil:
@@ -49,12 +51,11 @@ cdef int64_t _hardest(const LayerView *layer, const TrainView *train, Workspace 
         size = x.sizes[s]
     n = search(layer.search, ids, values, size, rng, &ws.hidden.search[last], ws.candidates, &cost)
     if ids == NULL:
-        chosen().dots(layer.w, layer.width, ws.candidates, layer.b, n, values, layer.width, 1,
-                      layer.width, ws.scores, n)
+        rows_forward(layer, ws.candidates, n, values, layer.width, 1, ws.scores, n, ws.hidden.rows)
     else:
         for i in range(n):
             ws.scores[i] = layer.b[ws.candidates[i]] + chosen().gather_dot(
-                layer.w + ws.candidates[i] * layer.width, ids, values, size)
+                row_of(&layer.w, ws.candidates[i], ws.hidden.scratch.row), ids, values, size)
     cost += n * size
     n_hard[0] = 0
     for i in range(n):

@@ -9,6 +9,9 @@ import math
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
+import numpy as np
+from ml_dtypes import bfloat16
+
 from slide._auto_search import CODE_BITS, HASHING, SearchSettings, hidden_search, output_search
 
 # Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
@@ -65,6 +68,7 @@ class Settings:
     centroid_logit: float
     warm_up: int  # micro-batches until the full learning rate
     prototypes: bool  # whether `fit` tries prototypes beside the network
+    weight_dtype: str  # of weights and first moments
     # solver
     solver: str
     alpha: float
@@ -72,6 +76,11 @@ class Settings:
     beta_1: float
     beta_2: float
     epsilon: float
+
+    @property
+    def dtype(self):
+        """`weight_dtype` as NumPy knows it."""
+        return bfloat16 if self.weight_dtype == "bfloat16" else np.float32
 
     def engine(self):
         """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
@@ -155,6 +164,7 @@ def resolve(params, shape):
         centroid_logit=_CENTROID_LOGIT,
         warm_up=min(300, steps // 10 + 1),
         prototypes=_prototypes(params["prototypes"], shape),
+        weight_dtype=params["weight_dtype"],
         **{name: params[name] for name in of_solver},
     )
 

@@ -1,5 +1,5 @@
 from slide._forward cimport HiddenState
-from slide._layers cimport InputScratch, InputView
+from slide._input cimport InputGroups, InputView
 from slide._model cimport InputRows, Model
 from slide._optimizer cimport SolverView
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint64_t
@@ -32,7 +32,7 @@ cdef struct Tally:
 
 # Private to one thread.
 cdef struct Workspace:
-    InputScratch input
+    InputGroups groups         # of CSR X and a dense first layer
     HiddenState hidden
     float32_t **mask           # as hidden.a, where the layer has dropout
     float32_t *delta           # (micro_batch, widest hidden.ld)

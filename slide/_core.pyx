@@ -13,12 +13,13 @@ from libc.string cimport memset
 
 from slide._active cimport choose_active
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
+from slide._input cimport InputGroups, input_backward
 from slide._layers cimport (
     ROW_BLOCK,
     activate_backward,
     drop,
-    input_backward,
     rows_backward,
+    rows_forward,
     sigmoid_gradient,
     softmax_gradient,
 )
@@ -33,9 +34,8 @@ from slide._optimizer cimport (
     SolverView,
     adam_corrections,
 )
-from slide._random cimport seed_stream
+from slide._random cimport next64, seed_stream
 from slide._retrieval cimport scratch_array
-from slide._simd cimport chosen
 from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
 from slide._typedefs cimport (
     float32_t,
@@ -43,6 +43,7 @@ from slide._typedefs cimport (
     int32_t,
     int64_t,
     uint8_t,
+    uint32_t,
     uint64_t,
     blocks_of,
 )
@@ -92,9 +93,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
     if h.dense != NULL:
-        chosen().dots(output.w, width, active, output.b, n_active, h.dense, width, n, width, z,
-                      n_active)
-        cost += n * n_active * width
+        cost += rows_forward(output, active, n_active, h.dense, width, n, z, n_active, hidden.rows)
     else:
         pair_all(active, n_active, n, &hidden.pairs[last + 1])
         cost += pairs_forward(output, h, &hidden.pairs[last + 1], &hidden.scratch, z)
@@ -119,7 +118,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         ws.tally.weight += weight
 
     # Back along the same neurons.
-    cost += _backward(model, train, ws, active, n_active, first, n)
+    cost += _backward(model, train, ws, active, n_active, n, <uint32_t>next64(&rng))
     n_pairs = n * train.x.n_features
     if train.x.indptr != NULL:
         n_pairs = 0
@@ -134,12 +133,12 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
 
 
 cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
-                       const int32_t *active, int64_t n_active, int64_t first,
-                       int64_t n) noexcept nogil:
+                       const int32_t *active, int64_t n_active, int64_t n,
+                       uint32_t seed) noexcept nogil:
     """From ws.z, the gradient of the pre-activations, back to the input; every row updated once.
 
-    IN active (n_active,) or NULL, the output neurons; parameters else as in
-    `_train_micro_batch`. Returns the multiply-adds.
+    IN active (n_active,) or NULL, the output neurons; seed: of the rounding of bfloat16;
+    parameters else as in `_train_micro_batch`. Returns the multiply-adds.
     """
     cdef int64_t i, cost = 0, n_rows, ld_delta
     cdef LayerView *layer
@@ -150,6 +149,7 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
     cdef float32_t *other = ws.delta_next
     cdef SolverView solver = train.solver
     solver.decay = train.solver.decay / n
+    solver.seed = seed
     for i in range(model.n_layers - 1, -1, -1):
         layer = &model.layers[i]
         rows = active if i == model.n_layers - 1 else NULL
@@ -162,11 +162,10 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
                                    x_delta if i > 0 else NULL, ld_delta, &hidden.scratch)
         elif i > 0:
             cost += rows_backward(layer, &solver, rows, n_rows, delta, n_rows,
-                                  hidden.x[i].dense, n, x_delta, ws.gradient)
+                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.rows)
         else:
-            ws.input.dense = hidden.dense_rows
-            cost += input_backward(layer, &solver, &train.x, first, n, &ws.input, delta,
-                                   ws.gradient)
+            cost += input_backward(layer, &solver, &train.x, n, hidden.groups, hidden.dense_rows,
+                                   delta, ws.gradient)
         if i > 0:
             activate_backward(model.activation, hidden.a[i - 1], x_delta,
                               1 - train.dropout[i - 1],
@@ -298,6 +297,7 @@ cdef class Trainer:
         cdef TrainView *train = &self.train
         cdef int64_t n_hidden = view.n_layers - 1, n = self.micro_batch, i
         cdef const LayerView *output = &view.layers[n_hidden]
+        cdef InputGroups *groups
         keep, floats = self._keep_alive, np.float32
         n_classes, n_features = output.n_out, view.layers[0].n_in
         max_active = n_classes
@@ -320,11 +320,17 @@ cdef class Trainer:
             size = view.layers[i].n_in if train.tracked[i] and i > 0 else 0
             ws.query_sums[i] = <float32_t *>scratch_array(size, floats, keep)
         if not is_dense and view.layers[0].n_active == 0:
-            ws.input.slot_of = <int32_t *>scratch_array(n_features, np.int32, keep)
-            ws.input.features = <int32_t *>scratch_array(max_pairs, np.int32, keep)
-            ws.input.starts = <int32_t *>scratch_array(max_pairs + 1, np.int32, keep)
-            ws.input.pair_sample = <int32_t *>scratch_array(max_pairs, np.int32, keep)
-            ws.input.pair_value = <float32_t *>scratch_array(max_pairs, floats, keep)
+            groups = &ws.groups
+            ws.hidden.groups = groups
+            groups.slot_of = <int32_t *>scratch_array(n_features, np.int32, keep)
+            groups.features = <int32_t *>scratch_array(max_pairs, np.int32, keep)
+            groups.starts = <int32_t *>scratch_array(max_pairs + 1, np.int32, keep)
+            groups.slots = <int32_t *>scratch_array(max_pairs, np.int32, keep)
+            groups.samples = <int32_t *>scratch_array(max_pairs, np.int32, keep)
+            groups.values = <float32_t *>scratch_array(max_pairs, floats, keep)
+            n_words = blocks_of(n_features, 64)
+            groups.seen = <uint64_t *>scratch_array(n_words, np.uint64, keep)
+            groups.seen_words = <uint64_t *>scratch_array(blocks_of(n_words, 64), np.uint64, keep)
         ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
         if train.all_neurons:
             return 0

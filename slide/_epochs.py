@@ -160,19 +160,28 @@ def _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_thre
     return float(tally.loss / tally.weight)
 
 
-def _check_finite(network, params, epoch, output_rows=slice(None)):
+def _check_finite(network, params, epoch, output_rows=None):
     """Refuse a network whose weights are no numbers, or so large that scores would be none.
 
-    Of the output layer's weights only `output_rows` are looked at.
+    Of the output layer's weights only `output_rows` are looked at, if given.
     """
     first, *middle, output = network.layers
-    arrays = [layer.w for layer in middle] + [layer.b for layer in network.layers]
-    arrays.append(output.w[output_rows])
+    arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
+    arrays += [layer.b for layer in network.layers]
+    if output_rows is None:
+        arrays += [output.w[rows] for rows in output.blocks()]
+    else:
+        arrays.append(output.w[output_rows])
     with np.errstate(all="ignore"):
         # The first layer's scale is that of X; the others' squares stay far from overflow.
-        sums = [first.w.sum()] + [np.vdot(array, array) for array in arrays]
+        sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
+        sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
     if not np.isfinite(sums).all():
         raise _diverged(network, params, epoch)
+
+
+def _square(array):
+    return np.vdot(array, array)
 
 
 def _diverged(network, params, epoch):

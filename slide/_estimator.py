@@ -117,6 +117,10 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         Seed of all that is random. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
         Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+    weight_dtype : {"float32", "bfloat16"}, default="float32"
+        How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
+        and, with very many classes, shortens the time; each update is rounded up or down at random,
+        so that small ones are not lost. Arithmetic and biases are float32 in any case.
     predict_mode : {"exact", "lsh"}, default="exact"
         Whether `predict` and `predict_topk` score every class, or only those that the SimHash codes
         of the output neurons promise most of, exactly; see `predict_topk`. With fewer than 16,384
@@ -139,7 +143,7 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
     prototype_weight_ : float
         What the cosine with it adds to a score; 0 without prototypes.
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
-        Weights of every layer: views, not copies.
+        Weights of every layer: views, or copies where `weight_dtype` is "bfloat16".
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
         Biases of every layer, for X as it is passed.
     n_iter_ : int
@@ -226,6 +230,7 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         warm_start=False,
         random_state=None,
         n_jobs=None,
+        weight_dtype="float32",
         predict_mode="exact",
         verbose=False,
     ):
@@ -259,6 +264,7 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.weight_dtype = weight_dtype
         self.predict_mode = predict_mode
         self.verbose = verbose
 

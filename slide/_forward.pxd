@@ -1,4 +1,4 @@
-from slide._layers cimport InputView
+from slide._input cimport InputGroups, InputView
 from slide._model cimport InputRows, Model, ModelView
 from slide._retrieval cimport SearchScratch
 from slide._sparse cimport Pairs, PairScratch, Vectors
@@ -20,6 +20,8 @@ cdef struct HiddenState:
     uint32_t *keys             # (candidates,)
     int32_t *best              # (most active,)
     float32_t *dense_rows      # (rows, n_features), dense X and a dense first layer only
+    InputGroups *groups        # of CSR X and a dense first layer, in training only; else NULL
+    float32_t *rows            # (ROW_BLOCK, widest row) of floats, where weights are bfloat16
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenState *state, uint64_t *rng) noexcept nogil

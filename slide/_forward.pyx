@@ -3,7 +3,8 @@ import numpy as np
 
 from libc.string cimport memcpy
 
-from slide._layers cimport InputView, activate, input_forward
+from slide._input cimport InputGroups, InputView, group_by_feature, input_forward
+from slide._layers cimport ROW_BLOCK, activate, rows_forward
 from slide._model cimport InputRows, Model, ModelView
 from slide._optimizer cimport LayerView
 from slide._random cimport mix64
@@ -116,11 +117,12 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
         point_at_active(&state.x[i + 1], state.active[i], a, n, layer.n_active)
     else:
         if i == 0:
-            cost = input_forward(layer, x, first, n, state.dense_rows, a)
+            if state.groups != NULL:
+                group_by_feature(x, first, n, state.groups)
+            cost = input_forward(layer, x, first, n, state.groups, state.dense_rows, state.rows, a)
         elif state.x[i].dense != NULL:
-            chosen().dots(layer.w, layer.width, NULL, layer.b, layer.n_out, state.x[i].dense,
-                          layer.n_in, n, layer.n_in, a, layer.n_out)
-            cost = n * layer.n_in * layer.n_out
+            cost = rows_forward(layer, NULL, layer.n_out, state.x[i].dense, layer.n_in, n, a,
+                                layer.n_out, state.rows)
         else:
             pair_all(NULL, layer.n_out, n, &state.pairs[i])
             cost = pairs_forward(layer, &state.x[i], &state.pairs[i], &state.scratch, a)
@@ -184,7 +186,11 @@ cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n
     if x.is_dense and view.layers[0].n_active == 0:
         state.dense_rows = <float32_t *>scratch_array(n_rows * x.view.n_features, np.float32,
                                                       keep_alive)
+    if any([view.layers[i].w.half != NULL for i in range(n_layers)]):
+        widest_row = max([view.layers[i].width for i in range(n_layers)])
+        state.rows = <float32_t *>scratch_array(ROW_BLOCK * widest_row, np.float32, keep_alive)
     state.scratch.slot_of = <int32_t *>scratch_array(widest, np.int32, keep_alive)
+    state.scratch.row = <float32_t *>scratch_array(row, np.float32, keep_alive)
     state.scratch.row_numbers = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
     state.scratch.values = <float32_t *>scratch_array(n_rows, np.float32, keep_alive)
     state.scratch.gradient = <float32_t *>scratch_array(row, np.float32, keep_alive)

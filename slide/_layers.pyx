@@ -5,174 +5,108 @@ shared and raced on purpose; every other array belongs to the calling thread. Fu
 multiply return how many multiply-adds they did.
 """
 from libc.math cimport expf, logf, tanhf
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from slide._optimizer cimport LayerView, SolverView, update_biases, update_row
+from slide._optimizer cimport (
+    LayerView, SolverView, prefetch_update, update_biases, update_row,
+)
 from slide._random cimport next64
 from slide._simd cimport chosen, slide_prefetch
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, blocks_of
+from slide._weights cimport prefetch_row, rows_of
 
 cdef enum:
-    AHEAD = 4                  # rows between a prefetch and its use
+    GROUP = 4                  # rows that are updated together
+    PART = 16                  # samples between two requests for rows to come
 
 
 # ----------------------------------------------------------------- rows --
 
+cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                          const float32_t *x, int64_t ldx, int64_t n, float32_t *out, int64_t ldo,
+                          float32_t *rows) noexcept nogil:
+    """Pre-activations of some neurons of a layer for n dense inputs.
+
+    out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], id(i) = ids[i], or i where ids is NULL
+
+    IN x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), of bfloat16 only. Raced reads
+    of the weights. A result depends on its own row and input alone.
+    """
+    cdef int64_t d = layer.width, step, k, block, i
+    cdef const int32_t *block_ids
+    cdef const int32_t *left
+    cdef const float32_t *block_rows
+    cdef float32_t biases[ROW_BLOCK]
+    if layer.w.half == NULL:
+        chosen().dots(layer.w.single, d, ids, layer.b, n_rows, x, ldx, n, d, out, ldo)
+        return n_rows * n * d
+    for step in range(blocks_of(n_rows, ROW_BLOCK)):
+        k = step * ROW_BLOCK
+        block = min(<int64_t>ROW_BLOCK, n_rows - k)
+        block_ids = left = ids + k if ids != NULL else NULL
+        block_rows = rows_of(&layer.w, k, block, &left, rows)
+        for i in range(block):
+            biases[i] = layer.b[block_ids[i] if ids != NULL else k + i]
+        if ids != NULL:
+            for i in range(block, min(2 * <int64_t>ROW_BLOCK, n_rows - k)):
+                prefetch_row(&layer.w, block_ids[i])
+        chosen().dots(block_rows, d, NULL, biases, block, x, ldx, n, d, out + k, ldo)
+    return n_rows * n * d
+
+
 cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int32_t *ids,
                            int64_t n_rows, const float32_t *delta, int64_t ldd,
                            const float32_t *x, int64_t n, float32_t *x_delta,
-                           float32_t *gradient) noexcept nogil:
+                           float32_t *gradient, float32_t *rows) noexcept nogil:
     """Back-propagate through some neurons of a layer, then update them once each.
 
     x_delta += delta W_ids; W_ids <- step(delta^T x); b_ids <- step(sum of delta).
 
     ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
-    INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient
-    (ROW_BLOCK, n_in). Each row is read before it is changed.
+    INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient (GROUP, n_in) and, of
+    bfloat16, rows (ROW_BLOCK, n_in). Each row is read before it is changed. While the arithmetic
+    of one block is done, moments and weights to come are asked for.
     """
-    cdef int64_t d = layer.width, step, k, block, i, row, b
+    cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked
     cdef const int32_t *block_ids
+    cdef const int32_t *left
     cdef const float32_t *block_rows
-    cdef float32_t bias_gradient
+    cdef float32_t bias_gradients[ROW_BLOCK]
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
         k = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
-        block_ids = ids + k if ids != NULL else NULL
-        block_rows = layer.w if ids != NULL else layer.w + k * d
-        if x_delta != NULL:
-            chosen().accumulate(delta + k, ldd, 1, block_rows, d, block_ids, block,
-                                x_delta, d, n, d)
-        memset(gradient, 0, block * d * sizeof(float32_t))
-        chosen().accumulate(delta + k, 1, ldd, x, d, NULL, n, gradient, d, block, d)
-        for i in range(block):
-            row = block_ids[i] if ids != NULL else k + i
-            if ids != NULL and i + AHEAD < block:
-                slide_prefetch(layer.w_m + block_ids[i + AHEAD] * d, d)
-            bias_gradient = 0
-            for b in range(n):
-                bias_gradient += delta[b * ldd + k + i]
-            update_row(layer, solver, row, gradient + i * d)
-            update_biases(layer, solver, row, 1, layer.steps[row], &bias_gradient)
+        block_ids = left = ids + k if ids != NULL else NULL
+        block_rows = rows_of(&layer.w, k, block, &left, rows)
+        asked = 0
+        memset(bias_gradients, 0, sizeof(bias_gradients))
+        for p in range(blocks_of(n, PART)):
+            s = p * PART
+            part = min(<int64_t>PART, n - s)
+            if ids != NULL:
+                for i in range(asked, block * (s + part) // n):
+                    prefetch_update(layer, block_ids[i])
+                    slide_prefetch(layer.b_m + block_ids[i], sizeof(float32_t))
+                    slide_prefetch(layer.b_v + block_ids[i], sizeof(float32_t))
+                asked = block * (s + part) // n
+            if x_delta != NULL:
+                chosen().accumulate(delta + s * ldd + k, ldd, 1, block_rows, d, left, block,
+                                    x_delta + s * d, d, part, d)
+            for j in range(s, s + part):
+                for i in range(block):
+                    bias_gradients[i] += delta[j * ldd + k + i]
+        for p in range(blocks_of(block, GROUP)):
+            i = p * GROUP
+            group = min(<int64_t>GROUP, block - i)
+            if ids != NULL:
+                for j in range(block + i, min(block + i + group, n_rows - k)):
+                    prefetch_row(&layer.w, block_ids[j])
+            memset(gradient, 0, group * d * sizeof(float32_t))
+            chosen().accumulate(delta + k + i, 1, ldd, x, d, NULL, n, gradient, d, group, d)
+            for j in range(i, i + group):
+                row = block_ids[j] if ids != NULL else k + j
+                update_row(layer, solver, row, gradient + (j - i) * d)
+                update_biases(layer, solver, row, 1, layer.steps[row], bias_gradients + j)
     return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
-
-
-# ---------------------------------------------------------------- input --
-
-cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t first,
-                           int64_t n, float32_t *dense, float32_t *out) noexcept nogil:
-    """out[i] = b + X[row i] W for n rows from position `first`; OUT out (n, n_out).
-
-    Dense rows are gathered into `dense` (n, n_features) first. The sums run over
-    rising features either way, so dense and CSR input give the same bits.
-    """
-    cdef int64_t i, row, start, nnz, cost = 0, h = layer.n_out, d = x.n_features
-    for i in range(n):
-        memcpy(out + i * h, layer.b, h * sizeof(float32_t))
-    if x.indptr == NULL:
-        for i in range(n):
-            row = x.order[first + i] if x.order != NULL else first + i
-            memcpy(dense + i * d, x.values + row * d, d * sizeof(float32_t))
-        chosen().accumulate(dense, d, 1, layer.w, h, NULL, d, out, h, n, h)
-        return n * d * h
-    for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
-        start = x.indptr[row]
-        nnz = x.indptr[row + 1] - start
-        chosen().accumulate(x.values + start, 0, 1, layer.w, h, x.indices + start, nnz,
-                            out + i * h, h, 1, h)
-        cost += nnz * h
-    return cost
-
-
-cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
-                            int64_t first, int64_t n, InputScratch *scratch,
-                            const float32_t *delta, float32_t *gradient) noexcept nogil:
-    """Update the first layer's rows from delta (n, n_out), each feature's row once.
-
-    CSR: the micro-batch's pairs are counting-sorted by feature, so that a feature that many
-    samples share is read and written once. Dense: a feature that is zero in all of them is left
-    alone, as CSR would. Scratch gradient (ROW_BLOCK, n_out).
-    """
-    cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
-    cdef int64_t cost = h * solver.update_cost
-    memset(gradient, 0, h * sizeof(float32_t))
-    for i in range(n):
-        for f in range(h):
-            gradient[f] += delta[i * h + f]
-    update_biases(layer, solver, 0, h, layer.steps[layer.n_in] + 1, gradient)
-    layer.steps[layer.n_in] += 1
-    if x.indptr != NULL:
-        return cost + _sparse_input_backward(layer, solver, x, first, n, scratch, delta, gradient)
-    for step in range(blocks_of(d, ROW_BLOCK)):
-        f = step * ROW_BLOCK
-        block = min(<int64_t>ROW_BLOCK, d - f)
-        memset(gradient, 0, block * h * sizeof(float32_t))
-        chosen().accumulate(scratch.dense + f, 1, d, delta, h, NULL, n, gradient, h, block, h)
-        cost += block * h * n
-        for i in range(block):
-            if _occurs(scratch.dense + f + i, d, n):
-                update_row(layer, solver, f + i, gradient + i * h)
-                cost += h * solver.update_cost
-    return cost
-
-
-cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noexcept nogil:
-    cdef int64_t i
-    for i in range(n):
-        if column[i * stride] != 0:
-            return True
-    return False
-
-
-cdef int64_t _sparse_input_backward(LayerView *layer, const SolverView *solver,
-                                    const InputView *x, int64_t first, int64_t n,
-                                    InputScratch *scratch, const float32_t *delta,
-                                    float32_t *gradient) noexcept nogil:
-    """`input_backward` for CSR rows: W_f <- step(sum over rows of x_f delta), distinct f once.
-
-    Raced: layer. IN x, delta (n, n_out); scratch and gradient belong to the thread. Cost: n_out
-    times (pairs + solver.update_cost * distinct features).
-    """
-    cdef int64_t h = layer.n_out, i, j, row, n_pairs = 0
-    cdef int32_t n_distinct = 0, feature, slot, total = 0, size
-    cdef int32_t *starts = scratch.starts
-    for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
-        for j in range(x.indptr[row], x.indptr[row + 1]):
-            feature = x.indices[j]
-            slot = scratch.slot_of[feature]
-            if slot >= n_distinct or scratch.features[slot] != feature:
-                slot = n_distinct
-                scratch.slot_of[feature] = slot
-                scratch.features[slot] = feature
-                starts[slot] = 0
-                n_distinct += 1
-            starts[slot] += 1
-    for slot in range(n_distinct):
-        size = starts[slot]
-        starts[slot] = total
-        total += size
-    for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
-        for j in range(x.indptr[row], x.indptr[row + 1]):
-            slot = scratch.slot_of[x.indices[j]]
-            scratch.pair_sample[starts[slot]] = <int32_t>i
-            scratch.pair_value[starts[slot]] = x.values[j]
-            starts[slot] += 1
-    n_pairs = total
-    total = 0
-    for slot in range(n_distinct):
-        if slot + AHEAD < n_distinct:
-            row = scratch.features[slot + AHEAD]
-            slide_prefetch(layer.w + row * h, h)
-            slide_prefetch(layer.w_m + row * h, h)
-        size = starts[slot] - total
-        memset(gradient, 0, h * sizeof(float32_t))
-        chosen().accumulate(scratch.pair_value + total, 0, 1, delta, h,
-                            scratch.pair_sample + total, size, gradient, h, 1, h)
-        update_row(layer, solver, scratch.features[slot], gradient)
-        total += size
-    return h * (n_pairs + n_distinct * solver.update_cost)
 
 
 # ---------------------------------------------------- activation, dropout --

@@ -1,4 +1,4 @@
-from slide._layers cimport InputView
+from slide._input cimport InputView
 from slide._optimizer cimport LayerView
 from slide._postings cimport PostingsView
 from slide._typedefs cimport int64_t

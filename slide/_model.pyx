@@ -5,6 +5,7 @@ from slide._optimizer cimport LayerView
 from slide._postings cimport Postings
 from slide._retrieval cimport Retrieval
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
+from slide._weights cimport WeightArray
 
 _ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
 _LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
@@ -51,20 +52,19 @@ cdef class Model:
         self._layer_memory = np.zeros(len(layers) * sizeof(LayerView), np.uint8)
         cdef uint8_t[::1] memory = self._layer_memory
         cdef LayerView *views = <LayerView *>&memory[0]
-        cdef float32_t[:, ::1] w, w_m
+        cdef WeightArray w, w_m
         cdef float32_t[::1] w_v, b, b_m, b_v
         cdef int32_t[::1] steps
         cdef Retrieval retrieval
         self.retrievals = [layer.retrieval for layer in layers]
         for i, layer in enumerate(layers):
-            w, w_m, w_v = layer.w, layer.w_m, layer.w_v
+            w, w_m, w_v = WeightArray(layer.w), WeightArray(layer.w_m), layer.w_v
             b, b_m, b_v, steps = layer.b, layer.b_m, layer.b_v, layer.steps
             views[i].n_in = layer.n_in
             views[i].n_out = layer.n_out
-            views[i].width = w.shape[1]
-            views[i].w = &w[0, 0]
+            views[i].width = w.view.width
+            views[i].w, views[i].w_m = w.view, w_m.view
             views[i].b = &b[0]
-            views[i].w_m = &w_m[0, 0]
             views[i].w_v = &w_v[0]
             views[i].b_m = &b_m[0]
             views[i].b_v = &b_v[0]

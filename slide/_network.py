@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from ml_dtypes import bfloat16
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.extmath import randomized_svd
 
@@ -20,13 +21,15 @@ from slide._retrieval import Retrieval
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
 _CHUNK = 4096
 _BACK_OFF = 1.5  # growth of the gap between two rebuilds
+_BLOCK = 1 << 22  # weights that are held as float32 at a time
 _NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
 
 
 @dataclass
 class Layer:
     """Arrays of one layer. A dense first layer has a row for each input feature, the others for
-    each neuron; `steps` counts a row's updates, its last entry those of a shared bias."""
+    each neuron; `steps` counts a row's updates, its last entry those of a shared bias. Weights and
+    first moments, w and w_m, are float32 or bfloat16, all else is float32."""
 
     n_in: int
     n_out: int
@@ -45,18 +48,24 @@ class Layer:
 
     @property
     def coefs(self):
-        """Weights (n_in, n_out): a view."""
-        return self.w if self.by_feature else self.w.T
+        """Weights (n_in, n_out), float32: a view, of bfloat16 a copy."""
+        w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
+        return w if self.by_feature else w.T
+
+    def blocks(self):
+        """Slices of rows that hold some 4 million weights each, for what wants them as float32."""
+        size = max(1, _BLOCK // self.w.shape[1])
+        return (slice(start, start + size) for start in range(0, len(self.w), size))
 
     @classmethod
-    def zeros(cls, n_in, n_out, by_feature, n_active=0):
+    def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
         shape = (n_in, n_out) if by_feature else (n_out, n_in)
         biases = [aligned_zeros(n_out) for _ in range(3)]
         return cls(
             n_in,
             n_out,
-            w=aligned_zeros(shape),
-            w_m=aligned_zeros(shape),
+            w=aligned_zeros(shape, dtype),
+            w_m=aligned_zeros(shape, dtype),
             w_v=aligned_zeros(shape[0]),
             b=biases[0],
             b_m=biases[1],
@@ -124,7 +133,9 @@ class Network:
     def __post_init__(self):
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
         self.layers = [
-            Layer.zeros(n_in, n_out, i == 0 and not chosen.n_active, chosen.n_active)
+            Layer.zeros(
+                n_in, n_out, i == 0 and not chosen.n_active, chosen.n_active, self.settings.dtype
+            )
             for i, ((n_in, n_out), chosen) in enumerate(
                 zip(pairwise(widths), self.settings.layers, strict=True)
             )
@@ -149,8 +160,10 @@ class Network:
             if layer is self.layers[-1]:
                 self._start_output(rows, y, prior, n_threads)
             else:
-                random.standard_normal(dtype=np.float32, out=layer.w)
-                layer.w *= np.float32(chosen.scale)
+                for block in layer.blocks():
+                    part = random.standard_normal(layer.w[block].shape, dtype=np.float32)
+                    part *= np.float32(chosen.scale)
+                    layer.w[block] = part
                 if layer.n_active:
                     self._start_sparse(i, x, rows, n_threads)
             if chosen.search is not None:
@@ -165,7 +178,8 @@ class Network:
         else:
             h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
         self._center(i, *_sums(h), n)
-        layer.b[:] = -(layer.w @ self.centers[i][0])
+        for rows in layer.blocks():
+            layer.b[rows] = -(layer.w[rows].astype(np.float32, copy=False) @ self.centers[i][0])
 
     def _retrieval(self, i, x):
         """What finds the neurons of layer i; of layer 0 it may look at x, then dense."""
@@ -181,6 +195,8 @@ class Network:
 
     def _start_output(self, x, y, prior, n_threads):
         output, model = self.layers[-1], self.model()
+        # In place, or for bfloat16 beside the weights, before the moments' memory is used.
+        rows = output.w if output.w.dtype == np.float32 else aligned_zeros(output.w.shape)
         total, squares = np.zeros(output.n_in), 0.0
         # A block of dense hidden vectors takes at most 64 MB.
         chunk = max(256, min(_CHUNK, (1 << 24) // output.n_in))
@@ -190,16 +206,18 @@ class Network:
             total += sums[0]
             squares += sums[1]
             add = _centroids.add_sparse_label_sums if issparse(h) else _centroids.add_label_sums
-            add(h, y.indptr, y.indices, start, output.w)
+            add(h, y.indptr, y.indices, start, rows)
         i = len(self.layers) - 1
         self._center(i, total, squares, x.n_rows)
         mean, length = self.centers[i]
         # The length at which a sample at the typical distance meets its label's logit.
         length = self.settings.centroid_logit / length
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
-        _centroids.center_and_scale(output.w, used, mean, length)
-        # The mean input shall meet the prior exactly.
-        output.b[:] = prior - output.w @ mean
+        _centroids.center_and_scale(rows, used, mean, length)
+        for block in output.blocks():
+            output.w[block] = rows[block]
+            # The mean input shall meet the prior exactly.
+            output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean
 
     def _center(self, i, total, squares, n):
         """Set the mean of layer i's inputs and the root mean square of their distance to it."""

@@ -54,6 +54,7 @@ _SETTINGS_RULES = {
     "centroid_logit": _NUMBER,
     "warm_up": integer(0),
     "prototypes": BOOL,
+    "weight_dtype": RULES["weight_dtype"],
 }
 _LAYER_RULES = {
     "n_active": integer(0),
@@ -173,7 +174,8 @@ def _unfilled(plain, file):
     sizes = tuple(plain["hidden_layer_sizes"])
     widths = [n_features, *sizes, n_classes]
     # Before memory is asked for: weights and first moments must be in the file.
-    if 8 * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > file.size:
+    bytes_each = 4 if plain["settings"].get("weight_dtype") == "bfloat16" else 8
+    if bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > file.size:
         raise ValueError(f"layers of widths {widths} do not fit into {file.size} bytes")
     settings = _settings(plain["settings"], widths)
     center = np.zeros(n_features, np.float32) if plain["centered"] else None
@@ -222,6 +224,7 @@ def _retrieval(i, layer, search, file):
 def _settings(plain, widths):
     """Settings from their dict, for layers between the given widths."""
     own = {name: value for name, value in plain.items() if name != "layers"}
+    own = {"weight_dtype": "float32", **own}  # a file of before has none
     _check("settings.", own, _SETTINGS_RULES)
     layers = [
         _layer_settings(f"settings.layers.{i}.", layer, n_in, n_out)

@@ -1,5 +1,6 @@
 from slide._retrieval cimport SearchView
-from slide._typedefs cimport float32_t, int32_t, int64_t
+from slide._typedefs cimport float32_t, int32_t, int64_t, uint32_t
+from slide._weights cimport Weights
 
 cdef enum Solver:
     ADAM = 0
@@ -15,9 +16,9 @@ cdef struct LayerView:
     int64_t width              # weights in a row
     int64_t n_active           # neurons computed for a sample; 0: all of them (dense)
     const SearchView *search   # what finds them, or NULL
-    float32_t *w               # (rows, width)
+    Weights w                  # (rows, width)
     float32_t *b               # (n_out,)
-    float32_t *w_m             # (rows, width) first moment
+    Weights w_m                # (rows, width) first moment
     float32_t *w_v             # (rows,) second moment, one a row
     float32_t *b_m             # (n_out,)
     float32_t *b_v             # (n_out,)
@@ -34,11 +35,14 @@ cdef struct SolverView:
     float32_t decay            # alpha / rows of the micro-batch: gradient of the penalty
     int64_t update_cost        # multiplications of one step on one weight
     const float32_t *corrections  # (CORRECTIONS, 2), see adam_corrections
+    uint32_t seed              # of the rounding of bfloat16 in this micro-batch
 
 cdef enum:
     CORRECTIONS = 8192
 
 cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil
+
+cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil
 
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil

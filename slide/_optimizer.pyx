@@ -18,11 +18,17 @@ direction of the gradient, where Adam's own makes all weights of a rare feature 
 alike, and a third of the memory is saved. Measured: P@1 .331 -> .340 on the dictionary task of
 bench/xmc.py. Lazy: t is the row's own count of steps, and moments do not decay while a row, or
 an element of a row whose input was sparse, has no gradient.
+
+Weights and first moments in bfloat16 are rounded at random, up or down: on average a step counts
+as it is, however small beside the weight. What is counted once a row or neuron is float32.
 """
 from libc.math cimport powf, sqrt, sqrtf
 
-from slide._simd cimport chosen
-from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
+from slide._simd cimport (
+    chosen, slide_float_to_half, slide_half_to_float, slide_noise, slide_prefetch,
+)
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint16_t, uint32_t
+from slide._weights cimport Weights, prefetch_row
 
 
 cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
@@ -61,6 +67,18 @@ cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int
     return rate * first / (sqrtf(v[0]) * second + solver.epsilon / factor)
 
 
+cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
+    """Ask for what `update_row` changes, but for the weights: first moment and counts of a row."""
+    prefetch_row(&layer.w_m, row)
+    slide_prefetch(layer.w_v + row, sizeof(float32_t))
+    slide_prefetch(layer.steps + row, sizeof(int32_t))
+
+
+cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
+    # Rows take stretches of the noise that start anywhere.
+    return slide_noise(solver.seed + <uint32_t>row)
+
+
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil:
     """One step on one row of weights.
@@ -68,18 +86,25 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
     INOUT gradient (width,), to which the penalty's is added. Raced: layer. Cost: update_cost
     times width.
     """
-    cdef int64_t d = layer.width
-    cdef float32_t square = 0
-    cdef float32_t *w = layer.w + row * d
+    cdef int64_t d = layer.width, start = row * d, j
+    cdef float32_t square = 0, step
     layer.steps[row] += 1
     if solver.decay > 0:
-        chosen().accumulate(&solver.decay, 0, 0, w, d, NULL, 1, gradient, d, 1, d)
+        if layer.w.half == NULL:
+            chosen().accumulate(&solver.decay, 0, 0, layer.w.single + start, d, NULL, 1, gradient,
+                                d, 1, d)
+        else:
+            for j in range(d):
+                gradient[j] += solver.decay * slide_half_to_float(layer.w.half[start + j])
     if solver.kind != SGD:
-        chosen().dots(gradient, d, NULL, NULL, 1, gradient, d, 1, d, &square, 1)
-    chosen().momentum(w, layer.w_m + row * d, gradient, d,
-                      _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row,
-                                 square / d),
-                      solver.beta_1)
+        square = chosen().square_sum(gradient, d)
+    step = _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row, square / d)
+    if layer.w.half == NULL:
+        chosen().momentum(layer.w.single + start, layer.w_m.single + start, gradient, d, step,
+                          solver.beta_1)
+    else:
+        chosen().momentum_half(layer.w.half + start, layer.w_m.half + start, gradient, d, step,
+                               solver.beta_1, _row_seed(solver, row))
 
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
@@ -89,22 +114,54 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
     IN columns (n,), distinct; INOUT gradient (width,), of which the columns' elements are read
     and zeroed. The mean square is that of the whole row. Cost: update_cost times n.
     """
-    cdef int64_t j, c
-    cdef float32_t square = 0, step, b1 = solver.beta_1, c1 = 1 - solver.beta_1
-    cdef float32_t *w = layer.w + row * layer.width
-    cdef float32_t *m = layer.w_m + row * layer.width
+    cdef int64_t j, c, start = row * layer.width
+    cdef float32_t square = 0, step
     layer.steps[row] += 1
     for j in range(n):
         c = columns[j]
-        gradient[c] += solver.decay * w[c]
+        if solver.decay > 0:
+            gradient[c] += solver.decay * _value(&layer.w, start + c)
         square += gradient[c] * gradient[c]
     step = _step_size(solver, layer.rate, layer.steps[row], layer.w_v + row,
                       square / layer.width)
+    if layer.w.half == NULL:
+        _move_elements(layer.w.single + start, layer.w_m.single + start, columns, n, gradient,
+                       step, solver.beta_1)
+    else:
+        _move_halves(layer.w.half + start, layer.w_m.half + start, columns, n, gradient, step,
+                     solver.beta_1, _row_seed(solver, row))
+    for j in range(n):
+        gradient[columns[j]] = 0
+
+
+cdef inline float32_t _value(const Weights *w, int64_t i) noexcept nogil:
+    return w.single[i] if w.half == NULL else slide_half_to_float(w.half[i])
+
+
+cdef void _move_elements(float32_t *w, float32_t *m, const int32_t *columns, int64_t n,
+                         const float32_t *g, float32_t step, float32_t b1) noexcept nogil:
+    """m = b1 m + (1 - b1) g, w -= step * m for some elements of a row."""
+    cdef int64_t j, c
+    cdef float32_t c1 = 1 - b1
     for j in range(n):
         c = columns[j]
-        m[c] = b1 * m[c] + c1 * gradient[c]
+        m[c] = b1 * m[c] + c1 * g[c]
         w[c] -= step * m[c]
-        gradient[c] = 0
+
+
+cdef void _move_halves(uint16_t *w, uint16_t *m, const int32_t *columns, int64_t n,
+                       const float32_t *g, float32_t step, float32_t b1,
+                       uint32_t seed) noexcept nogil:
+    """`_move_elements` in bfloat16, rounded as by the kernel `momentum_half`."""
+    cdef int64_t j, c
+    cdef float32_t moment, c1 = 1 - b1
+    cdef uint32_t noise
+    for j in range(n):
+        c = columns[j]
+        noise = slide_noise(seed + <uint32_t>c)
+        moment = b1 * slide_half_to_float(m[c]) + c1 * g[c]
+        m[c] = slide_float_to_half(moment, noise >> 16)
+        w[c] = slide_float_to_half(slide_half_to_float(w[c]) - step * moment, noise)
 
 
 cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,

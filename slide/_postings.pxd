@@ -1,4 +1,4 @@
-from slide._layers cimport InputView
+from slide._input cimport InputView
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint32_t
 
 # The inverted index of `slide._prototypes.Prototypes`: read only.

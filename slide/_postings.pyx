@@ -7,7 +7,7 @@ import numpy as np
 
 from libc.math cimport sqrt
 
-from slide._layers cimport InputView
+from slide._input cimport InputView
 from slide._retrieval cimport scratch_array
 from slide._selection cimport largest
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint32_t

@@ -9,14 +9,14 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
-from slide._layers cimport InputView
+from slide._input cimport InputView
+from slide._layers cimport rows_forward
 from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._postings cimport PostingsState, add_postings, open_postings
 from slide._retrieval cimport scratch_array
 from slide._selection cimport offer, sort_heap
-from slide._simd cimport chosen
 from slide._sparse cimport pair_all, pairs_forward
 from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 
@@ -163,11 +163,13 @@ cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, Hi
     """Pre-activations of output neurons u..u + size for n rows; OUT z (n, size)."""
     cdef int64_t i = model.n_layers - 1, width = model.layers[i].width
     cdef LayerView part = model.layers[i]
-    part.w += u * width
+    if part.w.half == NULL:
+        part.w.single += u * width
+    else:
+        part.w.half += u * width
     part.b += u
     if state.x[i].dense != NULL:
-        chosen().dots(part.w, width, NULL, part.b, size, state.x[i].dense, width, n, width, z,
-                      size)
+        rows_forward(&part, NULL, size, state.x[i].dense, width, n, z, size, state.rows)
     else:
         pair_all(NULL, size, n, &state.pairs[i])
         pairs_forward(&part, &state.x[i], &state.pairs[i], &state.scratch, z)

@@ -24,7 +24,8 @@ from libc.math cimport INFINITY, fabsf, sqrt
 from slide._families cimport HasherView, project
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
 from slide._hash cimport Hasher
-from slide._layers cimport InputView
+from slide._input cimport InputView
+from slide._layers cimport rows_forward
 from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
@@ -339,8 +340,8 @@ cdef class Shortlist:
             if model.postings != NULL:
                 size = list_postings(model.postings, x, first + i, asked.n_candidates // 4,
                                      &scratch.prototypes, scratch.ids, size)
-            chosen().dots(output.w, d, scratch.ids, output.b, size, h + i * d, d, 1, d,
-                          scratch.scores, size)
+            rows_forward(output, scratch.ids, size, h + i * d, d, 1, scratch.scores, size,
+                         scratch.hidden.rows)
             if model.postings != NULL:
                 for j in range(size):
                     scratch.scores[j] += scratch.prototypes.values[j]

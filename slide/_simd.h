@@ -50,10 +50,34 @@ typedef struct {
                        int64_t n_rows, float *out, int64_t ldo, int64_t n_out,
                        int64_t d);
 
+    /* out[ids[k] * ldo + :] += coef[k] * row, k ascending.
+     * IN coef, ids (n,), row (d,); INOUT out (., ldo). Cost: n * d multiply-adds. */
+    void (*spread)(const float *row, const float *coef, const int32_t *ids, int64_t n,
+                   float *out, int64_t ldo, int64_t d);
+
+    /* out[:] = sum_k coef[k] * rows[ids[k]], k ascending.
+     * IN coef, ids (n,), rows (., ldr); OUT out (d,). Cost: n * d multiply-adds. */
+    void (*gather_sum)(const float *coef, const float *rows, int64_t ldr,
+                       const int32_t *ids, int64_t n, float *out, int64_t d);
+
+    /* The sum of the squares of x[0..n). */
+    float (*square_sum)(const float *x, int64_t n);
+
     /* One step along the first moment: m = b1 m + (1 - b1) g; w -= step * m.
      * INOUT w, m (n,); IN g (n,). */
     void (*momentum)(float *w, float *m, const float *g, int64_t n, float step,
                      float b1);
+
+    /* out[i * d + :] = row id(i) of bfloat16 rows, as floats.
+     * IN rows (., ldr), ids (n_rows,) or NULL; OUT out (n_rows, d). */
+    void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
+                   int64_t n_rows, int64_t d, float *out);
+
+    /* `momentum` of bfloat16 w and m. Both are rounded up or down at random, so that they
+     * are right on average: a step much smaller than w's spacing would else be lost.
+     * Element i's 32 random bits depend on seed + i alone, under every instruction set. */
+    void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
+                          float b1, uint32_t seed);
 
     /* Unnormalised fast Walsh-Hadamard transform, in place; n a power of two.
      * Bit-identical under every instruction set. n log2(n) additions. */
@@ -99,16 +123,56 @@ typedef struct {
     int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
 } slide_simd;
 
-/* Ask for a row of n floats before it is needed. */
-static inline void slide_prefetch(const float *row, int64_t n)
+/* Ask for n_bytes from `start` on before they are needed, to be changed. */
+static inline void slide_prefetch(const void *start, int64_t n_bytes)
 {
 #if defined(__GNUC__) || defined(__clang__)
-    for (int64_t k = 0; k < n; k += 16)
-        __builtin_prefetch(row + k, 1);
+    for (int64_t k = 0; k < n_bytes; k += 64)
+        __builtin_prefetch((const char *)start + k, 1);
+    /* Without it gcc takes a function that only prefetches for one without effect, and drops
+     * the call. */
+    __asm__ volatile("");
 #else
-    (void)row;
-    (void)n;
+    (void)start;
+    (void)n_bytes;
 #endif
+}
+
+/* Place of the lowest bit set in x, which is not 0. */
+static inline int slide_lowest_bit(uint64_t x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctzll(x);
+#else
+    int place = 0;
+    for (; !(x & 1); x >>= 1)
+        place++;
+    return place;
+#endif
+}
+
+/* The value of a bfloat16. */
+static inline float slide_half_to_float(uint16_t half)
+{
+    union { uint32_t i; float f; } u;
+    u.i = (uint32_t)half << 16;
+    return u.f;
+}
+
+/* A bfloat16 near x: the upper or the lower neighbour, as 16 random bits decide. */
+static inline uint16_t slide_float_to_half(float x, uint32_t noise)
+{
+    union { float f; uint32_t i; } u;
+    u.f = x;
+    return (uint16_t)((u.i + (noise & 0xffff)) >> 16);
+}
+
+/* 32 random bits, those of element `place` of `momentum_half`'s seed + i. */
+static inline uint32_t slide_noise(uint32_t place)
+{
+    place = (place ^ (place >> 16)) * 0x21f0aaad;
+    place = (place ^ (place >> 15)) * 0xd35a2d97;
+    return place ^ (place >> 15);
 }
 
 /* name: "scalar", "avx2" or "avx512". */

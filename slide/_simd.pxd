@@ -1,4 +1,6 @@
-from slide._typedefs cimport float32_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from slide._typedefs cimport (
+    float32_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
 
 cdef extern from "_simd.h" nogil:
     ctypedef struct slide_codes:
@@ -21,8 +23,18 @@ cdef extern from "_simd.h" nogil:
                            const float32_t *rows, int64_t ldr, const int32_t *ids,
                            int64_t n_rows, float32_t *out, int64_t ldo,
                            int64_t n_out, int64_t d) noexcept nogil
+        void (*spread)(const float32_t *row, const float32_t *coef, const int32_t *ids,
+                       int64_t n, float32_t *out, int64_t ldo, int64_t d) noexcept nogil
+        void (*gather_sum)(const float32_t *coef, const float32_t *rows, int64_t ldr,
+                           const int32_t *ids, int64_t n, float32_t *out,
+                           int64_t d) noexcept nogil
+        float32_t (*square_sum)(const float32_t *x, int64_t n) noexcept nogil
         void (*momentum)(float32_t *w, float32_t *m, const float32_t *g, int64_t n,
                          float32_t step, float32_t b1) noexcept nogil
+        void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                       int64_t d, float32_t *out) noexcept nogil
+        void (*momentum_half)(uint16_t *w, uint16_t *m, const float32_t *g, int64_t n,
+                              float32_t step, float32_t b1, uint32_t seed) noexcept nogil
         void (*hadamard)(float32_t *x, int64_t n) noexcept nogil
         void (*sign_bits)(const float32_t *x, int64_t n, uint64_t *out) noexcept nogil
         double (*exp_sum)(float32_t *z, int64_t n, float32_t shift) noexcept nogil
@@ -39,7 +51,11 @@ cdef extern from "_simd.h" nogil:
                              float32_t threshold, int32_t *ids, float32_t *z) noexcept nogil
         int entry_bits
 
-    void slide_prefetch(const float32_t *row, int64_t n)
+    void slide_prefetch(const void *start, int64_t n_bytes)
+    int slide_lowest_bit(uint64_t x)
+    float32_t slide_half_to_float(uint16_t half)
+    uint16_t slide_float_to_half(float32_t x, uint32_t noise)
+    uint32_t slide_noise(uint32_t place)
     const slide_simd *slide_simd_table(const char *name)
 
 # The table chosen at import. Sibling modules call chosen() a vector, not an element.

@@ -7,7 +7,9 @@ import os
 
 from libc.string cimport memset
 
-from slide._typedefs cimport float32_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from slide._typedefs cimport (
+    float32_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
 
 _NAMES = ("avx512", "avx2", "scalar")
 
@@ -74,9 +76,50 @@ def accumulate(str name, const float32_t[::1] coef, int64_t si, int64_t sk,
                             n_rows, _out(out), ldo, n_out, d)
 
 
+def spread(str name, const float32_t[::1] row, const float32_t[::1] coef,
+           const int32_t[::1] ids, float32_t[::1] out, int64_t ldo):
+    _table(name).spread(_in(row), _in(coef), &ids[0] if ids.shape[0] else NULL, ids.shape[0],
+                        _out(out), ldo, row.shape[0])
+
+
+def gather_sum(str name, const float32_t[::1] coef, const float32_t[::1] rows, int64_t ldr,
+               const int32_t[::1] ids, float32_t[::1] out):
+    _table(name).gather_sum(_in(coef), _in(rows), ldr, &ids[0] if ids.shape[0] else NULL,
+                            ids.shape[0], _out(out), out.shape[0])
+
+
+def square_sum(str name, const float32_t[::1] x):
+    return _table(name).square_sum(_in(x), x.shape[0])
+
+
 def momentum(str name, float32_t[::1] w, float32_t[::1] m, const float32_t[::1] g, float step,
              float b1):
     _table(name).momentum(_out(w), _out(m), _in(g), w.shape[0], step, b1)
+
+
+def unpack(str name, const uint16_t[::1] rows, int64_t ldr, const int32_t[::1] ids,
+           int64_t n_rows, int64_t d, float32_t[::1] out):
+    _table(name).unpack(&rows[0] if rows.shape[0] else NULL, ldr,
+                        &ids[0] if ids is not None and ids.shape[0] else NULL, n_rows, d,
+                        _out(out))
+
+
+def momentum_half(str name, uint16_t[::1] w, uint16_t[::1] m, const float32_t[::1] g, float step,
+                  float b1, uint32_t seed):
+    if w.shape[0]:
+        _table(name).momentum_half(&w[0], &m[0], _in(g), w.shape[0], step, b1, seed)
+
+
+def half_to_float(uint16_t half):
+    return slide_half_to_float(half)
+
+
+def float_to_half(float x, uint32_t noise):
+    return slide_float_to_half(x, noise)
+
+
+def noise(uint32_t place):
+    return slide_noise(place)
 
 
 def hadamard(str name, float32_t[::1] x):

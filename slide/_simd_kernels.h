@@ -142,8 +142,9 @@ FN void NAME(accumulate)(const float *coef, int64_t si, int64_t sk,
         const int64_t k1 = k0 + 32 < n_rows ? k0 + 32 : n_rows;
         int64_t i = 0;
         if (ids)
-            for (int64_t k = k0; k < k1; k++)
-                PREFETCH(rows + (int64_t)ids[k] * ldr);
+            for (int64_t k = k1; k < k1 + 32 && k < n_rows; k++)
+                for (int64_t c = 0; c < d && c < 512; c += 16)
+                    PREFETCH(rows + (int64_t)ids[k] * ldr + c);
         for (; i + 4 <= n_out; i += 4)
             NAME(accumulate_rows)(4, NV, coef + i * si, si, sk, rows, ldr, ids, k0,
                                   k1, out + i * ldo, ldo, d);
@@ -151,6 +152,74 @@ FN void NAME(accumulate)(const float *coef, int64_t si, int64_t sk,
             NAME(accumulate_rows)(1, NV1, coef + i * si, si, sk, rows, ldr, ids, k0,
                                   k1, out + i * ldo, ldo, d);
     }
+}
+
+FN void NAME(spread)(const float *row, const float *coef, const int32_t *ids, int64_t n,
+                     float *out, int64_t ldo, int64_t d)
+{
+    for (int64_t k = 0; k < n; k++) {
+        float *o = out + (int64_t)ids[k] * ldo;
+        const V c = V_SET1(coef[k]);
+        int64_t i = 0;
+        for (; i + VW <= d; i += VW)
+            V_STORE(o + i, V_FMA(c, V_LOAD(row + i), V_LOAD(o + i)));
+        if (i < d)
+            V_STOREN(o + i, (int)(d - i),
+                     V_FMA(c, V_LOADN(row + i, (int)(d - i)), V_LOADN(o + i, (int)(d - i))));
+    }
+}
+
+/* nv whole vectors of a sum of rows, or one part of `left` floats. */
+FN_INLINE void NAME(gather_sum_tile)(const int nv, const int left, const float *coef,
+                                     const float *rows, int64_t ldr, const int32_t *ids,
+                                     int64_t n, float *out)
+{
+    V acc[NV1];
+    for (int j = 0; j < nv; j++)
+        acc[j] = V_ZERO();
+    for (int64_t k = 0; k < n; k++) {
+        const float *r = rows + (int64_t)ids[k] * ldr;
+        const V c = V_SET1(coef[k]);
+        for (int j = 0; j < nv; j++)
+            acc[j] = V_FMA(c, left ? V_LOADN(r, left) : V_LOAD(r + j * VW), acc[j]);
+    }
+    for (int j = 0; j < nv; j++) {
+        if (left)
+            V_STOREN(out, left, acc[j]);
+        else
+            V_STORE(out + j * VW, acc[j]);
+    }
+}
+
+FN void NAME(gather_sum)(const float *coef, const float *rows, int64_t ldr,
+                         const int32_t *ids, int64_t n, float *out, int64_t d)
+{
+    int64_t c = 0;
+    for (; c + 8 * VW <= d; c += 8 * VW)
+        NAME(gather_sum_tile)(8, 0, coef, rows + c, ldr, ids, n, out + c);
+    for (; c + VW <= d; c += VW)
+        NAME(gather_sum_tile)(1, 0, coef, rows + c, ldr, ids, n, out + c);
+    if (c < d)
+        NAME(gather_sum_tile)(1, (int)(d - c), coef, rows + c, ldr, ids, n, out + c);
+}
+
+FN float NAME(square_sum)(const float *x, int64_t n)
+{
+    V a = V_ZERO(), b = V_ZERO(), c = V_ZERO(), e = V_ZERO();
+    int64_t i = 0;
+    for (; i + 4 * VW <= n; i += 4 * VW) {
+        const V v0 = V_LOAD(x + i), v1 = V_LOAD(x + i + VW);
+        const V v2 = V_LOAD(x + i + 2 * VW), v3 = V_LOAD(x + i + 3 * VW);
+        a = V_FMA(v0, v0, a);
+        b = V_FMA(v1, v1, b);
+        c = V_FMA(v2, v2, c);
+        e = V_FMA(v3, v3, e);
+    }
+    for (; i < n; i += VW) {
+        const V v = V_LOADN(x + i, n - i < VW ? (int)(n - i) : VW);
+        a = V_FMA(v, v, a);
+    }
+    return V_SUM(V_ADD(V_ADD(a, b), V_ADD(c, e)));
 }
 
 /* ------------------------------------------------------------ momentum -- */
@@ -347,8 +416,8 @@ FN void NAME(code_scores)(const uint64_t *codes, int64_t n_words, const int32_t 
 }
 
 static const slide_simd NAME(table) = {
-    SIMD_NAME,       NAME(dots),      NAME(accumulate), NAME(momentum),
-    NAME(hadamard),  NAME(sign_bits), NAME(exp_sum),    NAME(max),
+    SIMD_NAME,       NAME(dots),      NAME(accumulate), NAME(spread),
+    NAME(gather_sum), NAME(square_sum), NAME(momentum),    NAME(unpack),    NAME(momentum_half), NAME(hadamard), NAME(sign_bits), NAME(exp_sum), NAME(max),
     NAME(sigmoid),   NAME(gather_dot), NAME(code_scores), SHORTLIST,
 };
 

@@ -51,6 +51,13 @@ static ALWAYS_INLINE float pow2_scalar(float n)
     return u.f;
 }
 
+static ALWAYS_INLINE uint32_t bits_scalar(float x)
+{
+    union { float f; uint32_t i; } u;
+    u.f = x;
+    return u.i;
+}
+
 #define SIMD_NAME "scalar"
 #define NAME(f) f##_scalar
 #define FN static
@@ -92,6 +99,18 @@ static ALWAYS_INLINE float pow2_scalar(float n)
 #define GROUP 1
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_scalar, 4
+#define VI uint32_t
+#define VI_SET1(x) (x)
+#define VI_LANES() 0u
+#define VI_ADD(a, b) ((a) + (b))
+#define VI_XOR(a, b) ((a) ^ (b))
+#define VI_AND(a, b) ((a) & (b))
+#define VI_MUL(a, b) ((a) * (b))
+#define VI_SHIFT(a, n) ((a) >> (n))
+#define V_BITS(a) bits_scalar(a)
+#define V_LOAD_HALF(p) slide_half_to_float(*(p))
+#define V_STORE_UPPER(p, a) (*(p) = (uint16_t)((a) >> 16))
+#include "_simd_half.h"
 #include "_simd_kernels.h"
 
 #ifdef SLIDE_X86
@@ -126,6 +145,14 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
     x = _mm256_add_ps(_mm256_permute_ps(x, 0xB1), _mm256_xor_ps(x, n0));
     x = _mm256_add_ps(_mm256_permute_ps(x, 0x4E), _mm256_xor_ps(x, n1));
     return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, n2));
+}
+
+/* The upper halves of eight numbers, in order. */
+static ALWAYS_INLINE TARGET_AVX2 void store_upper_avx2(uint16_t *p, __m256i x)
+{
+    x = _mm256_srli_epi32(x, 16);
+    x = _mm256_permute4x64_epi64(_mm256_packus_epi32(x, x), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(x));
 }
 
 #define SIMD_NAME "avx2"
@@ -173,6 +200,20 @@ static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
 #define GROUP 2
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define VI __m256i
+#define VI_SET1(x) _mm256_set1_epi32((int)(x))
+#define VI_LANES() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
+#define VI_ADD(a, b) _mm256_add_epi32(a, b)
+#define VI_XOR(a, b) _mm256_xor_si256(a, b)
+#define VI_AND(a, b) _mm256_and_si256(a, b)
+#define VI_MUL(a, b) _mm256_mullo_epi32(a, b)
+#define VI_SHIFT(a, n) _mm256_srli_epi32(a, n)
+#define V_BITS(a) _mm256_castps_si256(a)
+#define V_LOAD_HALF(p)                                                             \
+    _mm256_castsi256_ps(_mm256_slli_epi32(                                         \
+        _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
+#define V_STORE_UPPER(p, a) store_upper_avx2(p, a)
+#include "_simd_half.h"
 #include "_simd_kernels.h"
 
 /* -------------------------------------------------------------- avx512 -- */
@@ -251,6 +292,21 @@ static ALWAYS_INLINE TARGET_AVX512 __m512 butterfly_avx512(__m512 x)
 #define GROUP 4
 #include "_simd_shortlist.h"
 #define SHORTLIST shortlist_avx2, 4
+#define VI __m512i
+#define VI_SET1(x) _mm512_set1_epi32((int)(x))
+#define VI_LANES() _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define VI_ADD(a, b) _mm512_add_epi32(a, b)
+#define VI_XOR(a, b) _mm512_xor_si512(a, b)
+#define VI_AND(a, b) _mm512_and_si512(a, b)
+#define VI_MUL(a, b) _mm512_mullo_epi32(a, b)
+#define VI_SHIFT(a, n) _mm512_srli_epi32(a, n)
+#define V_BITS(a) _mm512_castps_si512(a)
+#define V_LOAD_HALF(p)                                                             \
+    _mm512_castsi512_ps(_mm512_slli_epi32(                                         \
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))), 16))
+#define V_STORE_UPPER(p, a)                                                        \
+    _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16)))
+#include "_simd_half.h"
 #include "_simd_kernels.h"
 
 #endif /* SLIDE_X86 */

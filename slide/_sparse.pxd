@@ -1,4 +1,4 @@
-from slide._layers cimport InputView
+from slide._input cimport InputView
 from slide._optimizer cimport LayerView, SolverView
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t
 
@@ -28,6 +28,7 @@ cdef struct PairScratch:
     float32_t *values          # (micro_batch,)
     float32_t *gradient        # (widest row,) all zero between two rows
     uint8_t *touched           # (widest row,) all zero between two rows
+    float32_t *row             # (widest row,) of floats, where weights are bfloat16
     int32_t *columns           # (widest row + 1,)
 
 cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil

@@ -8,10 +8,13 @@ Weights (LayerView) are shared and raced on purpose; all else belongs to the cal
 """
 from libc.string cimport memset
 
-from slide._layers cimport InputView
-from slide._optimizer cimport LayerView, SolverView, update_biases, update_elements, update_row
-from slide._simd cimport chosen, slide_prefetch
+from slide._input cimport InputView
+from slide._optimizer cimport (
+    LayerView, SolverView, prefetch_update, update_biases, update_elements, update_row,
+)
+from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t
+from slide._weights cimport prefetch_row, row_of
 
 
 # --------------------------------------------------------------- vectors --
@@ -118,12 +121,12 @@ cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs
     cdef const float32_t *w
     for u in range(pairs.n_rows):
         row = pairs.rows[u]
-        w = layer.w + row * d
+        w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
         if x.dense != NULL:
             if u + 1 < pairs.n_rows:
-                slide_prefetch(layer.w + pairs.rows[u + 1] * d, d)
+                prefetch_row(&layer.w, pairs.rows[u + 1])
             for j in range(m):
                 sample = pairs.samples[first + j]
                 scratch.row_numbers[j] = x.rows[sample] if x.rows != NULL else sample
@@ -157,14 +160,14 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     cdef int64_t u, j, i, m, first, d = layer.width, n_columns, n_used, cost = 0, size
     cdef int32_t row, sample, c
     cdef float32_t bias_gradient, coef
-    cdef float32_t *w
+    cdef const float32_t *w
     cdef float32_t *g = scratch.gradient
     cdef float32_t *xd
     cdef const int32_t *ids
     cdef const float32_t *values
     for u in range(pairs.n_rows):
         row = pairs.rows[u]
-        w = layer.w + row * d
+        w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
         bias_gradient = 0
@@ -206,7 +209,7 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
             continue
         if x.dense != NULL:
             if u + 1 < pairs.n_rows:
-                slide_prefetch(layer.w_m + pairs.rows[u + 1] * d, d)
+                prefetch_update(layer, pairs.rows[u + 1])
             chosen().accumulate(scratch.values, 0, 1, x.dense, x.ld, scratch.row_numbers, n_used,
                                 g, d, 1, d)
             update_row(layer, solver, row, g)

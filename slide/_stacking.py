@@ -72,7 +72,8 @@ class Stacking:
         if self.weight is None:
             self.weigh(network, n_threads)
         output, data = network.layers[-1], self.data
-        output.w *= np.float32(self.slope)
+        for rows in output.blocks():
+            output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(self.slope)
         output.b *= np.float32(self.slope)
         output.b += np.float32(self.offset)
         if self.weight > 0:

@@ -133,6 +133,7 @@ RULES = {
     "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
     "warm_start": BOOL,
     "random_state": Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
+    "weight_dtype": one_of("float32", "bfloat16"),
     "predict_mode": one_of("exact", "lsh"),
     "verbose": BOOL | integer(0),
 }
@@ -153,6 +154,7 @@ _OF_THE_NETWORK = (
     "alpha",
     "dropout",
     "batch_size",
+    "weight_dtype",
     "prototypes",
     "momentum",
     "beta_1",

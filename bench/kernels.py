@@ -9,10 +9,12 @@ number of threads: rows that are only read, or read, changed and written, by com
 ask for rows at the best distance ahead; STREAM's triad; and a dense product of large matrices.
 Threads are processes, each with rows of its own, since the kernels' Python doors hold the
 interpreter's lock. Bytes are those of the rows, read and written; GFLOP/s are two a multiply-add.
+Shares of the float32 product count for 16-bit rows too, whose arithmetic is in float32.
 """
 
 import argparse
 import ctypes
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -32,10 +34,12 @@ import slide
 from slide import _simd
 
 D = 128
-ROW = 4 * D  # bytes
+SINGLE, HALF = 4 * D, 2 * D  # bytes of a row in float32 and in bfloat16
 PLACES = {"memory": 670_091, "cache": 512}  # rows; those in memory are shared out over threads
 SET = _simd.instruction_set()
 AHEAD = (0, 2, 4, 8, 16, 32)
+MOVES = {"read": 1, "update": 4}  # weights read; weights and moments read and written
+RUN = 256  # neighbouring rows of an update
 N_BLOCKS = 32  # blocks of ids that calls take in turn
 GEMM = 2048
 FUSED = "backward and update"  # the engine's row kernel
@@ -70,16 +74,36 @@ def accumulate(w, m, n, block):
 
 
 def momentum(w, m, n, block):
-    # Neighbouring rows, for a call has one run of weights: the best that an update could do.
-    run = 256
-    g = vectors(run * D)
+    g = vectors(RUN * D)
+    return in_runs(w, m, lambda w, m: _simd.momentum(SET, w, m, g, 1e-3, 0.9))
 
-    def update(ids):
-        for start in np.minimum(ids[::run], len(w) // D - run).tolist():
-            part = slice(start * D, (start + run) * D)
-            _simd.momentum(SET, w[part], m[part], g, 1e-3, 0.9)
 
-    return update
+def unpack(w, m, n, block):
+    # So few rows at a time that the floats stay in cache.
+    w, part, out = w.view(np.uint16), 1024, np.empty(1024 * D, np.float32)
+
+    def call(ids):
+        for start in range(0, block, part):
+            _simd.unpack(SET, w, D, ids[start : start + part], part, D, out)
+
+    return call
+
+
+def momentum_half(w, m, n, block):
+    g, halves = vectors(RUN * D), (w.view(np.uint16), m.view(np.uint16))
+    return in_runs(*halves, lambda w, m: _simd.momentum_half(SET, w, m, g, 1e-3, 0.9, 1))
+
+
+def in_runs(w, m, update):
+    """An update of neighbouring rows, for a call has one run of weights."""
+    last = len(w) // D - RUN
+
+    def call(ids):
+        for start in np.minimum(ids[::RUN], last).tolist():
+            part = slice(start * D, (start + RUN) * D)
+            update(w[part], m[part])
+
+    return call
 
 
 def vectors(size):
@@ -89,16 +113,18 @@ def vectors(size):
 @dataclass(frozen=True)
 class Case:
     name: str
-    limit: str  # which one its bytes are held against: "read" or "update"
-    bytes: int  # a row
+    limit: str  # what it does to its rows: "read" or "update"
+    row: int  # bytes of one
     multiply_adds: int  # a row and vector; 0: vectors have no part in it
     prepare: callable
 
 
 CASES = [
-    Case("forward: dots", "read", ROW, D, dots),
-    Case("backward: accumulate", "read", ROW, D, accumulate),
-    Case("update: momentum", "update", 4 * ROW, 0, momentum),
+    Case("forward: dots", "read", SINGLE, D, dots),
+    Case("backward: accumulate", "read", SINGLE, D, accumulate),
+    Case("update: momentum", "update", SINGLE, 0, momentum),
+    Case("bfloat16: unpack", "read", HALF, 0, unpack),
+    Case("bfloat16: momentum", "update", HALF, 0, momentum_half),
 ]
 
 
@@ -144,12 +170,11 @@ def parse_arguments():
 
 def measure(case, place, n, limits, args):
     """A kernel's rates, and their share of the limits."""
-    block = max(1024, 16384 // n)  # so many rows a call that a call's own cost does not count
+    block = 1024 * max(1, 16 // n)  # so many rows a call that a call's own cost does not count
     calls = rate(partial(kernel, case, place, n, block, args.threads), args)
-    gb = 1e-9 * calls * block * case.bytes
+    gb = 1e-9 * calls * block * case.row * MOVES[case.limit]
     out = {"kernel": case.name, "place": place, "n": n, "gb_s": gb}
-    bandwidth = limits[place].get(case.limit)
-    out["bandwidth"] = gb / bandwidth if bandwidth else None
+    out["bandwidth"] = gb / limits[place][f"{case.limit} {case.row}"]["gb_s"]
     if case.multiply_adds:
         out["gflop_s"] = 2e-9 * calls * block * n * case.multiply_adds
         out["arithmetic"] = out["gflop_s"] / limits["sgemm_gflop_s"]
@@ -225,16 +250,14 @@ def measure_limits(library, args):
     """GB/s of rows in each place, of the triad, and GFLOP/s of dense products."""
     print("running the limits ...", file=sys.stderr, flush=True)
     out, block = {}, 16384
-    for place in PLACES:
-        best = {}
-        for name, n_bytes in (("read", ROW), ("update", 4 * ROW)):
-            speeds = {
-                ahead: rate(partial(limit, library, name, place, ahead, block, args.threads), args)
-                for ahead in AHEAD
-            }
-            ahead = max(speeds, key=speeds.get)
-            best |= {name: 1e-9 * speeds[ahead] * block * n_bytes, f"{name}_ahead": ahead}
-        out[place] = best
+    for place, move, row in itertools.product(PLACES, MOVES, (SINGLE, HALF)):
+        speeds = {
+            ahead: rate(partial(limit, library, move, row, place, ahead, block, args.threads), args)
+            for ahead in AHEAD
+        }
+        ahead = max(speeds, key=speeds.get)
+        gb = 1e-9 * speeds[ahead] * block * row * MOVES[move]
+        out.setdefault(place, {})[f"{move} {row}"] = {"gb_s": gb, "ahead": ahead}
     n = 1 << 25
     out["triad_gb_s"] = 12e-9 * n * rate(partial(triad, library, n), args)
     out["sgemm_gflop_s"] = 2e-9 * GEMM**3 * sgemm_rate(args)
@@ -242,16 +265,16 @@ def measure_limits(library, args):
     return out
 
 
-def limit(library, name, place, ahead, block, threads):
+def limit(library, move, row, place, ahead, block, threads):
     """`read_rows` or `update_rows` of random rows."""
     w, m, n_rows = rows_of(place, threads)
     ids = np.random.default_rng(2).integers(n_rows, size=(N_BLOCKS, block), dtype=np.int32)
     library, out = ctypes.CDLL(library), np.zeros(16, np.float32)
-    sizes = (ctypes.c_int64(block), ctypes.c_int64(D), ctypes.c_int64(ahead))
+    sizes = (ctypes.c_int64(block), ctypes.c_int64(row // 4), ctypes.c_int64(ahead))
 
     def call(i):
         rows = pointer(ids[i % N_BLOCKS])
-        if name == "read":
+        if move == "read":
             library.read_rows(pointer(w), rows, *sizes, pointer(out))
         else:
             library.update_rows(pointer(w), pointer(m), rows, *sizes)
@@ -331,21 +354,20 @@ def print_tables(result):
         f"{result['instruction_set']}\n\nlimits"
     )
     for place in PLACES:
-        for name, what in (("read", "read"), ("update", "read, changed and written")):
-            ahead = limits[place][f"{name}_ahead"]
-            title = f"random rows of {ROW} bytes in {place}, {what}"
-            print(f"{title:<62}{limits[place][name]:>9.1f} GB/s  (asked for {ahead} ahead)")
-    print(f"{'triad, 12 bytes an element':<62}{limits['triad_gb_s']:>9.1f} GB/s")
-    print(f"{'float32 product':<62}{limits['sgemm_gflop_s']:>9.1f} GFLOP/s")
+        for key, one in limits[place].items():
+            title = f"random rows in {place}, {key} bytes"
+            print(f"{title:<40}{one['gb_s']:>9.1f} GB/s  (asked for {one['ahead']} ahead)")
+    print(f"{'triad, 12 bytes an element':<40}{limits['triad_gb_s']:>9.1f} GB/s")
+    print(f"{'float32 product':<40}{limits['sgemm_gflop_s']:>9.1f} GFLOP/s")
     if limits["bf16_gemm_gflop_s"]:
-        print(f"{'bf16 product (PyTorch)':<62}{limits['bf16_gemm_gflop_s']:>9.1f} GFLOP/s")
+        print(f"{'bf16 product (PyTorch)':<40}{limits['bf16_gemm_gflop_s']:>9.1f} GFLOP/s")
     print(
         f"\n{'':<24}{'rows in':<9}{'vectors':>8}{'GB/s':>9}{'of limit':>10}{'GFLOP/s':>10}"
         f"{'of product':>12}"
     )
     for row in result["kernels"]:
-        share = f"{row['bandwidth']:.0%}" if row["bandwidth"] else "–"
-        line = f"{row['kernel']:<24}{row['place']:<9}{row['n']:>8}{row['gb_s']:>9.1f}{share:>10}"
+        line = f"{row['kernel']:<24}{row['place']:<9}{row['n']:>8}{row['gb_s']:>9.1f}"
+        line += f"{row['bandwidth']:>10.0%}"
         if "gflop_s" in row:
             line += f"{row['gflop_s']:>10.1f}{row['arithmetic']:>12.0%}"
         print(line)

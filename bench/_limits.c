@@ -8,11 +8,10 @@ void triad(float *restrict a, const float *restrict b, const float *restrict c, 
         a[i] = b[i] + s * c[i];
 }
 
-static void ask(const float *row, int64_t width)
-{
-    for (int64_t k = 0; k < width; k += 16)
-        __builtin_prefetch(row + k, 1);
-}
+/* Ask for a row, to be read or also to be changed. */
+#define ASK(row, width, change)                                                                  \
+    for (int64_t k = 0; k < (width); k += 16)                                                    \
+        __builtin_prefetch((row) + k, change)
 
 typedef float lane __attribute__((vector_size(64), aligned(4)));
 
@@ -25,7 +24,7 @@ void read_rows(const float *w, const int32_t *ids, int64_t n, int64_t width, int
     for (int64_t i = 0; i < n; i++) {
         const float *row = w + ids[i] * width;
         if (ahead && i + ahead < n)
-            ask(w + ids[i + ahead] * width, width);
+            ASK(w + ids[i + ahead] * width, width, 0);
         for (int64_t k = 0; k < width; k += 64)
             for (int j = 0; j < 4; j++)
                 sums[j] += *(const lane *)(row + k + 16 * j);
@@ -40,8 +39,8 @@ void update_rows(float *restrict w, float *restrict m, const int32_t *ids, int64
     for (int64_t i = 0; i < n; i++) {
         float *restrict row = w + ids[i] * width, *restrict moment = m + ids[i] * width;
         if (ahead && i + ahead < n) {
-            ask(w + ids[i + ahead] * width, width);
-            ask(m + ids[i + ahead] * width, width);
+            ASK(w + ids[i + ahead] * width, width, 1);
+            ASK(m + ids[i + ahead] * width, width, 1);
         }
         for (int64_t k = 0; k < width; k++) {
             moment[k] = 0.9f * moment[k] + 0.1f;

@@ -22,13 +22,15 @@ from scipy import sparse
 TOP = 5
 
 
-def run(train, predict, versions, reload=None, size=None):
+def run(train, predict, versions, reload=None, size=None, log_shares=None):
     """Time a system's fit and its prediction.
 
     ``train(X, Y, threads) -> model, settings``; ``predict(model, X, threads) -> labels``, best
     first. ``reload(model) -> model``, where a system predicts best from a model that was written
     and read back, is timed by itself and counts as neither. ``size(model) -> bytes`` that
-    prediction needs, in memory or on disk.
+    prediction needs, in memory or on disk. ``log_shares(model, X)``: logarithms, up to a constant a
+    row, of the share that the model gives to every label; where ``DATA_DIR`` has Y_test the report
+    then has the held-out loss.
     """
     data, out, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     X_train, Y_train, X_test = (load(data, name) for name in ("X_train", "Y_train", "X_test"))
@@ -58,7 +60,23 @@ def run(train, predict, versions, reload=None, size=None):
     }
     if size is not None:
         report["model_mb"] = size(model) / 2**20
+    if log_shares is not None and (data / "Y_test.npz").exists():
+        report["loss"] = cross_entropy(lambda X: log_shares(model, X), X_test, load(data, "Y_test"))
     (out / "report.json").write_text(json.dumps(report, default=str))
+
+
+def cross_entropy(log_shares, X, Y, chunk=500):
+    """Mean over the rows of the softmax loss over all labels; a row's labels are an even target."""
+    total = 0.0
+    for start in range(0, X.shape[0], chunk):
+        scores, labels = log_shares(X[start : start + chunk]), Y[start : start + chunk]
+        scores = scores - scores.max(axis=1, keepdims=True)
+        norms = np.log(np.exp(scores).sum(axis=1, dtype=np.float64))
+        counts = np.diff(labels.indptr)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        losses = norms[owners] - scores[owners, labels.indices]
+        total += (losses / counts[owners]).sum()
+    return float(total / X.shape[0])
 
 
 def load(folder, name):

@@ -77,4 +77,10 @@ def time_passes():
 
 
 if __name__ == "__main__":
-    run(train, predict, {"slide": getattr(slide, "__version__", "unknown")}, size=size)
+    run(
+        train,
+        predict,
+        {"slide": getattr(slide, "__version__", "unknown")},
+        size=size,
+        log_shares=SparseMLPClassifier.predict_log_proba,
+    )

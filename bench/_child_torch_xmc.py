@@ -4,32 +4,50 @@ The target of a row is its labels, evenly. With ``"sampled": true`` a step score
 and `N_NEGATIVES` labels drawn uniformly, which the rows of a batch share; a row's softmax is over
 its own labels and those. Then the gradients of both weight matrices are sparse and so is their
 Adam; dense training has the fused one. X is never dense: it is read through an `EmbeddingBag`.
-Weights start as those of `torch.nn.Linear`.
+Weights start as those of `torch.nn.Linear`. ``"bf16": true`` is training under autocast, with
+``"linear": true`` the learning rate falls to a hundredth, as ours does.
+
+The settings that come back have ``step_s``, the median seconds of a step. With ``"steps": N`` only
+so many are made, and nothing is predicted.
 """
+
+import math
+import statistics
+from itertools import islice
+from time import perf_counter
 
 import torch
 from _child import TOP, pad, params, run
 from _child_torch import warm_up
 from torch import nn
 
-N_HIDDEN = 256
 N_NEGATIVES = 4096
-BATCH = 256
-RATE = 1e-3
+WARM_UP = 2  # steps that are not timed; they allocate
+DEFAULTS = {
+    "sampled": False,
+    "bf16": False,
+    "linear": False,
+    "hidden_layer_sizes": [256],
+    "batch_size": 256,
+    "rate": 1e-3,
+    "max_iter": 5,
+    "steps": None,
+    "random_state": 0,
+}
 
 
 class Network(nn.Module):
-    def __init__(self, n_features, n_labels, sparse):
+    def __init__(self, n_features, n_hidden, n_labels, sparse):
         super().__init__()
-        self.hidden = nn.EmbeddingBag(n_features, N_HIDDEN, mode="sum", sparse=sparse)
-        self.hidden_bias = nn.Parameter(torch.zeros(N_HIDDEN))
-        self.output = nn.Embedding(n_labels, N_HIDDEN, sparse=sparse)
+        self.hidden = nn.EmbeddingBag(n_features, n_hidden, mode="sum", sparse=sparse)
+        self.hidden_bias = nn.Parameter(torch.zeros(n_hidden))
+        self.output = nn.Embedding(n_labels, n_hidden, sparse=sparse)
         self.output_bias = nn.Embedding(n_labels, 1, sparse=sparse)
         for weight, n_in in (
             (self.hidden.weight, n_features),
             (self.hidden_bias, n_features),
-            (self.output.weight, N_HIDDEN),
-            (self.output_bias.weight, N_HIDDEN),
+            (self.output.weight, n_hidden),
+            (self.output_bias.weight, n_hidden),
         ):
             nn.init.uniform_(weight, -(n_in**-0.5), n_in**-0.5)
 
@@ -46,28 +64,41 @@ class Network(nn.Module):
 
 
 def train(X, Y, threads):
-    settings = {"sampled": False, "max_iter": 5, "random_state": 0, **params()}
+    settings = {**DEFAULTS, **params()}
+    (n_hidden,) = settings["hidden_layer_sizes"]
+    batch, steps = settings["batch_size"], settings["steps"]
     torch.set_num_threads(threads)
     torch.manual_seed(settings["random_state"])
-    sampled = settings["sampled"]
-    model = Network(X.shape[1], Y.shape[1], sampled)
-    if sampled:
-        tables = [model.hidden.weight, model.output.weight, model.output_bias.weight]
-        adams = [
-            torch.optim.SparseAdam(tables, lr=RATE),
-            torch.optim.Adam([model.hidden_bias], lr=RATE),
-        ]
-    else:
-        adams = [torch.optim.Adam(model.parameters(), lr=RATE, fused=True)]
-    loss = sampled_loss if sampled else full_loss
-    for _ in range(settings["max_iter"]):
-        for rows in torch.randperm(X.shape[0]).split(BATCH):
-            for adam in adams:
-                adam.zero_grad()
-            loss(model, X[rows.numpy()], Y[rows.numpy()]).backward()
-            for adam in adams:
-                adam.step()
-    return model, {**settings, "batch_size": BATCH, "hidden_layer_sizes": [N_HIDDEN]}
+    model = Network(X.shape[1], n_hidden, Y.shape[1], settings["sampled"])
+    adams = optimizers(model, settings["sampled"], settings["rate"])
+    loss = sampled_loss if settings["sampled"] else full_loss
+    orders = (torch.randperm(X.shape[0]) for _ in range(settings["max_iter"]))
+    batches = (rows.numpy() for order in orders for rows in order.split(batch))
+    n_steps = settings["max_iter"] * math.ceil(X.shape[0] / batch)
+    step_s = []
+    for step, rows in enumerate(islice(batches, steps and steps + WARM_UP)):
+        start = perf_counter()
+        for adam in adams:
+            if settings["linear"]:
+                adam.param_groups[0]["lr"] = settings["rate"] * max(1 - step / n_steps, 0.01)
+            adam.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings["bf16"]):
+            value = loss(model, X[rows], Y[rows])
+        value.backward()
+        for adam in adams:
+            adam.step()
+        step_s.append(perf_counter() - start)
+    return model, {**settings, "step_s": statistics.median(step_s[WARM_UP:])}
+
+
+def optimizers(model, sampled, rate):
+    if not sampled:
+        return [torch.optim.Adam(model.parameters(), lr=rate, fused=True)]
+    tables = [model.hidden.weight, model.output.weight, model.output_bias.weight]
+    return [
+        torch.optim.SparseAdam(tables, lr=rate),
+        torch.optim.Adam([model.hidden_bias], lr=rate),
+    ]
 
 
 def full_loss(model, X, Y):
@@ -101,12 +132,19 @@ def cross_entropy(scores, owners, places, shares):
 
 
 def predict(model, X, threads):
-    top = []
+    if params().get("steps"):
+        return pad([])
+    top, chunk = [], max(1, min(1024, 2**28 // len(model.output.weight)))
     with torch.no_grad():
-        for start in range(0, X.shape[0], 1024):
-            scores = model(X[start : start + 1024])
+        for start in range(0, X.shape[0], chunk):
+            scores = model(X[start : start + chunk])
             top += scores.topk(min(TOP, scores.shape[1])).indices.tolist()
     return pad(top)
+
+
+def log_shares(model, X):
+    with torch.no_grad():
+        return model(X).numpy()
 
 
 def size(model):
@@ -115,4 +153,4 @@ def size(model):
 
 if __name__ == "__main__":
     warm_up()
-    run(train, predict, {"torch": torch.__version__}, size=size)
+    run(train, predict, {"torch": torch.__version__}, size=size, log_shares=log_shares)

@@ -10,6 +10,8 @@ import json
 import os
 import re
 import struct
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +138,60 @@ def load_xmc_folder(folder):
     if (X_train.shape[1], Y_train.shape[1]) != (X_test.shape[1], Y_test.shape[1]):
         raise ValueError(f"{folder}: the headers announce different features or labels")
     return _canonical(*matrices)
+
+
+def load_windows(n_train, n_test, n_side=2, min_count=10, seed=0):
+    """Word -> the words around it, from the sample of English Wikipedia's articles.
+
+    Tokens are runs of letters, in lower case. Words that occur less than `min_count` times are left
+    out before windows are cut; windows do not cross articles. A row of X is one word, its row of Y
+    the set of the words up to `n_side` places before and after. The test's windows are from every
+    twentieth article; both parts are drawn without replacement.
+    """
+    articles = []
+    path = data_dir() / "enwiki-sample" / "articles.txt.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("<doc "):
+                articles.append([])
+            elif not line.startswith("</doc>"):
+                articles[-1] += re.findall("[a-z]+", line.lower())
+    counts = Counter(chain.from_iterable(articles))
+    words = sorted(word for word, count in counts.items() if count >= min_count)
+    column = {word: i for i, word in enumerate(words)}
+    kept = [[column[word] for word in article if word in column] for article in articles]
+    lengths = [len(article) for article in kept]
+    tokens = np.fromiter(chain.from_iterable(kept), np.int32, sum(lengths))
+    article_of = np.repeat(np.arange(len(kept)), lengths)
+
+    rng, out = np.random.default_rng(seed), []
+    tested = article_of % 20 == 0
+    for rows, n in ((~tested, n_train), (tested, n_test)):
+        places = rng.permutation(np.flatnonzero(rows))
+        X, Y = _windows(tokens, article_of, places[: n + n // 100], n_side, len(words))
+        full = np.flatnonzero(np.diff(Y.indptr))[:n]  # an article of one word has no context
+        if len(full) < n:
+            raise ValueError(f"{path} has {len(full)} windows of the {n} wanted")
+        out += [X[full], Y[full]]
+    return out
+
+
+def _windows(tokens, article_of, places, n_side, n_words):
+    """One-hot rows of the words at these places, and indicators of the words around them."""
+    sides = np.concatenate([np.arange(-n_side, 0), np.arange(1, n_side + 1)])
+    around = places[:, None] + sides
+    inside = (around >= 0) & (around < len(tokens))
+    around = np.clip(around, 0, len(tokens) - 1)
+    inside &= article_of[around] == article_of[places][:, None]
+    shape = (len(places), n_words)
+    ones = np.ones(len(places), np.float32)
+    X = sparse.csr_matrix((ones, tokens[places], np.arange(len(places) + 1)), shape=shape)
+    indptr = np.concatenate([[0], np.cumsum(inside.sum(axis=1))])
+    ones = np.ones(indptr[-1], np.float32)
+    Y = sparse.csr_matrix((ones, tokens[around[inside]], indptr), shape=shape)
+    Y.sum_duplicates()
+    Y.data[:] = 1
+    return X, Y
 
 
 def load_fashion_mnist(folder=None):

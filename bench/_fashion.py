@@ -119,7 +119,6 @@ def describe(args):
         "dataset": "fashion-mnist",
         "slide": slide.__version__,
         "rows": args.rows,
-        "threads": args.threads,
         "epochs": args.epochs,
         "seeds": args.seeds,
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse
+from slide._simd import instruction_set
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -37,7 +38,16 @@ def save(folder, **matrices):
             np.save(folder / f"{name}.npy", matrix)
 
 
-def run_child(script, python, data, threads, params=None, settings=None, option="--peers-python"):
+def run_child(
+    script,
+    python,
+    data,
+    threads,
+    params=None,
+    settings=None,
+    option="--peers-python",
+    variables=None,
+):
     """One fit and prediction in a process of its own.
 
     Parameters
@@ -54,6 +64,8 @@ def run_child(script, python, data, threads, params=None, settings=None, option=
         Internal settings of ours to replace, in SLIDE_BENCH_SETTINGS.
     option : str
         The option that names `python`.
+    variables : dict, optional
+        Environment variables of the child.
 
     Returns
     -------
@@ -68,6 +80,7 @@ def run_child(script, python, data, threads, params=None, settings=None, option=
         "OMP_NUM_THREADS": str(threads),
         "SLIDE_BENCH_PARAMS": json.dumps(params or {}),
         "SLIDE_BENCH_SETTINGS": json.dumps(settings or {}),
+        **(variables or {}),
     }
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)
@@ -115,11 +128,28 @@ def summary(runs, measures, each):
     return {"status": bad[0] if bad else "ok", **medians, **shared, "runs": rows}
 
 
-def origin():
-    """When, on what machine and from which code a result is."""
+def verdict(bar, value, limit, form, at_least=False):
+    """What became of a bar: `value`, None where it has none, against `limit`."""
+    if value is None:
+        return {"bar": bar, "verdict": "not measured"}
+    met = value >= limit if at_least else value <= limit
+    return {"bar": bar, "verdict": "met" if met else "missed", "value": value, "form": form}
+
+
+def print_verdicts(verdicts):
+    print()
+    for line in verdicts:
+        value = f" ({line['value']:{line['form']}})" if "value" in line else ""
+        print(f"{line['verdict']:<13}{line['bar']}{value}")
+
+
+def origin(threads):
+    """When, on what machine, with how many threads and from which code a result is."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
+        "instruction_set": instruction_set(),
+        "threads": threads,
         "platform": platform.platform(),
         "commit": commit(),
     }

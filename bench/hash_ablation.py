@@ -55,7 +55,7 @@ def main():
             runs[row.name].append(run)
 
     result = {"benchmark": "hash-ablation", **_fashion.describe(args), "jobs": args.jobs}
-    result |= origin()
+    result |= origin(args.threads)
     result["variants"] = [about(row) | _fashion.summarize(runs[row.name]) for row in rows]
     result["variants"].sort(key=lambda row: row.get("accuracy", -1.0), reverse=True)
     print_table(result)

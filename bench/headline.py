@@ -13,7 +13,7 @@ import sys
 
 import _fashion
 from _fashion import System
-from _run import any_failed, origin, positive, write
+from _run import any_failed, origin, positive, print_verdicts, verdict, write
 
 WIDTH = 1000
 SHARE = 0.05
@@ -50,7 +50,12 @@ def main():
                 for key in args.systems:
                     runs[depth][key].append(fit(systems(depth)[key], seed))
 
-    result = {"benchmark": "headline", **_fashion.describe(args), **origin(), "depths": {}}
+    result = {
+        "benchmark": "headline",
+        **_fashion.describe(args),
+        **origin(args.threads),
+        "depths": {},
+    }
     for depth in args.depths:
         rows = {key: _fashion.summarize(each) for key, each in runs[depth].items()}
         compare(rows)
@@ -112,13 +117,6 @@ def verdicts(depths):
     return out
 
 
-def verdict(bar, value, limit, form, at_least=False):
-    if value is None:
-        return {"bar": bar, "verdict": "not measured"}
-    met = value >= limit if at_least else value <= limit
-    return {"bar": bar, "verdict": "met" if met else "missed", "value": value, "form": form}
-
-
 # ------------------------------------------------------------------ table --
 
 COLUMNS = {
@@ -139,10 +137,7 @@ def print_tables(result):
         print("".join(f"{title:>10}" for title, _ in COLUMNS.values()) + "  accuracy of each seed")
         for key, row in rows.items():
             print(f"{systems(int(depth))[key].name:<27}" + _fashion.cells(row, COLUMNS))
-    print()
-    for line in result["verdicts"]:
-        value = f" ({line['value']:{line['form']}})" if "value" in line else ""
-        print(f"{line['verdict']:<13}{line['bar']}{value}")
+    print_verdicts(result["verdicts"])
 
 
 if __name__ == "__main__":

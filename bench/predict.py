@@ -33,11 +33,10 @@ def main():
     result = {
         "benchmark": "predict",
         "slide": slide.__version__,
-        "threads": args.threads,
         "rows": args.rows,
         "train_rows": args.train_rows,
         "repeats": args.repeats,
-        **origin(),
+        **origin(args.threads),
         "problems": [],
     }
     print(f"top {K}, {args.threads} threads; medians of {args.repeats} runs")

@@ -49,7 +49,12 @@ def main():
         about = {"name": net.name, "width": width, "dense": net.name.startswith("dense")}
         rows.append({**about, **_fashion.summarize(runs[net.name])})
     compare(rows)
-    result = {"benchmark": "widths", "active": ACTIVE, **_fashion.describe(args), **origin()}
+    result = {
+        "benchmark": "widths",
+        "active": ACTIVE,
+        **_fashion.describe(args),
+        **origin(args.threads),
+    }
     result["networks"] = rows
     print_table(result)
     write(result, args.out)

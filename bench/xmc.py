@@ -31,7 +31,8 @@ OURS = {
 }
 PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
 TORCH = {
-    "torch": ("PyTorch, dense", {"sampled": False}),
+    "torch": ("PyTorch, dense", {}),
+    "torch-bf16": ("PyTorch, dense bf16", {"bf16": True}),
     "torch-sampled": ("PyTorch, sampled", {"sampled": True}),
 }
 SYSTEMS = {
@@ -75,9 +76,8 @@ def main():
     result = {
         "benchmark": "xmc",
         "dataset": describe(args.dataset, matrices),
-        "threads": args.threads,
         "repeats": args.repeats,
-        **origin(),
+        **origin(args.threads),
         "systems": {system: summary(runs[system], measures, EACH) for system in args.systems},
     }
     print_tables(result)

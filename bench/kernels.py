@@ -21,17 +21,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from _run import RESULTS, origin, positive, print_verdicts, verdict, write
+from ml_dtypes import bfloat16
 from threadpoolctl import threadpool_limits
 
 import slide
 from slide import _simd
+from slide._core import Trainer
+from slide._model import InputRows, Model
+from slide._network import Layer
 
 D = 128
 SINGLE, HALF = 4 * D, 2 * D  # bytes of a row in float32 and in bfloat16
@@ -45,6 +49,11 @@ GEMM = 2048
 FUSED = "backward and update"  # the engine's row kernel
 MIN_BANDWIDTH = 0.75  # of random rows updated, out of cache
 MIN_ARITHMETIC = 0.40  # of a dense product, in cache
+SETTINGS = {
+    "micro_batch": 64, "all_neurons": False, "tail_size": 64, "n_hard": 0, "n_listed": 0,
+    "dropout": [0.0], "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9,
+    "beta_2": 0.999, "epsilon": 1e-8, "seed": 0,
+}  # fmt: skip
 BF16_GEMM = """
 import sys, time, torch
 torch.set_num_threads(int(sys.argv[1]))
@@ -94,6 +103,21 @@ def momentum_half(w, m, n, block):
     return in_runs(*halves, lambda w, m: _simd.momentum_half(SET, w, m, g, 1e-3, 0.9, 1))
 
 
+def backward(dtype, w, m, n, block):
+    """Through the output rows of a network, and their update: all that the engine does to them."""
+    layers = [Layer.zeros(1, D, True), Layer.zeros(D, 1, False, dtype=dtype)]
+    weights, moments = (array.view(dtype).reshape(-1, D) for array in (w, m))
+    n_rows = len(weights)
+    layers[1] = replace(Layer.zeros(0, n_rows, False, dtype=dtype), n_in=D, w=weights, w_m=moments)
+    trainer = Trainer(
+        Model(layers, "relu", "sigmoid"), InputRows(np.ones((n, 1), np.float32)),
+        np.arange(n + 1), np.zeros(n, np.int32), None, SETTINGS, 1,
+    )  # fmt: skip
+    delta, x = 1e-3 * vectors(n * block).reshape(n, block), vectors(n * D).reshape(n, D)
+    x_delta = np.zeros((n, D), np.float32)
+    return lambda ids: trainer.update_output(ids, delta, x, x_delta, 1e-6)
+
+
 def in_runs(w, m, update):
     """An update of neighbouring rows, for a call has one run of weights."""
     last = len(w) // D - RUN
@@ -125,6 +149,8 @@ CASES = [
     Case("update: momentum", "update", SINGLE, 0, momentum),
     Case("bfloat16: unpack", "read", HALF, 0, unpack),
     Case("bfloat16: momentum", "update", HALF, 0, momentum_half),
+    Case(FUSED, "update", SINGLE, 2 * D, partial(backward, np.dtype("float32"))),
+    Case(f"bfloat16: {FUSED}", "update", HALF, 2 * D, partial(backward, np.dtype(bfloat16))),
 ]
 
 
@@ -235,10 +261,10 @@ def work(prepare, seconds, repeats, barrier, counts):
 
 
 def compile_limits(folder):
-    """The path of _limits.c compiled for this very machine."""
+    """The path of _limits.c compiled."""
     path = Path(folder) / "limits.so"
     source = Path(__file__).with_name("_limits.c")
-    command = ["cc", "-O3", "-march=native", "-shared", "-fPIC", source, "-o", path]
+    command = ["cc", "-O3", "-shared", "-fPIC", source, "-o", path]
     try:
         subprocess.run(command, check=True)
     except (OSError, subprocess.CalledProcessError) as error:

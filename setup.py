@@ -38,7 +38,7 @@ MODULES = {
 
 # A product is rounded before it is added, unless a kernel says otherwise: the hash codes of a
 # neuron and of a query come from different code and must have the same bits.
-COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off"]
+COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno"]
 
 SIMD_HEADERS = [
     f"slide/_simd{part}.h" for part in ("", "_kernels", "_half", "_codes", "_hash", "_shortlist")

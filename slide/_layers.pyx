@@ -17,7 +17,8 @@ from slide._weights cimport prefetch_row, rows_of
 
 cdef enum:
     GROUP = 4                  # rows that are updated together
-    PART = 8                   # samples between two requests for rows to come
+    PART = 8                   # samples between two requests for weights to come
+    AHEAD = 8                  # rows between a request for what an update changes and its use
 
 
 # ----------------------------------------------------------------- rows --
@@ -72,21 +73,24 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
     cdef const int32_t *left
     cdef const float32_t *block_rows
     cdef float32_t bias_gradients[ROW_BLOCK]
+    if ids != NULL:
+        for i in range(min(<int64_t>AHEAD, n_rows)):
+            prefetch_update(layer, ids[i])
+            slide_prefetch(layer.b + ids[i], sizeof(float32_t))
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
         k = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
         block_ids = left = ids + k if ids != NULL else NULL
         block_rows = rows_of(&layer.w, k, block, &left, rows)
-        asked = 0
+        asked = block
         memset(bias_gradients, 0, sizeof(bias_gradients))
         for p in range(blocks_of(n, PART)):
             s = p * PART
             part = min(<int64_t>PART, n - s)
             if ids != NULL:
-                for i in range(asked, block * (s + part) // n):
-                    prefetch_update(layer, block_ids[i])
-                    slide_prefetch(layer.b + block_ids[i], sizeof(float32_t))
-                asked = block * (s + part) // n
+                while asked < min(block + ROW_BLOCK * (s + part) // n, n_rows - k):
+                    prefetch_row(&layer.w, block_ids[asked])
+                    asked += 1
             if x_delta != NULL:
                 chosen().accumulate(delta + s * ldd + k, ldd, 1, block_rows, d, left, block,
                                     x_delta + s * d, d, part, d)
@@ -97,8 +101,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             i = p * GROUP
             group = min(<int64_t>GROUP, block - i)
             if ids != NULL:
-                for j in range(block + i, min(block + i + group, n_rows - k)):
-                    prefetch_row(&layer.w, block_ids[j])
+                for j in range(i + AHEAD, min(i + AHEAD + GROUP, n_rows - k)):
+                    prefetch_update(layer, block_ids[j])
+                    slide_prefetch(layer.b + block_ids[j], sizeof(float32_t))
             memset(gradient, 0, group * d * sizeof(float32_t))
             chosen().accumulate(delta + k + i, 1, ldd, x, d, NULL, n, gradient, d, group, d)
             for j in range(i, i + group):

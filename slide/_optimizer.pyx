@@ -45,14 +45,17 @@ cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) n
 
 cdef inline void _correction(const SolverView *solver, int32_t steps, float32_t *first,
                              float32_t *second) noexcept nogil:
-    cdef const float32_t *last = solver.corrections + 2 * (CORRECTIONS - 1)
     if steps < CORRECTIONS:
         first[0] = solver.corrections[2 * steps]
         second[0] = solver.corrections[2 * steps + 1]
     else:
-        # What has become 1 stays so.
-        first[0] = 1 if last[0] == 1 else 1 / (1 - powf(solver.beta_1, <float32_t>steps))
-        second[0] = 1 if last[1] == 1 else 1 / sqrtf(1 - powf(solver.beta_2, <float32_t>steps))
+        first[0] = 1 / (1 - _power(solver.beta_1, steps))
+        second[0] = 1 / sqrtf(1 - _power(solver.beta_2, steps))
+
+
+cdef inline float32_t _power(float32_t beta, int32_t steps) noexcept nogil:
+    # beta^steps, 0 where that is below exp(-20) and so nothing beside 1.
+    return 0 if steps * (1 - beta) > 20 else powf(beta, <float32_t>steps)
 
 
 cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int32_t steps,

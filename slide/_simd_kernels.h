@@ -114,7 +114,7 @@ FN_INLINE void NAME(accumulate_tile)(const int ni, const int nv, const int left,
         }
 }
 
-/* All columns of `ni` output rows; nv vectors at a time, then one, then a part. */
+/* All columns of `ni` output rows; nv vectors at a time, then half as many, one, a part. */
 FN_INLINE void NAME(accumulate_rows)(const int ni, const int nv, const float *coef,
                                      int64_t si, int64_t sk, const float *rows,
                                      int64_t ldr, const int32_t *ids, int64_t k0,
@@ -123,6 +123,9 @@ FN_INLINE void NAME(accumulate_rows)(const int ni, const int nv, const float *co
     int64_t c = 0;
     for (; c + nv * VW <= d; c += nv * VW)
         NAME(accumulate_tile)(ni, nv, 0, coef, si, sk, rows + c, ldr, ids, k0, k1,
+                              out + c, ldo);
+    for (; c + nv / 2 * VW <= d && nv > 1; c += nv / 2 * VW)
+        NAME(accumulate_tile)(ni, nv / 2, 0, coef, si, sk, rows + c, ldr, ids, k0, k1,
                               out + c, ldo);
     for (; c + VW <= d; c += VW)
         NAME(accumulate_tile)(ni, 1, 0, coef, si, sk, rows + c, ldr, ids, k0, k1,

@@ -7,10 +7,14 @@ inverted index makes their cosines cost less than the network does.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array, vstack
-from sklearn.preprocessing import normalize
+from scipy.sparse import csc_array, csr_array
+
+from slide._label_means import LabelMeans, keep_largest
+from slide._model import InputRows
+from slide._postings import Postings
 
 # Weights below it say little and are most of all: on OEWN 28,600 multiply-adds a row become 900,
 # on Bibtex 8,500 become 1,300, for the same accuracy. A prototype has 400 others at most.
@@ -18,8 +22,9 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PAIRS = 1 << 14  # rows and prototypes side by side at a time
-_PRODUCTS = 1 << 22  # values of rows that one block of labels sums at most
+_PRODUCTS = 1 << 26  # values of rows that a thread sums before Ctrl-C is heard
+_OF_A_LABEL = 8  # sums that take as long as what a label without rows costs
+_VALUES = 1 << 20  # of X that are looked at together
 
 
 @dataclass(frozen=True)
@@ -65,71 +70,66 @@ class Prototypes:
         """The same, of another weight in the score."""
         return replace(self, weight=weight)
 
-    def cosines(self, x, rows, labels):
-        """Cosines of the rows x[rows[i]] with the prototypes labels[i]: float32 (n,).
-
-        A door for small numbers of pairs; `slide._postings` serves prediction.
-        """
-        x, prototypes = normalize(csr_array(x) * self.feature_weights), self.by_feature.tocsr()
-        out = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            out[part] = x[rows[part]].multiply(prototypes[labels[part]]).sum(axis=1)
-        return out
+    def cosines(self, x, labels):
+        """Cosines of every row x[i] with the prototypes labels[i], int32 (n, k): float32 (n, k)."""
+        return Postings(self.of_weight(1.0)).scores(csr_array(x), labels)
 
 
-def make_prototypes(x, labels, weights):
-    """Prototypes of weight 1.
+def make_prototypes(x, labels, weights, n_threads):
+    """Prototypes of weight 1, the same whatever `n_threads` is.
 
     Parameters
     ----------
-    x : float32 (n, n_features), CSR or dense
+    x : float32 (n, n_features), canonical CSR or dense
     labels : slide._labels.LabelRows
+        Rows without labels only tell how rare features are.
     weights : float32 (n,) or None
         What a row counts.
+    n_threads : int
 
-    Memory is that of the result and of one block of labels.
+    Memory is that of the result before long lists are cut, and 20 bytes a thread and feature.
     """
-    x = csr_array(x)
-    n = len(labels)
-    document_counts = np.bincount(x.indices, minlength=x.shape[1])
-    feature_weights = np.log((n + 1) / (document_counts + 1)).astype(np.float32)
-    rows = normalize(x * feature_weights, copy=False)
-    entries = np.ones(len(labels.indices), np.float32)
-    if weights is not None:
-        entries = np.repeat(weights, np.diff(labels.indptr))
-    of_label = csr_array((entries, labels.indices, labels.indptr), (n, labels.n_classes)).T.tocsr()
-    blocks = [_cut(of_label[first:last] @ rows) for first, last in _label_blocks(of_label, rows)]
-    by_feature = csc_array(vstack(blocks, format="csc"))
-    _shorten(by_feature)
-    by_feature.sort_indices()
-    return Prototypes(by_feature, feature_weights)
+    x, n = csr_array(x), len(labels)
+    feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
+    ones = np.ones(len(labels.indices), np.int8)
+    of_label = csr_array((ones, labels.indices, labels.indptr), (n, labels.n_classes)).tocsc()
+    indptr, rows = of_label.indptr.astype(np.int64), of_label.indices.astype(np.int32, copy=False)
+    means = LabelMeans(InputRows(x), weights, feature_weights, indptr, rows, _LEAST, n_threads)
+    bounds = _shares(np.diff(x.indptr)[rows], indptr, n_threads)
+    places = np.zeros((n_threads, x.shape[1]), np.int64)
+    for first, last in pairwise(bounds):
+        means.go_through(first, last, places, None, None)
+    # Feature after feature, and of each the labels of one thread after those of another.
+    counts, places = places, np.cumsum(places.T).reshape(places.T.shape).T
+    starts = np.concatenate(([0], places[-1]))
+    places = np.ascontiguousarray(places - counts)
+    found, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    for first, last in pairwise(bounds):
+        means.go_through(first, last, places, found, values)
+    keep_largest(starts, found, values, _LONGEST)
+    for array in (found, values):
+        array.resize(starts[-1], refcheck=False)  # in place
+    index = csc_array((values, found, starts), shape=(labels.n_classes, x.shape[1]))
+    return Prototypes(index, feature_weights)
 
 
-def _label_blocks(of_label, rows):
-    """First and last label of blocks whose rows hold at most _PRODUCTS values, or of one label."""
-    sizes = np.diff(rows.indptr)[of_label.indices]
-    ends = np.concatenate(([0], np.cumsum(sizes)))[of_label.indptr]
-    first = 0
-    while first < of_label.shape[0]:
-        last = int(np.searchsorted(ends, ends[first] + _PRODUCTS, side="right")) - 1
-        last = max(first + 1, last)
-        yield first, last
-        first = last
+def _document_counts(x):
+    """Rows of a CSR array that have each feature."""
+    counts, size = np.zeros(x.shape[1], np.int64), max(_VALUES, x.shape[1])
+    for start in range(0, x.nnz, size):
+        counts += np.bincount(x.indices[start : start + size], minlength=len(counts))
+    return counts
 
 
-def _cut(sums):
-    """Rows of length 1 without what says little."""
-    sums = normalize(sums)
-    sums.data[np.abs(sums.data) < _LEAST] = 0
-    sums.eliminate_zeros()
-    return normalize(sums).astype(np.float32)
+def _shares(sizes, indptr, n_threads):
+    """Labels that every thread begins each of its turns with, and ends the last one: (., threads).
 
-
-def _shorten(by_feature):
-    """Leave the _LONGEST labels of the largest weights in every list, in place."""
-    starts = by_feature.indptr
-    for feature in np.flatnonzero(np.diff(starts) > _LONGEST):
-        values = by_feature.data[starts[feature] : starts[feature + 1]]
-        values[np.argpartition(-np.abs(values), _LONGEST)[_LONGEST:]] = 0
-    by_feature.eliminate_zeros()
+    A thread's labels follow on each other, and the threads' on each other's. Their work is as good
+    as equal: the sizes of a label's rows, `sizes` a row of `indptr`, and a little for itself.
+    """
+    ends = np.concatenate(([0], np.cumsum(sizes)))[indptr] + _OF_A_LABEL * np.arange(len(indptr))
+    n_turns = max(1, int(ends[-1]) // (n_threads * _PRODUCTS))
+    shares = np.linspace(0, ends[-1], n_threads * n_turns + 1)
+    bounds = np.searchsorted(ends, shares)
+    turns = np.arange(n_turns + 1)[:, np.newaxis] + n_turns * np.arange(n_threads)
+    return bounds.astype(np.int64)[turns]

@@ -47,23 +47,24 @@ def rare():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("products", [1, 50, 10**6])  # one block of labels, some, and all in one
-def test_prototypes_are_those_of_the_twin(weighted, products, monkeypatch):
+@pytest.mark.parametrize("products", [50, 10**6])  # some turns, and one
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeypatch):
     monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
     x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three of no row
     weights = np.random.default_rng(2).random(50).astype(np.float32) if weighted else None
-    made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights)
+    made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights, n_threads)
     expected, feature_weights = twin.prototypes(x, labels, n_classes, weights)
     assert_allclose(made.by_feature.toarray(), expected, atol=1e-6)
     assert_allclose(made.feature_weights, feature_weights, rtol=1e-6)
     kept = np.abs(made.by_feature.data)
     assert kept.min() >= _prototypes._LEAST and made.by_feature.has_canonical_format
-    dense = make_prototypes(x, label_rows(labels, n_classes), weights)
+    dense = make_prototypes(x, label_rows(labels, n_classes), weights, 1)
     assert_array_equal(dense.by_feature.toarray(), made.by_feature.toarray())
 
 
 def test_long_lists_keep_their_largest_weights(monkeypatch):
-    rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None
+    rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None, 2
     whole = make_prototypes(*rows).by_feature.toarray()
     monkeypatch.setattr(_prototypes, "_LONGEST", 4)
     cut = make_prototypes(*rows).by_feature.toarray()
@@ -74,10 +75,10 @@ def test_long_lists_keep_their_largest_weights(monkeypatch):
 
 def test_cosines_are_those_of_the_twin():
     x, labels = sparse_rows(40), random_labels(40, 30)
-    made = make_prototypes(x, label_rows(labels, 30), None)
-    rows, ids = np.repeat(np.arange(40), 3), np.random.default_rng(3).integers(30, size=120)
+    made = make_prototypes(x, label_rows(labels, 30), None, 1)
+    ids = np.random.default_rng(3).integers(30, size=(40, 3)).astype(np.int32)
     expected = twin.prototype_scores(x, made.by_feature.toarray(), made.feature_weights, 1.0)
-    assert_allclose(made.cosines(x, rows, ids), expected[rows, ids], atol=1e-6)
+    assert_allclose(made.cosines(x, ids), np.take_along_axis(expected, ids, axis=1), atol=1e-6)
 
 
 # ----------------------------------------------------------------- scores --
@@ -94,7 +95,7 @@ def scored():
         layer.b[:] = rng.standard_normal(n_out)
         layers.append(layer)
     known = sparse_rows(1500, seed=5)
-    made = make_prototypes(known, label_rows(random_labels(1500, 700), 700), None)
+    made = make_prototypes(known, label_rows(random_labels(1500, 700), 700), None, 2)
     return layers, made.of_weight(3.5), sparse_rows(130, seed=6)
 
 

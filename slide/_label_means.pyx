@@ -1,8 +1,7 @@
-"""Mean rows of labels, made straight into an inverted index; see `slide._prototypes`.
+"""Mean rows of labels, cut to what matters; see `slide._prototypes`.
 
 A label's rows are summed in an array of all features that a thread keeps, beside a list of those
-that are no longer zero. All labels are gone through twice, first to count in how many means each
-feature is kept, then to write them where they belong: so the only large arrays are the result's.
+that are no longer zero.
 """
 import numpy as np
 
@@ -11,11 +10,11 @@ from libc.math cimport fabsf, sqrt
 
 from slide._layers cimport InputView
 from slide._model cimport InputRows
+from slide._openmp cimport omp_get_thread_num
 from slide._postings cimport inverse_length
 from slide._retrieval cimport scratch_array
-from slide._selection cimport largest
 from slide._simd cimport slide_prefetch
-from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
 
 cdef enum:
     AHEAD = 4                  # rows between a prefetch and its use
@@ -30,12 +29,18 @@ cdef struct MeansView:
     int64_t n_rows             # of all labels
     float64_t least
 
+# Where the means of a range of labels go.
+cdef struct Part:
+    int64_t first, last
+    int32_t *features          # as many as are kept at most
+    float32_t *values
+    int64_t n_kept
+
 # Private to a thread.
 cdef struct Scratch:
     float32_t *sums            # (n_features,) zeros between two labels
     int32_t *features          # (2 n_features + 1,) whose sums are not zero
     float32_t *values          # (n_features + 1,) of the listed, when the sums are complete
-    int64_t *places            # (n_features,) counts, or where the next one is written
 
 
 cdef int64_t _add(const InputView *x, int32_t row, float64_t factor, Scratch *scratch,
@@ -118,22 +123,19 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     return kept
 
 
-cdef void _go_through(const MeansView *view, int64_t first, int64_t last, Scratch *scratch,
-                      int32_t *labels, float32_t *values) noexcept nogil:
-    """Means of the labels first..last: counted, or written where `labels` is given.
-
-    INOUT scratch, a thread's own; OUT labels, values: places that are its labels' alone.
-    """
-    cdef int64_t j
-    cdef int32_t label, feature
+cdef void _means(const MeansView *view, Part *part, Scratch *scratch,
+                 int32_t *counts) noexcept nogil:
+    """Means of a part's labels; OUT part, counts (n_classes,): how long its labels' means are."""
+    cdef int64_t j, n = 0
+    cdef int32_t label
     cdef float64_t scale = 0
-    for label in range(<int32_t>first, <int32_t>last):
-        for j in range(_mean(view, label, scratch, &scale)):
-            feature = scratch.features[j]
-            if labels != NULL:
-                labels[scratch.places[feature]] = label
-                values[scratch.places[feature]] = <float32_t>(scratch.values[j] * scale)
-            scratch.places[feature] += 1
+    for label in range(<int32_t>part.first, <int32_t>part.last):
+        counts[label] = <int32_t>_mean(view, label, scratch, &scale)
+        for j in range(counts[label]):
+            part.features[n] = scratch.features[j]
+            part.values[n] = <float32_t>(scratch.values[j] * scale)
+            n += 1
+    part.n_kept = n
 
 
 cdef class LabelMeans:
@@ -183,59 +185,37 @@ cdef class LabelMeans:
             self.scratch[i].features = <int32_t *>scratch_array(2 * n_features + 1, np.int32,
                                                                 keep_alive)
 
-    def go_through(self, const int64_t[::1] first, const int64_t[::1] last,
-                   int64_t[:, ::1] places, int32_t[::1] labels, float32_t[::1] values):
-        """Count or write the means of the labels first[t]..last[t] in thread t.
+    def means(self, const int64_t[::1] bounds, const int64_t[::1] rooms, int32_t[::1] counts):
+        """Means of the labels bounds[i]..bounds[i + 1] for every i, shared out over the threads.
 
         Parameters
         ----------
-        first, last : int64 (n_threads,), IN
-        places : int64 (n_threads, n_features), INOUT
-            How often thread t has kept a feature so far, or where it writes it next.
-        labels, values : int32, float32, or None to count; OUT
-            Means by feature, their labels rising in every list as a thread's labels are greater
-            than those of the one before.
+        bounds : int64 (n + 1,), IN
+        rooms : int64 (n,), IN
+            Values that they have at most.
+        counts : int32 (n_classes,), OUT
+            Values of every label's mean.
+
+        Returns
+        -------
+        features, values : int32, float32
+            Label after label, features in no order.
         """
-        cdef int64_t t
-        cdef int32_t *labels_at = NULL
-        cdef float32_t *values_at = NULL
-        if labels is not None and labels.shape[0]:
-            labels_at, values_at = &labels[0], &values[0]
-        for t in range(self.n_threads):
-            self.scratch[t].places = &places[t, 0]
-        for t in prange(self.n_threads, nogil=True, num_threads=self.n_threads,
-                        schedule="static", chunksize=1):
-            _go_through(&self.view, first[t], last[t], &self.scratch[t], labels_at, values_at)
-
-
-def keep_largest(int64_t[::1] indptr, int32_t[::1] labels, float32_t[::1] values, int64_t longest):
-    """Leave the `longest` values of the largest sizes in every list; on ties the lower labels.
-
-    Parameters
-    ----------
-    indptr : int64 (n_features + 1,), INOUT
-    labels, values : int32, float32, INOUT
-        What is left moves to the front, to indptr[n_features] places.
-    """
-    cdef int64_t f, p, start, end = 0, place = 0, n
-    cdef int64_t longest_list = np.diff(indptr).max(initial=0)
-    cdef float32_t[::1] sizes = np.empty(longest_list + 1, np.float32)
-    cdef uint32_t[::1] keys = np.empty(longest_list + 1, np.uint32)
-    cdef int32_t[::1] best = np.empty(longest + 1, np.int32)
-    with nogil:
-        for f in range(indptr.shape[0] - 1):
-            start, end = end, indptr[f + 1]
-            n = end - start
-            if n <= longest:
-                for p in range(start, end):
-                    labels[place] = labels[p]
-                    values[place] = values[p]
-                    place += 1
-            else:
-                for p in range(n):
-                    sizes[p] = fabsf(values[start + p])
-                for p in range(largest(&sizes[0], n, longest, &keys[0], &best[0])):
-                    labels[place] = labels[start + best[p]]
-                    values[place] = values[start + best[p]]
-                    place += 1
-            indptr[f + 1] = place
+        cdef int64_t i, n = rooms.shape[0]
+        starts = np.concatenate(([0], np.cumsum(rooms)))
+        # Most of the room stays empty, and is never given memory.
+        features, values = np.empty(starts[n] + 1, np.int32), np.empty(starts[n] + 1, np.float32)
+        cdef const int64_t[::1] starts_view = starts
+        cdef int32_t[::1] features_view = features
+        cdef float32_t[::1] values_view = values
+        cdef int32_t *counts_at = &counts[0]
+        cdef Part *parts
+        keep_alive = []
+        parts = <Part *>scratch_array(n * sizeof(Part), np.uint8, keep_alive)
+        for i in range(n):
+            parts[i] = Part(bounds[i], bounds[i + 1], &features_view[starts_view[i]],
+                            &values_view[starts_view[i]], 0)
+        for i in prange(n, nogil=True, num_threads=self.n_threads, schedule="dynamic"):
+            _means(&self.view, &parts[i], &self.scratch[omp_get_thread_num()], counts_at)
+        kept = [slice(starts[i], starts[i] + parts[i].n_kept) for i in range(n)]
+        return tuple(np.concatenate([array[part] for part in kept]) for array in (features, values))

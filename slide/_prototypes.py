@@ -7,12 +7,11 @@ inverted index makes their cosines cost less than the network does.
 """
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from slide._label_means import LabelMeans, keep_largest
+from slide._label_means import LabelMeans
 from slide._model import InputRows
 from slide._postings import Postings
 
@@ -22,7 +21,8 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PRODUCTS = 1 << 26  # values of rows that a thread sums before Ctrl-C is heard
+_PRODUCTS = 1 << 22  # values of rows that a thread sums at a time
+_PARTS = 8  # of so much work, for a thread before Ctrl-C is heard
 _OF_A_LABEL = 8  # sums that take as long as what a label without rows costs
 _VALUES = 1 << 20  # of X that are looked at together
 
@@ -58,7 +58,7 @@ class Prototypes:
     @classmethod
     def from_arrays(cls, values, labels, indptr, feature_weights, n_classes, weight):
         """What `arrays` told, which nobody needs to trust; ValueError when it is no index."""
-        index = csc_array((values, labels, indptr), shape=(n_classes, len(feature_weights)))
+        index = csc_array(_narrow(values, labels, indptr), shape=(n_classes, len(feature_weights)))
         index.check_format(full_check=True)
         if not index.has_canonical_format:
             raise ValueError("the labels of every feature must rise")
@@ -87,7 +87,7 @@ def make_prototypes(x, labels, weights, n_threads):
         What a row counts.
     n_threads : int
 
-    Memory is that of the result before long lists are cut, and 20 bytes a thread and feature.
+    Memory is twice that of the result before long lists are cut, and 16 bytes a thread and feature.
     """
     x, n = csr_array(x), len(labels)
     feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
@@ -95,22 +95,39 @@ def make_prototypes(x, labels, weights, n_threads):
     of_label = csr_array((ones, labels.indices, labels.indptr), (n, labels.n_classes)).tocsc()
     indptr, rows = of_label.indptr.astype(np.int64), of_label.indices.astype(np.int32, copy=False)
     means = LabelMeans(InputRows(x), weights, feature_weights, indptr, rows, _LEAST, n_threads)
-    bounds = _shares(np.diff(x.indptr)[rows], indptr, n_threads)
-    places = np.zeros((n_threads, x.shape[1]), np.int64)
-    for first, last in pairwise(bounds):
-        means.go_through(first, last, places, None, None)
-    # Feature after feature, and of each the labels of one thread after those of another.
-    counts, places = places, np.cumsum(places.T).reshape(places.T.shape).T
-    starts = np.concatenate(([0], places[-1]))
-    places = np.ascontiguousarray(places - counts)
-    found, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    for first, last in pairwise(bounds):
-        means.go_through(first, last, places, found, values)
-    keep_largest(starts, found, values, _LONGEST)
-    for array in (found, values):
-        array.resize(starts[-1], refcheck=False)  # in place
-    index = csc_array((values, found, starts), shape=(labels.n_classes, x.shape[1]))
-    return Prototypes(index, feature_weights)
+    del of_label
+    by_label = _by_label(means, np.diff(x.indptr)[rows], indptr, n_threads)
+    by_feature = csr_array(_narrow(*by_label), shape=(labels.n_classes, x.shape[1])).tocsc()
+    del by_label
+    _shorten(by_feature)
+    return Prototypes(by_feature, feature_weights)
+
+
+def _by_label(means, sizes, indptr, n_threads):
+    """Data, indices and indptr of the means as rows of a CSR array.
+
+    means : LabelMeans; indptr : (n_classes + 1,) what rows a label has; sizes : their values.
+    """
+    n_classes, most = len(indptr) - 1, int(_LEAST**-2) + 1
+    work = np.concatenate(([0], np.cumsum(sizes)))[indptr]
+    room = np.concatenate(([0], np.cumsum(np.minimum(np.diff(work), most))))
+    work += _OF_A_LABEL * np.arange(n_classes + 1)
+    n_parts = int(work[-1]) // _PRODUCTS + 1
+    bounds = np.searchsorted(work, np.linspace(0, work[-1], n_parts + 1))
+    counts, found = np.empty(n_classes, np.int32), []
+    for first in range(0, n_parts, _PARTS * n_threads):
+        part = bounds[first : first + _PARTS * n_threads + 1]
+        found.append(means.means(part, np.diff(room[part]), counts))
+    features, values = zip(*found, strict=True)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    return np.concatenate(values), np.concatenate(features), starts
+
+
+def _narrow(values, indices, indptr):
+    """What makes a sparse array whose indices stay int32, as indptr is no wider without need."""
+    if indptr.min() >= 0 and indptr.max() <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return values, indices, indptr
 
 
 def _document_counts(x):
@@ -121,15 +138,10 @@ def _document_counts(x):
     return counts
 
 
-def _shares(sizes, indptr, n_threads):
-    """Labels that every thread begins each of its turns with, and ends the last one: (., threads).
-
-    A thread's labels follow on each other, and the threads' on each other's. Their work is as good
-    as equal: the sizes of a label's rows, `sizes` a row of `indptr`, and a little for itself.
-    """
-    ends = np.concatenate(([0], np.cumsum(sizes)))[indptr] + _OF_A_LABEL * np.arange(len(indptr))
-    n_turns = max(1, int(ends[-1]) // (n_threads * _PRODUCTS))
-    shares = np.linspace(0, ends[-1], n_threads * n_turns + 1)
-    bounds = np.searchsorted(ends, shares)
-    turns = np.arange(n_turns + 1)[:, np.newaxis] + n_turns * np.arange(n_threads)
-    return bounds.astype(np.int64)[turns]
+def _shorten(by_feature):
+    """Leave the _LONGEST labels of the largest weights in every list, in place."""
+    starts = by_feature.indptr
+    for feature in np.flatnonzero(np.diff(starts) > _LONGEST):
+        values = by_feature.data[starts[feature] : starts[feature + 1]]
+        values[np.argpartition(-np.abs(values), _LONGEST)[_LONGEST:]] = 0
+    by_feature.eliminate_zeros()

@@ -27,6 +27,7 @@ MODULES = {
     "_sparse": ([], False),
     "_postings": ([], False),
     "_model": ([], False),
+    "_label_means": ([], True),
     "_forward": ([], False),
     "_active": ([], False),
     "_predict": ([], True),

@@ -35,6 +35,7 @@ Map of the package; an arrow points downward only::
     _network        the arrays of a model, how they start, one pass of training
       _centroids    output rows from the centroids of their labels
       _prototypes   what the rows of a label have in common, in X's own features
+        _label_means   their making: means of rows, written into an inverted index
       _memory       arrays that start on a cache line
     _core           the engine: the only parallel loop over training samples
       _active       the output layer's active set: labels, hard neurons, tail

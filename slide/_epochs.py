@@ -8,8 +8,11 @@ from slide._model import InputRows
 from slide._network import Network, log_prior
 
 
-def start_network(params, settings, data, center, rng, n_threads):
-    """A new Network for `data`, TrainingRows less `center`, with its initial weights."""
+def start_network(params, settings, data, rows, center, rng, n_threads):
+    """A new Network for `data`, TrainingRows less `center`, with its initial weights.
+
+    These know no labels but those of `rows`, an int array, rising; None: all.
+    """
     network = Network(
         n_features=data.x.shape[1],
         n_classes=data.labels.n_classes,
@@ -18,14 +21,21 @@ def start_network(params, settings, data, center, rng, n_threads):
         seed=int(rng.randint(2**31 - 1)),
         center=center,
     )
-    counts = np.bincount(data.labels.indices, minlength=data.labels.n_classes)
-    prior = log_prior(counts, len(data), settings.loss)
+    x, labels = data.x, data.labels
+    if rows is None:
+        rows = np.arange(len(data))
+    else:
+        # Not x[rows], which would take as much memory as X.
+        labels = labels.only(rows)
+    counts = np.bincount(labels.indices, minlength=labels.n_classes)
+    prior = log_prior(counts, len(rows), settings.loss)
     # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
-    n_rows = 4096 + 64 * data.labels.n_classes
-    if n_rows < len(data):
-        rows = np.random.default_rng(network.seed).choice(len(data), n_rows, replace=False)
-        data = data.take(np.sort(rows))
-    network.start(data.x, data.labels, prior, n_threads)
+    n_rows = 4096 + 64 * labels.n_classes
+    if n_rows < len(rows):
+        rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
+        rows = np.sort(rows)
+        x, labels = x[rows], labels.take(rows)
+    network.start(x, labels, prior, n_threads)
     return network
 
 

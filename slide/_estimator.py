@@ -314,8 +314,8 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         n_threads = resolve_n_jobs(self.n_jobs)
         if network is None:
             stacking = Stacking(data, held_out, rng) if settings.prototypes else None
-            early = stacking.early if stacking else data
-            network = start_network(params, settings, early, center, rng, n_threads)
+            rows = stacking.rows if stacking else None
+            network = start_network(params, settings, data, rows, center, rng, n_threads)
         losses, scores = run_epochs(
             network, data, held_out, stacking, rng, params, settings.max_iter, n_threads
         )
@@ -365,7 +365,7 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
             rng, epoch = check_random_state(self.random_state), 1
             data, center = data.centered_by_mean()
             settings = _auto.resolve(params, data.shape(coder.multilabel))
-            network = start_network(params, settings, data, center, rng, n_threads)
+            network = start_network(params, settings, data, None, center, rng, n_threads)
         loss = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [loss], [])
 

@@ -37,6 +37,13 @@ class LabelRows:
         places += np.arange(indptr[-1])
         return LabelRows(indptr, self.indices[places], self.n_classes)
 
+    def only(self, rows):
+        """The labels of `rows`, an int array; the other rows have none."""
+        counts, kept = np.diff(self.indptr), np.zeros(len(self), bool)
+        kept[rows] = True
+        indptr = np.concatenate(([0], np.cumsum(counts * kept)))
+        return LabelRows(indptr, self.indices[np.repeat(kept, counts)], self.n_classes)
+
     def contain(self, ids):
         """Whether row i has the labels ids[i]: bool, of the shape of `ids`, (n_rows, k)."""
         if len(self.indices) == 0:

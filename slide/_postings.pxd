@@ -26,8 +26,11 @@ cdef struct PostingsSums:
 
 cdef class Postings:
     cdef PostingsView view
+    cdef int64_t _n_classes
     cdef object _keep_alive
 
+cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
+                              int64_t row) noexcept nogil
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
                         PostingsState *state) noexcept nogil
 cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive) except -1

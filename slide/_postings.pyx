@@ -32,6 +32,53 @@ cdef class Postings:
         self.view.feature_weights = &weights_view[0]
         self.view.weight = prototypes.weight
         self._keep_alive = (indptr, labels, values, weights)
+        self._n_classes = index.shape[0]
+
+    def scores(self, x, const int32_t[:, ::1] labels):
+        """What they add to the scores of row i's labels[i]: float32, of the shape of `labels`.
+
+        x : canonical CSR, float32. Cost: a multiply-add a posting of the rows, in one thread.
+        """
+        cdef const int64_t[::1] indptr = np.ascontiguousarray(x.indptr, np.int64)
+        cdef const int32_t[::1] indices = np.ascontiguousarray(x.indices, np.int32)
+        cdef const float32_t[::1] values = x.data
+        out = np.empty((labels.shape[0], labels.shape[1]), np.float32)
+        cdef float32_t[:, ::1] out_view = out
+        cdef float32_t[::1] sums = np.zeros(self._n_classes, np.float32)
+        cdef InputView rows
+        cdef int64_t i, j
+        if x.nnz == 0:
+            out[:] = 0
+            return out
+        rows.indptr, rows.indices, rows.values = &indptr[0], &indices[0], &values[0]
+        with nogil:
+            for i in range(labels.shape[0]):
+                _add_row(&self.view, &rows, i, &sums[0])
+                for j in range(labels.shape[1]):
+                    out_view[i, j] = sums[labels[i, j]]
+                _clear_row(&self.view, &rows, i, &sums[0])
+        return out
+
+
+cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
+                   float32_t *sums) noexcept nogil:
+    """sums[l] += what label l's prototype adds to the score of a row; INOUT sums (n_classes,)."""
+    cdef int64_t p, q
+    cdef float32_t v
+    cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = _entry(view, x, p, factor)
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            sums[view.labels[q]] += v * view.values[q]
+
+
+cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
+                     float32_t *sums) noexcept nogil:
+    """Undo `_add_row`."""
+    cdef int64_t p, q
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            sums[view.labels[q]] = 0
 
 
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
@@ -44,7 +91,7 @@ cdef void open_postings(const PostingsView *view, const InputView *x, int64_t fi
     cdef int64_t i, p, place = 0
     cdef float64_t factor
     for i in range(first, first + n):
-        factor = _factor(view, x, i)
+        factor = view.weight * inverse_length(view.feature_weights, x, i)
         for p in range(x.indptr[i], x.indptr[i + 1]):
             state.values[place] = _entry(view, x, p, factor)
             state.places[place] = view.indptr[x.indices[p]]
@@ -57,15 +104,16 @@ cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64
     return <float32_t>(x.values[p] * view.feature_weights[x.indices[p]] * factor)
 
 
-cdef float64_t _factor(const PostingsView *view, const InputView *x, int64_t row) noexcept nogil:
-    """What makes a row's weighted values those of a cosine times its weight in the score."""
+cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
+                              int64_t row) noexcept nogil:
+    """What gives a row times the features' weights length 1; 0 for one without any."""
     cdef int64_t p
     cdef float64_t norm2 = 0
     cdef float32_t v
     for p in range(x.indptr[row], x.indptr[row + 1]):
-        v = x.values[p] * view.feature_weights[x.indices[p]]
+        v = x.values[p] * feature_weights[x.indices[p]]
         norm2 += <float64_t>v * v
-    return view.weight / sqrt(norm2) if norm2 > 0 else 0
+    return 1 / sqrt(norm2) if norm2 > 0 else 0
 
 
 cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
@@ -115,7 +163,7 @@ cdef int64_t list_postings(const PostingsView *view, const InputView *x, int64_t
     cdef int64_t i, p, q, n_seen = 0, total = n
     cdef int32_t label
     cdef float32_t v
-    cdef float64_t factor = _factor(view, x, row)
+    cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
     for p in range(x.indptr[row], x.indptr[row + 1]):
         v = _entry(view, x, p, factor)
         for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):

@@ -9,8 +9,11 @@ inverted index makes their cosines cost less than the network does.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array, vstack
-from sklearn.preprocessing import normalize
+from scipy.sparse import csc_array, csr_array
+
+from slide._label_means import LabelMeans
+from slide._model import InputRows
+from slide._postings import Postings
 
 # Weights below it say little and are most of all: on OEWN 28,600 multiply-adds a row become 900,
 # on Bibtex 8,500 become 1,300, for the same accuracy. A prototype has 400 others at most.
@@ -18,8 +21,10 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PAIRS = 1 << 14  # rows and prototypes side by side at a time
-_PRODUCTS = 1 << 22  # values of rows that one block of labels sums at most
+_PRODUCTS = 1 << 22  # values of rows that a thread sums at a time
+_PARTS = 8  # of so much work, for a thread before Ctrl-C is heard
+_OF_A_LABEL = 8  # sums that take as long as what a label without rows costs
+_VALUES = 1 << 20  # of X that are looked at together
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Prototypes:
     @classmethod
     def from_arrays(cls, values, labels, indptr, feature_weights, n_classes, weight):
         """What `arrays` told, which nobody needs to trust; ValueError when it is no index."""
-        index = csc_array((values, labels, indptr), shape=(n_classes, len(feature_weights)))
+        index = csc_array(_narrow(values, labels, indptr), shape=(n_classes, len(feature_weights)))
         index.check_format(full_check=True)
         if not index.has_canonical_format:
             raise ValueError("the labels of every feature must rise")
@@ -65,65 +70,72 @@ class Prototypes:
         """The same, of another weight in the score."""
         return replace(self, weight=weight)
 
-    def cosines(self, x, rows, labels):
-        """Cosines of the rows x[rows[i]] with the prototypes labels[i]: float32 (n,).
-
-        A door for small numbers of pairs; `slide._postings` serves prediction.
-        """
-        x, prototypes = normalize(csr_array(x) * self.feature_weights), self.by_feature.tocsr()
-        out = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            out[part] = x[rows[part]].multiply(prototypes[labels[part]]).sum(axis=1)
-        return out
+    def cosines(self, x, labels):
+        """Cosines of every row x[i] with the prototypes labels[i], int32 (n, k): float32 (n, k)."""
+        return Postings(self.of_weight(1.0)).scores(csr_array(x), labels)
 
 
-def make_prototypes(x, labels, weights):
-    """Prototypes of weight 1.
+def make_prototypes(x, labels, weights, n_threads):
+    """Prototypes of weight 1, the same whatever `n_threads` is.
 
     Parameters
     ----------
-    x : float32 (n, n_features), CSR or dense
+    x : float32 (n, n_features), canonical CSR or dense
     labels : slide._labels.LabelRows
+        Rows without labels only tell how rare features are.
     weights : float32 (n,) or None
         What a row counts.
+    n_threads : int
 
-    Memory is that of the result and of one block of labels.
+    Memory is twice that of the result before long lists are cut, and 16 bytes a thread and feature.
     """
-    x = csr_array(x)
-    n = len(labels)
-    document_counts = np.bincount(x.indices, minlength=x.shape[1])
-    feature_weights = np.log((n + 1) / (document_counts + 1)).astype(np.float32)
-    rows = normalize(x * feature_weights, copy=False)
-    entries = np.ones(len(labels.indices), np.float32)
-    if weights is not None:
-        entries = np.repeat(weights, np.diff(labels.indptr))
-    of_label = csr_array((entries, labels.indices, labels.indptr), (n, labels.n_classes)).T.tocsr()
-    blocks = [_cut(of_label[first:last] @ rows) for first, last in _label_blocks(of_label, rows)]
-    by_feature = csc_array(vstack(blocks, format="csc"))
+    x, n = csr_array(x), len(labels)
+    feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
+    ones = np.ones(len(labels.indices), np.int8)
+    of_label = csr_array((ones, labels.indices, labels.indptr), (n, labels.n_classes)).tocsc()
+    indptr, rows = of_label.indptr.astype(np.int64), of_label.indices.astype(np.int32, copy=False)
+    means = LabelMeans(InputRows(x), weights, feature_weights, indptr, rows, _LEAST, n_threads)
+    del of_label
+    by_label = _by_label(means, np.diff(x.indptr)[rows], indptr, n_threads)
+    by_feature = csr_array(_narrow(*by_label), shape=(labels.n_classes, x.shape[1])).tocsc()
+    del by_label
     _shorten(by_feature)
-    by_feature.sort_indices()
     return Prototypes(by_feature, feature_weights)
 
 
-def _label_blocks(of_label, rows):
-    """First and last label of blocks whose rows hold at most _PRODUCTS values, or of one label."""
-    sizes = np.diff(rows.indptr)[of_label.indices]
-    ends = np.concatenate(([0], np.cumsum(sizes)))[of_label.indptr]
-    first = 0
-    while first < of_label.shape[0]:
-        last = int(np.searchsorted(ends, ends[first] + _PRODUCTS, side="right")) - 1
-        last = max(first + 1, last)
-        yield first, last
-        first = last
+def _by_label(means, sizes, indptr, n_threads):
+    """Data, indices and indptr of the means as rows of a CSR array.
+
+    means : LabelMeans; indptr : (n_classes + 1,) what rows a label has; sizes : their values.
+    """
+    n_classes, most = len(indptr) - 1, int(_LEAST**-2) + 1
+    work = np.concatenate(([0], np.cumsum(sizes)))[indptr]
+    room = np.concatenate(([0], np.cumsum(np.minimum(np.diff(work), most))))
+    work += _OF_A_LABEL * np.arange(n_classes + 1)
+    n_parts = int(work[-1]) // _PRODUCTS + 1
+    bounds = np.searchsorted(work, np.linspace(0, work[-1], n_parts + 1))
+    counts, found = np.empty(n_classes, np.int32), []
+    for first in range(0, n_parts, _PARTS * n_threads):
+        part = bounds[first : first + _PARTS * n_threads + 1]
+        found.append(means.means(part, np.diff(room[part]), counts))
+    features, values = zip(*found, strict=True)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    return np.concatenate(values), np.concatenate(features), starts
 
 
-def _cut(sums):
-    """Rows of length 1 without what says little."""
-    sums = normalize(sums)
-    sums.data[np.abs(sums.data) < _LEAST] = 0
-    sums.eliminate_zeros()
-    return normalize(sums).astype(np.float32)
+def _narrow(values, indices, indptr):
+    """What makes a sparse array whose indices stay int32, as indptr is no wider without need."""
+    if indptr.min() >= 0 and indptr.max() <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return values, indices, indptr
+
+
+def _document_counts(x):
+    """Rows of a CSR array that have each feature."""
+    counts, size = np.zeros(x.shape[1], np.int64), max(_VALUES, x.shape[1])
+    for start in range(0, x.nnz, size):
+        counts += np.bincount(x.indices[start : start + size], minlength=len(counts))
+    return counts
 
 
 def _shorten(by_feature):

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from slide import _predict
+from slide import _lookup
 from slide._prototypes import make_prototypes
 
 # Of the cosines in a score. The share of right labels changes slowly between two of them.
@@ -35,14 +35,14 @@ class Stacking:
     """
 
     def __init__(self, data, held_out, rng):
-        self.data, self.early, self.judges = data, data, held_out
+        self.data, self.judges = data, held_out
         self.rows = np.arange(len(data))  # to train on until `weigh`
         self.weight = None
         if held_out is None:
             order = rng.permutation(len(data))
             n_late = min(_MOST_ROWS, int(_SHARE * len(data)))
             self.rows = np.sort(order[n_late:])
-            self.early, self.judges = data.take(self.rows), data.take(np.sort(order[:n_late]))
+            self.judges = data.take(np.sort(order[:n_late]))
 
     def is_due(self, epoch, max_iter):
         """Whether to `weigh` before this epoch, half of the way, so that it may take the late rows.
@@ -50,14 +50,14 @@ class Stacking:
         Later the weight is no better and the rows are missed: Bibtex (P@1 .654, .656 at half, .651
         before the last epoch), Delicious (.701, .698, .695; .701 without late rows).
         """
-        is_half = epoch == max_iter // 2 > 0
-        return is_half and self.weight is None and len(self.rows) < len(self.data)
+        return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
 
     def weigh(self, network, n_threads):
         """Find the weight that ranks the judges' labels best, then slope and offset."""
-        data, judges = self.early, self.judges
-        self.prototypes = make_prototypes(data.x, data.labels, data.weights)
-        scores, cosines, right = _candidates(network, self.prototypes, judges, n_threads)
+        judges = self.judges
+        network.note_inputs(self.data.x, n_threads)
+        made = self._make(self.data.labels.only(self.rows), n_threads)
+        scores, cosines, right = _candidates(network, made, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
         scores += self.weight * cosines
@@ -71,35 +71,40 @@ class Stacking:
         """Give the network its prototypes, of all rows, and its scores their scale."""
         if self.weight is None:
             self.weigh(network, n_threads)
-        output, data = network.layers[-1], self.data
+        output = network.layers[-1]
         for rows in output.blocks():
             output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(self.slope)
         output.b *= np.float32(self.slope)
         output.b += np.float32(self.offset)
         if self.weight > 0:
-            if self.early is not data:
-                self.prototypes = make_prototypes(data.x, data.labels, data.weights)
-            network.prototypes = self.prototypes.of_weight(self.weight * self.slope)
+            made = self._make(self.data.labels, n_threads)
+            network.prototypes = made.of_weight(self.weight * self.slope)
         if output.retrieval is not None:
             network.refresh(n_threads)
+
+    def _make(self, labels, n_threads):
+        return make_prototypes(self.data.x, labels, self.data.weights, n_threads)
+
+    def _some_come_late(self):
+        return len(self.rows) < len(self.data)
 
 
 def _candidates(network, prototypes, judges, n_threads):
     """Labels that any weight may rank high: their scores by the network, cosines, rightness.
 
-    Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice.
+    Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice. Of very many labels
+    they come from short lists (`slide._lookup`), for which `network` knows its inputs.
     """
     k, ids, scores = min(_DEPTH, network.n_classes), [], []
     for weight in (0.0, _WEIGHTS[-1]):
         network.prototypes = prototypes.of_weight(weight)
-        best = _predict.topk(network.model(), network.rows(judges.x), k, n_threads)
+        best = _lookup.topk(network, network.rows(judges.x), k, n_threads, mode="lsh")
         ids.append(best[0])
         scores.append(best[1])
-    network.prototypes = None
+    network.prototypes = network.shortlist = None
     repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
     labels, scores = np.hstack(ids), np.hstack(scores)
-    rows = np.repeat(np.arange(len(judges)), 2 * k)
-    cosines = prototypes.cosines(judges.x, rows, labels.ravel()).reshape(labels.shape)
+    cosines = prototypes.cosines(judges.x, labels)
     scores[:, k:] -= np.float32(_WEIGHTS[-1]) * cosines[:, k:]
     scores[:, k:][repeated] = -np.inf
     return scores, cosines, judges.labels.contain(labels)

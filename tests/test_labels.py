@@ -103,6 +103,16 @@ def test_take():
     assert len(labels.take(np.array([], np.int64))) == 0
 
 
+def test_only():
+    labels = rows([0, 2], [], [1], [0, 1, 2])
+    kept = labels.only(np.array([1, 3]))
+    assert_array_equal(kept.indptr, [0, 0, 0, 0, 3])
+    assert_array_equal(kept.indices, [0, 1, 2])
+    assert kept.n_classes == 4
+    assert_array_equal(labels.only(np.arange(4)).indices, labels.indices)
+    assert len(labels.only(np.array([], np.int64)).indices) == 0
+
+
 def test_contain():
     labels = rows([0, 2], [], [1], [0, 1, 2])
     ids = np.array([[2, 1], [0, 2], [0, 1], [1, 0]], np.int32)

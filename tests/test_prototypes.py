@@ -7,7 +7,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from slide import SparseMLPClassifier, _epochs, _model, _predict, _prototypes, _stacking
+from slide import (
+    SparseMLPClassifier,
+    _epochs,
+    _lookup,
+    _model,
+    _network,
+    _predict,
+    _prototypes,
+    _stacking,
+)
 from slide import _reference as reference
 from slide import _reference_prototypes as twin
 from slide._labels import LabelRows
@@ -47,23 +56,59 @@ def rare():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("products", [1, 50, 10**6])  # one block of labels, some, and all in one
-def test_prototypes_are_those_of_the_twin(weighted, products, monkeypatch):
+@pytest.mark.parametrize("products", [50, 10**6])  # some turns, and one
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeypatch):
     monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
     x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three of no row
     weights = np.random.default_rng(2).random(50).astype(np.float32) if weighted else None
-    made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights)
+    made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights, n_threads)
     expected, feature_weights = twin.prototypes(x, labels, n_classes, weights)
     assert_allclose(made.by_feature.toarray(), expected, atol=1e-6)
     assert_allclose(made.feature_weights, feature_weights, rtol=1e-6)
     kept = np.abs(made.by_feature.data)
     assert kept.min() >= _prototypes._LEAST and made.by_feature.has_canonical_format
-    dense = make_prototypes(x, label_rows(labels, n_classes), weights)
+    dense = make_prototypes(x, label_rows(labels, n_classes), weights, 1)
     assert_array_equal(dense.by_feature.toarray(), made.by_feature.toarray())
 
 
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    rows = csr_array(sparse_rows(400)), label_rows(random_labels(400, 90), 90), None
+    alone = make_prototypes(*rows, 1).arrays()
+    for n_threads, products in ((2, 1 << 22), (3, 100), (5, 10)):
+        monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
+        for name, array in make_prototypes(*rows, n_threads).arrays().items():
+            assert_array_equal(array, alone[name])
+            assert array.dtype == alone[name].dtype
+
+
+def test_sums_that_become_zero():
+    """Rows that cancel each other, more of them than the features have places for."""
+    x = np.zeros((41, 3), np.float32)
+    x[:40, 0] = np.tile([1, -1], 20)
+    x[40, 1:] = 1
+    for last, expected in ((40, [0, 0]), (39, [1, 0])):
+        labels = [[0]] * last + [[]] * (40 - last) + [[1]]
+        made = make_prototypes(x, label_rows(labels, 2), None, 1).by_feature.toarray()
+        assert_array_equal(made[0, :2], expected)
+        assert_allclose(made[1], twin.prototypes(x, labels, 2)[0][1], rtol=1e-6)
+
+
+def test_labels_without_rows_and_rows_without_labels():
+    x = csr_array(sparse_rows(20))
+    made = make_prototypes(x, label_rows([[]] * 20, 4), None, 2)
+    assert made.by_feature.shape == (4, N_FEATURES) and made.by_feature.nnz == 0
+    # They still tell how rare features are.
+    labels = random_labels(20, 4)
+    labels[:5] = [[]] * 5
+    made = make_prototypes(x, label_rows(labels, 4), None, 2)
+    expected, feature_weights = twin.prototypes(x.toarray(), labels, 4)
+    assert_allclose(made.by_feature.toarray(), expected, atol=1e-6)
+    assert_allclose(made.feature_weights, feature_weights, rtol=1e-6)
+
+
 def test_long_lists_keep_their_largest_weights(monkeypatch):
-    rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None
+    rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None, 2
     whole = make_prototypes(*rows).by_feature.toarray()
     monkeypatch.setattr(_prototypes, "_LONGEST", 4)
     cut = make_prototypes(*rows).by_feature.toarray()
@@ -74,10 +119,16 @@ def test_long_lists_keep_their_largest_weights(monkeypatch):
 
 def test_cosines_are_those_of_the_twin():
     x, labels = sparse_rows(40), random_labels(40, 30)
-    made = make_prototypes(x, label_rows(labels, 30), None)
-    rows, ids = np.repeat(np.arange(40), 3), np.random.default_rng(3).integers(30, size=120)
+    made = make_prototypes(x, label_rows(labels, 30), None, 1)
+    ids = np.random.default_rng(3).integers(30, size=(40, 3)).astype(np.int32)
     expected = twin.prototype_scores(x, made.by_feature.toarray(), made.feature_weights, 1.0)
-    assert_allclose(made.cosines(x, rows, ids), expected[rows, ids], atol=1e-6)
+    assert_allclose(made.cosines(x, ids), np.take_along_axis(expected, ids, axis=1), atol=1e-6)
+
+
+def test_cosines_of_rows_without_features():
+    made = make_prototypes(sparse_rows(40), label_rows(random_labels(40, 30), 30), None, 1)
+    ids = np.zeros((2, 5), np.int32)
+    assert_array_equal(made.cosines(np.zeros((2, N_FEATURES), np.float32), ids), np.zeros((2, 5)))
 
 
 # ----------------------------------------------------------------- scores --
@@ -94,7 +145,7 @@ def scored():
         layer.b[:] = rng.standard_normal(n_out)
         layers.append(layer)
     known = sparse_rows(1500, seed=5)
-    made = make_prototypes(known, label_rows(random_labels(1500, 700), 700), None)
+    made = make_prototypes(known, label_rows(random_labels(1500, 700), 700), None, 2)
     return layers, made.of_weight(3.5), sparse_rows(130, seed=6)
 
 
@@ -189,6 +240,50 @@ def test_softmax_slope_makes_the_best_as_sure_as_it_is_right():
     assert _stacking._softmax_slope(scores, right, ones, ones) == pytest.approx(0.4, abs=0.03)
     assert _stacking._softmax_slope(scores, right, 2 * ones, ones) < 0.3
     assert _stacking._softmax_slope(scores, np.zeros_like(right), ones, ones) == 1.0
+
+
+def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
+    """What judges rank is found by short lists where they pay, and nearly all of it."""
+    X, y = rare
+    found, candidates = [], _stacking._candidates
+
+    def both(network, *args):
+        found.append(candidates(network, *args))
+        monkeypatch.setattr(_lookup, "pays", lambda network, n_candidates: True)
+        monkeypatch.setattr(_lookup, "candidates_for", lambda k: 200)
+        found.append(candidates(network, *args))
+        assert network.shortlist is None and network.prototypes is None
+        return [array.copy() for array in found[0]]
+
+    monkeypatch.setattr(_stacking, "_candidates", both)
+    classifier(max_iter=4).fit(X, y)
+    exact, listed = found
+    merits = [
+        [_stacking._precisions(s + w * c, right).mean() for w in _stacking._WEIGHTS]
+        for s, c, right in (exact, listed)
+    ]
+    assert_allclose(merits[1], merits[0], atol=0.01)
+
+
+def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, rare, monkeypatch):
+    X, y = rare
+    seen, make, start = [], _stacking.make_prototypes, _network.Network.start
+
+    def spy_on_make(x, labels, *args):
+        seen.append(labels)
+        return make(x, labels, *args)
+
+    def spy_on_start(self, x, labels, *args):
+        seen.append(labels)
+        return start(self, x, labels, *args)
+
+    monkeypatch.setattr(_stacking, "make_prototypes", spy_on_make)
+    monkeypatch.setattr(_network.Network, "start", spy_on_start)
+    clf = classifier(max_iter=2).fit(X, y)
+    assert clf.prototype_weight_ > 0
+    assert [len(labels) for labels in seen] == [3000] * 3
+    assert [len(labels.indices) for labels in seen] == [2700, 2700, 3000]
+    assert_array_equal(seen[0].indptr, seen[1].indptr)
 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):

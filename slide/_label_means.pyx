@@ -8,7 +8,7 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.math cimport fabsf, sqrt
 
-from slide._layers cimport InputView
+from slide._input cimport InputView
 from slide._model cimport InputRows
 from slide._openmp cimport omp_get_thread_num
 from slide._postings cimport inverse_length
@@ -97,10 +97,9 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     cdef float64_t norm2 = 0, least
     for i in range(view.indptr[label], view.indptr[label + 1]):
         if i + AHEAD < view.n_rows:
-            # In place: a compiler may drop calls of a function that does nothing else.
             row = view.rows[i + AHEAD]
-            size = x.indptr[row + 1] - x.indptr[row]
-            slide_prefetch(<const float32_t *>x.indices + x.indptr[row], size)
+            size = (x.indptr[row + 1] - x.indptr[row]) * sizeof(float32_t)
+            slide_prefetch(x.indices + x.indptr[row], size)
             slide_prefetch(x.values + x.indptr[row], size)
         row = view.rows[i]
         if n + x.indptr[row + 1] - x.indptr[row] > 2 * x.n_features:

@@ -1,5 +1,6 @@
 from slide._forward cimport HiddenState
 from slide._input cimport InputGroups, InputView
+from slide._layers cimport HalfScratch
 from slide._model cimport InputRows, Model
 from slide._optimizer cimport SolverView
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint64_t
@@ -34,6 +35,7 @@ cdef struct Tally:
 cdef struct Workspace:
     InputGroups groups         # of CSR X and a dense first layer
     HiddenState hidden
+    HalfScratch halves         # of products of bfloat16
     float32_t **mask           # as hidden.a, where the layer has dropout
     float32_t *delta           # (micro_batch, widest hidden.ld)
     float32_t *delta_next

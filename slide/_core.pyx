@@ -18,6 +18,8 @@ from slide._layers cimport (
     ROW_BLOCK,
     activate_backward,
     drop,
+    halves_forward,
+    multiplies_halves,
     rows_backward,
     rows_forward,
     sigmoid_gradient,
@@ -43,6 +45,7 @@ from slide._typedefs cimport (
     int32_t,
     int64_t,
     uint8_t,
+    uint16_t,
     uint32_t,
     uint64_t,
     blocks_of,
@@ -93,7 +96,11 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
     if h.dense != NULL:
-        cost += rows_forward(output, active, n_active, h.dense, width, n, z, n_active, hidden.rows)
+        if multiplies_halves(output):
+            cost += halves_forward(output, active, n_active, h.dense, n, z, n_active, &ws.halves)
+        else:
+            cost += rows_forward(output, active, n_active, h.dense, width, n, z, n_active,
+                                 hidden.rows)
     else:
         pair_all(active, n_active, n, &hidden.pairs[last + 1])
         cost += pairs_forward(output, h, &hidden.pairs[last + 1], &hidden.scratch, z)
@@ -162,7 +169,8 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
                                    x_delta if i > 0 else NULL, ld_delta, &hidden.scratch)
         elif i > 0:
             cost += rows_backward(layer, &solver, rows, n_rows, delta, n_rows,
-                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.rows)
+                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.rows,
+                                  &ws.halves if multiplies_halves(layer) else NULL)
         else:
             cost += input_backward(layer, &solver, &train.x, n, hidden.groups, hidden.dense_rows,
                                    delta, ws.gradient)
@@ -298,6 +306,7 @@ cdef class Trainer:
         cdef int64_t n_hidden = view.n_layers - 1, n = self.micro_batch, i
         cdef const LayerView *output = &view.layers[n_hidden]
         cdef InputGroups *groups
+        cdef HalfScratch *halves
         keep, floats = self._keep_alive, np.float32
         n_classes = output.n_out
         max_active = n_classes
@@ -307,6 +316,14 @@ cdef class Trainer:
         allocate_hidden(&ws.hidden, self.model, self._keep_alive[0], n, max_active, keep)
         widths = [ws.hidden.ld[i] for i in range(n_hidden)]
         rows = [view.layers[i].width for i in range(n_hidden + 1) if not view.layers[i].n_active]
+        if multiplies_halves(output):
+            width, n_pairs = max(rows), blocks_of(n, 2)
+            halves = &ws.halves
+            halves.x = <uint16_t *>scratch_array(n * (width + 1), np.uint16, keep)
+            halves.x_pairs = <uint32_t *>scratch_array(n_pairs * width, np.uint32, keep)
+            halves.rows = <uint32_t *>scratch_array(ROW_BLOCK // 2 * width, np.uint32, keep)
+            halves.delta = <uint32_t *>scratch_array(n * ROW_BLOCK // 2, np.uint32, keep)
+            halves.delta_pairs = <uint32_t *>scratch_array(n_pairs * ROW_BLOCK, np.uint32, keep)
         ws.mask = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
         for i in range(n_hidden):
             ws.mask[i] = <float32_t *>scratch_array(n * widths[i] if train.dropout[i] > 0 else 0,
@@ -409,7 +426,9 @@ cdef class Trainer:
         with nogil:
             rows_backward(&model.layers[model.n_layers - 1], &solver, &ids[0], ids.shape[0],
                           &delta[0, 0], delta.shape[1], &x[0, 0], x.shape[0], &x_delta[0, 0],
-                          ws.gradient, ws.hidden.rows)
+                          ws.gradient, ws.hidden.rows,
+                          &ws.halves if multiplies_halves(&model.layers[model.n_layers - 1])
+                          else NULL)
 
 
 cdef dict _as_dict(const Tally *tally):

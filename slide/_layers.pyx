@@ -12,7 +12,9 @@ from slide._optimizer cimport (
 )
 from slide._random cimport next64
 from slide._simd cimport chosen, slide_prefetch
-from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, blocks_of
+from slide._typedefs cimport (
+    float32_t, float64_t, int32_t, int64_t, uint16_t, uint64_t, blocks_of,
+)
 from slide._weights cimport prefetch_row, rows_of
 
 cdef enum:
@@ -55,24 +57,46 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
     return n_rows * n * d
 
 
+cdef bint multiplies_halves(const LayerView *layer) noexcept nogil:
+    """Whether the layer's weights are bfloat16, which this processor multiplies."""
+    return layer.w.half != NULL and chosen().pairs != NULL
+
+
+cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                            const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
+                            HalfScratch *scratch) noexcept nogil:
+    """`rows_forward` in products of bfloat16: x is rounded to it. For training alone.
+
+    IN x (n, width), where `multiplies_halves`.
+    """
+    cdef int64_t d = layer.width
+    chosen().pairs.halves(x, d, n, d, scratch.x)
+    chosen().pairs.dots(layer.w.half, d, ids, layer.b, n_rows, scratch.x, d + (d & 1), n, d, out,
+                        ldo)
+    return n_rows * n * d
+
+
 cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int32_t *ids,
                            int64_t n_rows, const float32_t *delta, int64_t ldd,
                            const float32_t *x, int64_t n, float32_t *x_delta,
-                           float32_t *gradient, float32_t *rows) noexcept nogil:
+                           float32_t *gradient, float32_t *rows,
+                           HalfScratch *halves) noexcept nogil:
     """Back-propagate through some neurons of a layer, then update them once each.
 
     x_delta += delta W_ids; W_ids <- step(delta^T x); b_ids <- step(sum of delta).
 
     ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
     INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient (GROUP, n_in) and, of
-    bfloat16, rows (ROW_BLOCK, n_in). Each row is read before it is changed. While the arithmetic
+    bfloat16, rows (ROW_BLOCK, n_in) or halves; the latter where `multiplies_halves`, else NULL. Each row is read before it is changed. While the arithmetic
     of one block is done, moments and weights to come are asked for.
     """
-    cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked
+    cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked, pairs
     cdef const int32_t *block_ids
     cdef const int32_t *left
-    cdef const float32_t *block_rows
+    cdef const float32_t *block_rows = NULL
     cdef float32_t bias_gradients[ROW_BLOCK]
+    if halves != NULL:
+        chosen().pairs.pair_rows(x, d, n, d, halves.x_pairs)
     if ids != NULL:
         for i in range(min(<int64_t>AHEAD, n_rows)):
             prefetch_update(layer, ids[i])
@@ -80,8 +104,12 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
         k = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
+        pairs = blocks_of(block, 2)
         block_ids = left = ids + k if ids != NULL else NULL
-        block_rows = rows_of(&layer.w, k, block, &left, rows)
+        if halves == NULL:
+            block_rows = rows_of(&layer.w, k, block, &left, rows)
+        else:
+            _pair_up(layer, k, block_ids, block, delta + k, ldd, n, halves)
         asked = block
         memset(bias_gradients, 0, sizeof(bias_gradients))
         for p in range(blocks_of(n, PART)):
@@ -91,9 +119,12 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
                 while asked < min(block + ROW_BLOCK * (s + part) // n, n_rows - k):
                     prefetch_row(&layer.w, block_ids[asked])
                     asked += 1
-            if x_delta != NULL:
+            if x_delta != NULL and halves == NULL:
                 chosen().accumulate(delta + s * ldd + k, ldd, 1, block_rows, d, left, block,
                                     x_delta + s * d, d, part, d)
+            elif x_delta != NULL:
+                chosen().pairs.accumulate(halves.delta + s * pairs, pairs, 1, halves.rows, d,
+                                          pairs, x_delta + s * d, d, part, d)
             for j in range(s, s + part):
                 for i in range(block):
                     bias_gradients[i] += delta[j * ldd + k + i]
@@ -105,12 +136,29 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
                     prefetch_update(layer, block_ids[j])
                     slide_prefetch(layer.b + block_ids[j], sizeof(float32_t))
             memset(gradient, 0, group * d * sizeof(float32_t))
-            chosen().accumulate(delta + k + i, 1, ldd, x, d, NULL, n, gradient, d, group, d)
+            if halves == NULL:
+                chosen().accumulate(delta + k + i, 1, ldd, x, d, NULL, n, gradient, d, group, d)
+            else:
+                chosen().pairs.accumulate(halves.delta_pairs + i, 1, block, halves.x_pairs, d,
+                                          blocks_of(n, 2), gradient, d, group, d)
             for j in range(i, i + group):
                 row = block_ids[j] if ids != NULL else k + j
                 update_row(layer, solver, row, gradient + (j - i) * d)
                 update_biases(layer, solver, row, 1, layer.rows[row].steps, bias_gradients + j)
     return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
+
+
+cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, int64_t n_rows,
+                   const float32_t *delta, int64_t ldd, int64_t n,
+                   HalfScratch *halves) noexcept nogil:
+    """A block of rows, `first` on or `ids`, and its delta (n, n_rows) as pairs, for `rows_backward`.
+
+    OUT halves.rows, delta and delta_pairs.
+    """
+    cdef const uint16_t *w = layer.w.half if ids != NULL else layer.w.half + first * layer.width
+    chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.rows)
+    chosen().pairs.halves(delta, ldd, n, n_rows, <uint16_t *>halves.delta)
+    chosen().pairs.pair_rows(delta, ldd, n, n_rows, halves.delta_pairs)
 
 
 # ---------------------------------------------------- activation, dropout --

@@ -67,6 +67,24 @@ def half(x, bits):
     return ((np.asarray(x, np.float32).view(np.uint32) + (bits & 0xFFFF)) >> 16).astype(np.uint16)
 
 
+def nearest_half(x):
+    """The bfloat16 nearest to x, of two the even one."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def pair_up(rows):
+    """Rows of halves, the next beside each second one: (n, d) -> ((n + 1) // 2, d) of 32 bits."""
+    rows = np.vstack([rows, np.zeros((len(rows) % 2, rows.shape[1]), np.uint16)]).astype(np.uint32)
+    return rows[::2] | rows[1::2] << 16
+
+
+def unpair(pairs):
+    """Rows of pairs as rows of floats, twice as many."""
+    both = np.stack([pairs & 0xFFFF, pairs >> 16], axis=1)
+    return unpack(both.reshape(-1, pairs.shape[1]))
+
+
 def momentum_half(w, m, g, step, beta_1, seed):
     """`momentum` of halves w and m, rounded by the noise of seed + i."""
     new_w, new_m = momentum(unpack(w), unpack(m), g, step, beta_1)

@@ -40,6 +40,35 @@ typedef struct {
 
 #define SLIDE_LANES 16 /* rows that simhash takes side by side, at most */
 
+/* Products of bfloat16, of processors that multiply it. A pair is two numbers in 32 bits, the
+ * first in the lower half. Sums are float32. */
+typedef struct {
+    /* `dots` of bfloat16 rows and x. IN rows (., ldr), ids (n_rows,) or NULL, bias,
+     * x (n_x, ldx); OUT out (n_x, ldo). */
+    void (*dots)(const uint16_t *rows, int64_t ldr, const int32_t *ids, const float *bias,
+                 int64_t n_rows, const uint16_t *x, int64_t ldx, int64_t n_x, int64_t d,
+                 float *out, int64_t ldo);
+
+    /* out[i * ldo + :] += sum_k first(coef[i * si + k * sk]) * first(pairs[k])
+     *                           + second(coef[..]) * second(pairs[k]).
+     * IN coef, pairs (n_pairs, ldp); INOUT out (n_out, ldo). */
+    void (*accumulate)(const uint32_t *coef, int64_t si, int64_t sk, const uint32_t *pairs,
+                       int64_t ldp, int64_t n_pairs, float *out, int64_t ldo, int64_t n_out,
+                       int64_t d);
+
+    /* Rows of floats, rounded to the nearest. IN x (n, ldx); OUT out (n, d rounded up to an even
+     * number, with a zero). */
+    void (*halves)(const float *x, int64_t ldx, int64_t n, int64_t d, uint16_t *out);
+
+    /* Rows 2 q and 2 q + 1 side by side, rounded to the nearest; a missing one is zero.
+     * IN x (n, ldx); OUT out ((n + 1) / 2, d). */
+    void (*pair_rows)(const float *x, int64_t ldx, int64_t n, int64_t d, uint32_t *out);
+
+    /* The same of bfloat16 rows id(i), id as in `dots`. */
+    void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                        int64_t d, uint32_t *out);
+} slide_pairs;
+
 typedef struct {
     const char *name;
 
@@ -145,6 +174,7 @@ typedef struct {
     int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                          const uint8_t *lut, float step, float low, float threshold,
                          int32_t *ids, float *z);
+    const slide_pairs *pairs; /* NULL where the processor does not multiply bfloat16 */
     int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
 } slide_simd;
 

@@ -29,6 +29,20 @@ cdef extern from "_simd.h" nogil:
     enum:
         SLIDE_LANES
 
+    ctypedef struct slide_pairs:
+        void (*dots)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
+                     const float32_t *bias, int64_t n_rows, const uint16_t *x, int64_t ldx,
+                     int64_t n_x, int64_t d, float32_t *out, int64_t ldo) noexcept nogil
+        void (*accumulate)(const uint32_t *coef, int64_t si, int64_t sk, const uint32_t *pairs,
+                           int64_t ldp, int64_t n_pairs, float32_t *out, int64_t ldo,
+                           int64_t n_out, int64_t d) noexcept nogil
+        void (*halves)(const float32_t *x, int64_t ldx, int64_t n, int64_t d,
+                       uint16_t *out) noexcept nogil
+        void (*pair_rows)(const float32_t *x, int64_t ldx, int64_t n, int64_t d,
+                          uint32_t *out) noexcept nogil
+        void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
+                            int64_t n_rows, int64_t d, uint32_t *out) noexcept nogil
+
     ctypedef struct slide_simd:
         const char *name
         void (*dots)(const float32_t *rows, int64_t ldr, const int32_t *ids,
@@ -72,6 +86,7 @@ cdef extern from "_simd.h" nogil:
         int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                              const uint8_t *lut, float32_t step, float32_t low,
                              float32_t threshold, int32_t *ids, float32_t *z) noexcept nogil
+        const slide_pairs *pairs
         int entry_bits
 
     void slide_prefetch(const void *start, int64_t n_bytes)

@@ -122,6 +122,44 @@ def noise(uint32_t place):
     return slide_noise(place)
 
 
+cdef const slide_pairs *_pairs(str name) except NULL:
+    if _table(name).pairs == NULL:
+        raise ValueError(f"{name} does not multiply bfloat16 on this machine")
+    return _table(name).pairs
+
+
+def multiplies_bfloat16(str name):
+    return _table(name).pairs != NULL
+
+
+def pair_dots(str name, const uint16_t[::1] rows, int64_t ldr, const int32_t[::1] ids,
+              const float32_t[::1] bias, int64_t n_rows, const uint16_t[::1] x, int64_t ldx,
+              int64_t n_x, int64_t d, float32_t[::1] out, int64_t ldo):
+    _pairs(name).dots(&rows[0], ldr, &ids[0] if ids is not None and ids.shape[0] else NULL,
+                      _in(bias), n_rows, &x[0], ldx, n_x, d, _out(out), ldo)
+
+
+def pair_accumulate(str name, const uint32_t[::1] coef, int64_t si, int64_t sk,
+                    const uint32_t[:, ::1] pairs, float32_t[::1] out, int64_t ldo, int64_t n_out,
+                    int64_t d):
+    _pairs(name).accumulate(&coef[0], si, sk, &pairs[0, 0], pairs.shape[1], pairs.shape[0],
+                            _out(out), ldo, n_out, d)
+
+
+def to_halves(str name, const float32_t[:, ::1] x, int64_t d, uint16_t[:, ::1] out):
+    _pairs(name).halves(&x[0, 0], x.shape[1], x.shape[0], d, &out[0, 0])
+
+
+def pair_rows(str name, const float32_t[:, ::1] x, int64_t d, uint32_t[:, ::1] out):
+    _pairs(name).pair_rows(&x[0, 0], x.shape[1], x.shape[0], d, &out[0, 0])
+
+
+def pair_halves(str name, const uint16_t[:, ::1] rows, const int32_t[::1] ids, int64_t n_rows,
+                int64_t d, uint32_t[:, ::1] out):
+    _pairs(name).pair_halves(&rows[0, 0], rows.shape[1],
+                             &ids[0] if ids is not None else NULL, n_rows, d, &out[0, 0])
+
+
 def hadamard(str name, float32_t[::1] x):
     _table(name).hadamard(_out(x), x.shape[0])
 

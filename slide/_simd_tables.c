@@ -98,7 +98,7 @@ static ALWAYS_INLINE uint32_t bits_scalar(float x)
 #define SUMS sums_scalar
 #define GROUP 1
 #include "_simd_shortlist.h"
-#define SHORTLIST shortlist_scalar, 4
+#define SHORTLIST shortlist_scalar, NULL, 4
 #define V_TRANSPOSE(t) ((void)(t))
 #define VI uint32_t
 #define VI_DOUBLE(a) ((a) + (a))
@@ -225,7 +225,7 @@ static ALWAYS_INLINE TARGET_AVX2 void transpose_avx2(__m256 *t)
 #define SUMS sums_avx2
 #define GROUP 2
 #include "_simd_shortlist.h"
-#define SHORTLIST shortlist_avx2, 4
+#define SHORTLIST shortlist_avx2, NULL, 4
 #define V_TRANSPOSE(t) transpose_avx2(t)
 #define VI __m256i
 #define VI_DOUBLE(a) _mm256_add_epi32(a, a)
@@ -355,7 +355,7 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #define SUMS sums_vbmi
 #define GROUP 4
 #include "_simd_shortlist.h"
-#define SHORTLIST shortlist_avx2, 4
+#define SHORTLIST shortlist_avx2, NULL, 4
 #define V_TRANSPOSE(t) transpose_avx512(t)
 #define VI __m512i
 #define VI_DOUBLE(a) _mm512_add_epi32(a, a)
@@ -381,6 +381,13 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #include "_simd_half.h"
 #include "_simd_kernels.h"
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 10
+#define HAS_PAIRS 0
+#else
+#define HAS_PAIRS 1
+#include "_simd_pairs.h"
+#endif
+
 #endif /* SLIDE_X86 */
 
 const slide_simd *slide_simd_table(const char *name)
@@ -395,13 +402,17 @@ const slide_simd *slide_simd_table(const char *name)
     if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt")) {
-        static slide_simd with_vbmi; /* which came later than the rest */
-        if (!__builtin_cpu_supports("avx512vbmi"))
-            return &table_avx512;
-        with_vbmi = table_avx512;
-        with_vbmi.shortlist = shortlist_vbmi;
-        with_vbmi.entry_bits = 6;
-        return &with_vbmi;
+        static slide_simd table; /* with what came later than the rest */
+        table = table_avx512;
+        if (__builtin_cpu_supports("avx512vbmi")) {
+            table.shortlist = shortlist_vbmi;
+            table.entry_bits = 6;
+        }
+#if HAS_PAIRS
+        if (__builtin_cpu_supports("avx512bf16"))
+            table.pairs = &pair_kernels;
+#endif
+        return &table;
     }
 #endif
     return NULL;

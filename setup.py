@@ -42,7 +42,8 @@ MODULES = {
 COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno"]
 
 SIMD_HEADERS = [
-    f"slide/_simd{part}.h" for part in ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
+    f"slide/_simd{part}.h"
+    for part in ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
 ]
 
 

@@ -11,13 +11,16 @@ return how many multiply-adds they did.
 from libc.string cimport memcpy, memset
 
 from slide._layers cimport ROW_BLOCK
-from slide._optimizer cimport LayerView, SolverView, prefetch_update, update_biases, update_row
+from slide._optimizer cimport (
+    LayerView, SolverView, move_row, prefetch_update, row_step, update_biases, update_row,
+)
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 from slide._weights cimport prefetch_row, row_of, rows_of
 
 cdef enum:
     DIGIT = 10                 # bits of a feature that one pass of the sort looks at, at most
+    GROUP = 8                  # features whose rows are updated together
     AHEAD = 6                  # rows between a prefetch and its use
 
 
@@ -186,16 +189,22 @@ cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
                                const InputGroups *groups, const float32_t *delta,
                                float32_t *gradient) noexcept nogil:
     """`input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
-    cdef int64_t h = layer.n_out, slot, start, n_features = groups.n_features
-    for slot in range(min(<int64_t>AHEAD, n_features)):
+    cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
+    cdef float32_t steps[GROUP]
+    for slot in range(min(<int64_t>GROUP, n_features)):
         _prefetch(layer, groups.features[slot])
-    for slot in range(n_features):
-        if slot + AHEAD < n_features:
-            _prefetch(layer, groups.features[slot + AHEAD])
-        start = groups.starts[slot]
-        chosen().gather_sum(groups.values + start, delta, h, groups.samples + start,
-                            groups.starts[slot + 1] - start, gradient, h)
-        update_row(layer, solver, groups.features[slot], gradient)
+    for step in range(blocks_of(n_features, GROUP)):
+        first = step * GROUP
+        for slot in range(first, min(first + GROUP, n_features)):
+            if slot + GROUP < n_features:
+                _prefetch(layer, groups.features[slot + GROUP])
+            start, i = groups.starts[slot], slot - first
+            chosen().gather_sum(groups.values + start, delta, h, groups.samples + start,
+                                groups.starts[slot + 1] - start, gradient + i * h, h)
+            steps[i] = row_step(layer, solver, groups.features[slot], gradient + i * h)
+        for slot in range(first, min(first + GROUP, n_features)):
+            i = slot - first
+            move_row(layer, solver, groups.features[slot], gradient + i * h, steps[i])
     return h * (groups.starts[n_features] + n_features * solver.update_cost)
 
 

@@ -8,7 +8,7 @@ from libc.math cimport expf, logf, tanhf
 from libc.string cimport memset
 
 from slide._optimizer cimport (
-    LayerView, SolverView, prefetch_update, update_biases, update_row,
+    LayerView, SolverView, move_row, prefetch_update, row_step, update_biases,
 )
 from slide._random cimport next64
 from slide._simd cimport chosen, slide_prefetch
@@ -95,6 +95,7 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
     cdef const int32_t *left
     cdef const float32_t *block_rows = NULL
     cdef float32_t bias_gradients[ROW_BLOCK]
+    cdef float32_t steps[GROUP]
     if halves != NULL:
         chosen().pairs.pair_rows(x, d, n, d, halves.x_pairs)
     if ids != NULL:
@@ -141,9 +142,12 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             else:
                 chosen().pairs.accumulate(halves.delta_pairs + i, 1, block, halves.x_pairs, d,
                                           blocks_of(n, 2), gradient, d, group, d)
+            for j in range(group):
+                row = block_ids[i + j] if ids != NULL else k + i + j
+                steps[j] = row_step(layer, solver, row, gradient + j * d)
             for j in range(i, i + group):
                 row = block_ids[j] if ids != NULL else k + j
-                update_row(layer, solver, row, gradient + (j - i) * d)
+                move_row(layer, solver, row, gradient + (j - i) * d, steps[j - i])
                 update_biases(layer, solver, row, 1, layer.rows[row].steps, bias_gradients + j)
     return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
 

@@ -53,6 +53,12 @@ cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil
 
+cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
+                        float32_t *gradient) noexcept nogil
+
+cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
+                   const float32_t *gradient, float32_t step) noexcept nogil
+
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
                           const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil
 

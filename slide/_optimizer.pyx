@@ -24,10 +24,11 @@ as it is, however small beside the weight. What is counted once a row or neuron 
 """
 from libc.math cimport powf, sqrt, sqrtf
 
+from slide._random cimport mix64
 from slide._simd cimport (
     chosen, slide_float_to_half, slide_half_to_float, slide_noise, slide_prefetch,
 )
-from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint16_t, uint32_t
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from slide._weights cimport Weights, prefetch_row
 
 
@@ -80,7 +81,7 @@ cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
 
 cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
     # Rows take stretches of the noise that start anywhere.
-    return slide_noise(solver.seed + <uint32_t>row)
+    return <uint32_t>mix64((<uint64_t>solver.seed << 32) ^ <uint64_t>row)
 
 
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
@@ -90,8 +91,18 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
     INOUT gradient (width,), to which the penalty's is added. Raced: layer. Cost: update_cost
     times width.
     """
+    move_row(layer, solver, row, gradient, row_step(layer, solver, row, gradient))
+
+
+cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
+                        float32_t *gradient) noexcept nogil:
+    """The first half of `update_row`: counts the update and returns its step.
+
+    Steps take divisions and roots that wait for each other: those of several rows do so at once
+    where they are found before the first row is moved.
+    """
     cdef int64_t d = layer.width, start = row * d, j
-    cdef float32_t square = 0, step
+    cdef float32_t square = 0
     cdef Progress *progress = layer.rows + row
     progress.steps += 1
     if solver.decay > 0:
@@ -103,7 +114,13 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                 gradient[j] += solver.decay * slide_half_to_float(layer.w.half[start + j])
     if solver.kind != SGD:
         square = chosen().square_sum(gradient, d)
-    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / d)
+    return _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / d)
+
+
+cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
+                   const float32_t *gradient, float32_t step) noexcept nogil:
+    """The second half of `update_row`."""
+    cdef int64_t d = layer.width, start = row * d
     if layer.w.half == NULL:
         chosen().momentum(layer.w.single + start, layer.w_m.single + start, gradient, d, step,
                           solver.beta_1)

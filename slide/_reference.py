@@ -55,11 +55,9 @@ def unpack(rows, ids=None):
 
 
 def noise(places):
-    """32 random bits for every place."""
-    x = np.asarray(places).astype(np.uint32)
-    x = (x ^ (x >> 16)) * np.uint32(0x21F0AAAD)
-    x = (x ^ (x >> 15)) * np.uint32(0xD35A2D97)
-    return x ^ (x >> 15)
+    """32 bits for every place."""
+    x = np.asarray(places).astype(np.uint32) * np.uint32(0x9E3779B1)
+    return x ^ (x >> 16)
 
 
 def half(x, bits):

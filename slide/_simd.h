@@ -113,7 +113,7 @@ typedef struct {
 
     /* `momentum` of bfloat16 w and m. Both are rounded up or down at random, so that they
      * are right on average: a step much smaller than w's spacing would else be lost.
-     * Element i's 32 random bits depend on seed + i alone, under every instruction set. */
+     * Element i's 32 bits depend on seed + i alone, under every instruction set. */
     void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
                           float b1, uint32_t seed);
 
@@ -209,12 +209,12 @@ static inline uint16_t slide_float_to_half(float x, uint32_t noise)
     return (uint16_t)((u.i + (noise & 0xffff)) >> 16);
 }
 
-/* 32 random bits, those of element `place` of `momentum_half`'s seed + i. */
+/* 32 bits, those of `momentum_half`'s element i where place is seed + i. They are as random as
+ * the seed is, which must differ from call to call. */
 static inline uint32_t slide_noise(uint32_t place)
 {
-    place = (place ^ (place >> 16)) * 0x21f0aaad;
-    place = (place ^ (place >> 15)) * 0xd35a2d97;
-    return place ^ (place >> 15);
+    place *= 0x9e3779b1;
+    return place ^ (place >> 16);
 }
 
 /* name: "scalar", "avx2" or "avx512". */

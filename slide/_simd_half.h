@@ -15,14 +15,12 @@ FN void NAME(unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int6
     }
 }
 
-/* 32 random bits for each lane: Wellons' lowbias32 of seed + lane. */
+/* 32 bits for each lane, spread evenly over a row: Knuth's multiplicative hash, its upper half
+ * folded onto the lower. */
 FN_INLINE VI NAME(noise)(VI x)
 {
-    x = VI_XOR(x, VI_SHIFT(x, 16));
-    x = VI_MUL(x, VI_SET1(0x21f0aaad));
-    x = VI_XOR(x, VI_SHIFT(x, 15));
-    x = VI_MUL(x, VI_SET1(0xd35a2d97));
-    return VI_XOR(x, VI_SHIFT(x, 15));
+    x = VI_MUL(x, VI_SET1(0x9e3779b1));
+    return VI_XOR(x, VI_SHIFT(x, 16));
 }
 
 /* VW elements from `place` on. The upper half of x + noise, noise uniform below one unit of the

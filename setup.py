@@ -41,10 +41,8 @@ MODULES = {
 # neuron and of a query come from different code and must have the same bits.
 COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno"]
 
-SIMD_HEADERS = [
-    f"slide/_simd{part}.h"
-    for part in ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
-]
+SIMD_PARTS = ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
+SIMD_HEADERS = [f"slide/_simd{part}.h" for part in SIMD_PARTS]
 
 
 def extension(name, c_sources, openmp):

@@ -46,6 +46,7 @@ Map of the package; an arrow points downward only::
     _model          views of the arrays
     _postings       scores of the prototypes from their inverted index
     _sparse         sparse layers: pairs of samples and neurons, forward and back
+    _input          a dense first layer: rows of features, forward and back
     _layers         dense rows forward and back; activations, dropout, losses
     _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
     _retrieval      which neurons to compute: the retrieval policies
@@ -55,10 +56,11 @@ Map of the package; an arrow points downward only::
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash
       _state        the state of these structures, as arrays by name
+    _weights        rows of weights, in float32 or bfloat16, and how they are read
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
-      _reference_hash, _reference_sparse, _reference_prototypes, _reference_lookup
-                    those of the hash families, of sparse layers, prototypes and lists of neurons
+      _reference_hash, _reference_half, _reference_sparse, _reference_prototypes, _reference_lookup
+                    those of the hash families, of bfloat16, of sparse layers, prototypes and lists
 """
 
 from slide._estimator import SparseMLPClassifier

@@ -404,7 +404,6 @@ cdef class Trainer:
         total["queries"] = queries
         return total
 
-
     def update_output(self, const int32_t[::1] ids, float32_t[:, ::1] delta,
                       const float32_t[:, ::1] x, float32_t[:, ::1] x_delta, float learning_rate):
         """Back-propagate through some output neurons and update them. A door for benchmarks.

@@ -3,7 +3,7 @@ import numpy as np
 
 from libc.string cimport memcpy
 
-from slide._input cimport InputGroups, InputView, group_by_feature, input_forward
+from slide._input cimport InputView, group_by_feature, input_forward
 from slide._layers cimport ROW_BLOCK, activate, rows_forward
 from slide._model cimport InputRows, Model, ModelView
 from slide._optimizer cimport LayerView
@@ -19,7 +19,6 @@ from slide._retrieval cimport (
     search,
 )
 from slide._selection cimport largest
-from slide._simd cimport chosen
 from slide._sparse cimport (
     Pairs,
     Vectors,

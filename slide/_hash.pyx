@@ -86,7 +86,8 @@ cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t
     """The first n_words words of SimHash of n dense rows, without a center.
 
     IN rows (., ld), row_ids (n,): which of them, NULL for the first n, ids (n,): where the words
-    go; OUT words (., n_words), those of ids; scratch (rows_scratch_size,), quarters (4 * n_words, n) of the thread. Cost: `simhash` each.
+    go; OUT words (., n_words), those of ids; scratch (rows_scratch_size,), quarters
+    (4 * n_words, n) of the thread. Cost: `simhash` each.
     """
     cdef int64_t i, q
     cdef uint64_t *out

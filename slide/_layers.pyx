@@ -87,8 +87,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 
     ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
     INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient (GROUP, n_in) and, of
-    bfloat16, rows (ROW_BLOCK, n_in) or halves; the latter where `multiplies_halves`, else NULL. Each row is read before it is changed. While the arithmetic
-    of one block is done, moments and weights to come are asked for.
+    bfloat16, rows (ROW_BLOCK, n_in) or halves; the latter where `multiplies_halves`, else NULL.
+    Each row is read before it is changed. While the arithmetic of one block is done, moments and
+    weights to come are asked for.
     """
     cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked, pairs
     cdef const int32_t *block_ids
@@ -155,9 +156,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, int64_t n_rows,
                    const float32_t *delta, int64_t ldd, int64_t n,
                    HalfScratch *halves) noexcept nogil:
-    """A block of rows, `first` on or `ids`, and its delta (n, n_rows) as pairs, for `rows_backward`.
+    """A block of rows, from `first` on or `ids`, and its delta (n, n_rows) as pairs.
 
-    OUT halves.rows, delta and delta_pairs.
+    OUT halves.rows, delta and delta_pairs, for `rows_backward`.
     """
     cdef const uint16_t *w = layer.w.half if ids != NULL else layer.w.half + first * layer.width
     chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.rows)

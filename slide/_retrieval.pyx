@@ -23,9 +23,7 @@ from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
 from slide._selection cimport largest
 from slide._simd cimport chosen
-from slide._tables cimport (
-    HashTables, keep_above, keep_most_frequent, query_codes, retrieve,
-)
+from slide._tables cimport HashTables, keep_above, keep_most_frequent, query_codes, retrieve
 from slide._typedefs cimport (
     float32_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, blocks_of,
 )
@@ -391,15 +389,12 @@ cdef class Retrieval:
             (n_threads, 16 * blocks_of(n_scratch + n_more, 16) + 16))
         cdef uint64_t[:, ::1] words = np.zeros((n_threads, n_words + 8), np.uint64)
         cdef WeightArray rows = WeightArray(weights)
-        # A block of rows as floats, where they are not.
-        cdef float32_t[:, ::1] unpacked = aligned_zeros(
-            (n_threads, per_block * d if rows.view.half != NULL else 1))
+        cdef float32_t[:, ::1] unpacked = rows.scratch(n_threads, per_block)
         cdef const HasherView *hasher = &self.hasher.view
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
-            _code_neurons(&self.view, &rows.view, &biases[0], &mean[0],
-                          &ids[block * per_block], min(per_block, m - block * per_block),
-                          &unpacked[omp_get_thread_num(), 0],
+            _code_neurons(&self.view, &rows.view, &biases[0], &mean[0], &ids[block * per_block],
+                          min(per_block, m - block * per_block), &unpacked[omp_get_thread_num(), 0],
                           &scratch[omp_get_thread_num(), 0], n_scratch,
                           &words[omp_get_thread_num(), 0], &codes[0, 0],
                           &norms[0] if self.transform else NULL, &own[0])

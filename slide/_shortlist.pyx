@@ -34,15 +34,7 @@ from slide._retrieval cimport scratch_array
 from slide._selection cimport largest, offer, sort_heap
 from slide._simd cimport chosen, slide_codes
 from slide._typedefs cimport (
-    float32_t,
-    float64_t,
-    int16_t,
-    int32_t,
-    int64_t,
-    uint8_t,
-    uint32_t,
-    uint64_t,
-    blocks_of,
+    float32_t, float64_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, blocks_of,
 )
 from slide._weights cimport WeightArray, Weights, row_of
 
@@ -100,10 +92,10 @@ cdef void _code(const HasherView *hasher, const Weights *weights, const float32_
                 float32_t *biases) noexcept nogil:
     """Code, scale and bias of up to BLOCK neurons.
 
-    IN weights (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean (n_in,),
-    offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block. Cost: a
-    transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and words are
-    their own.
+    IN weights (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean
+    (n_in,), offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block.
+    Cost: a transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and
+    words are their own.
     """
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total

@@ -318,9 +318,7 @@ cdef class HashTables:
         cdef int64_t n = self.view.n_neurons, d = self.hasher.view.n_in
         cdef int64_t block, n_blocks, per_block = 256, cost
         cdef WeightArray rows = WeightArray(weights)
-        # A block of rows as floats, where they are not.
-        cdef float32_t[:, ::1] unpacked = aligned_zeros(
-            (n_threads, per_block * d if rows.view.half != NULL else 1))
+        cdef float32_t[:, ::1] unpacked = rows.scratch(n_threads, per_block)
         cdef float32_t[::1] own_mean = self.mean
         # Without the transform the extra coordinates stay 0.
         bias_array, norm2_array = np.zeros(n, np.float32), np.zeros(n, np.float32)

@@ -5,7 +5,9 @@ thread's scratch, which stays in its first-level cache. `_optimizer` writes them
 """
 from ml_dtypes import bfloat16
 
-from slide._typedefs cimport float32_t, uint16_t
+from slide._typedefs cimport float32_t, int64_t, uint16_t
+
+from slide._memory import aligned_zeros
 
 
 cdef class WeightArray:
@@ -22,3 +24,8 @@ cdef class WeightArray:
         else:
             single = array
             self.view.single = <float32_t *>&single[0, 0]
+
+    def scratch(self, int n_threads, int64_t n_rows):
+        """What `rows_of` may unpack n_rows rows into: float32 (n_threads, .)."""
+        n_floats = n_rows * self.view.width if self.view.half != NULL else 1
+        return aligned_zeros((n_threads, n_floats))

@@ -74,6 +74,7 @@ def train(args):
         retrieval=args.retrieval,
         learning_rate_init=args.learning_rate,
         max_iter="auto" if args.epochs is None else args.epochs,
+        weight_dtype=args.weight_dtype,
         early_stopping=args.early_stopping,
         validation_fraction=args.validation_fraction,
         random_state=args.seed,
@@ -259,6 +260,10 @@ def _add_train(commands):
     parser.add_argument(
         "--seed", type=int, metavar="SEED",
         help="of all that is random; one thread and the same seed give the same model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weight-dtype", choices=("float32", "bfloat16"), default="float32",
+        help="how weights are stored; bfloat16 takes half of the memory (default: float32)",
     )  # fmt: skip
     parser.add_argument(
         "--early-stopping", action="store_true",

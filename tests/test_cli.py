@@ -139,6 +139,14 @@ def test_propensities_of_one_label_a_row(run, tmp_path):
     assert 0 < figures["PSP@1"] < 1
 
 
+def test_weight_dtype(run, assert_same_weights):
+    assert run(f"{TRAIN} --weight-dtype bfloat16")[0] == 0
+    ours = SparseMLPClassifier((16,), max_iter=3, random_state=0, weight_dtype="bfloat16")
+    loaded = SparseMLPClassifier.load("model")
+    assert loaded.weight_dtype == "bfloat16"
+    assert_same_weights(ours.fit(*load_xmc("train.txt")), loaded)
+
+
 def test_early_stopping_and_loss(run, assert_same_weights):
     line = f"{TRAIN} --early-stopping --validation-fraction 0.25 --loss softmax"
     _, out, _ = run(line)

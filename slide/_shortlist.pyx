@@ -87,6 +87,8 @@ cdef struct Asked:
     int64_t first              # row of X that the first one of the results is of
     int32_t *ids               # (n, k)
     float32_t *scores          # (n, k)
+    int32_t *apart_ids         # (n, k) the best without what the prototypes add, or NULL
+    float32_t *apart_scores
 
 
 # ------------------------------------------------------------------ neurons --
@@ -239,7 +241,7 @@ cdef class Shortlist:
         return result
 
     def topk(self, Model model, InputRows x, int64_t first, int64_t last, int64_t k,
-             int64_t n_candidates, int n_threads):
+             int64_t n_candidates, int n_threads, bint apart=False):
         """The k best of the n_candidates most promising neurons of rows first..last, best first.
 
         Scores are exact, to the bit those of `slide._predict.topk` but for the rounding of what
@@ -255,27 +257,34 @@ cdef class Shortlist:
         k, n_candidates : int
             1 <= k <= n_candidates <= n_neurons.
         n_threads : int
+        apart : bool
+            Whether to find two results, the best without what the prototypes add and with it.
 
         Returns
         -------
-        ids : int32 (n, k)
-        scores : float32 (n, k)
+        ids : int32 (n, k), or (2, n, k)
+        scores : float32, of the same shape
         """
         if not 1 <= k <= n_candidates <= self.n_neurons:
             raise ValueError(
                 f"1 <= k <= n_candidates <= {self.n_neurons} must hold; got {k}, {n_candidates}"
             )
-        ids, scores = np.empty((last - first, k), np.int32), np.empty((last - first, k), np.float32)
-        cdef int32_t[:, ::1] id_view = ids
-        cdef float32_t[:, ::1] score_view = scores
+        shape = (1 + apart, last - first, k)
+        ids, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        cdef int32_t[:, :, ::1] id_view = ids
+        cdef float32_t[:, :, ::1] score_view = scores
         cdef int64_t n_blocks, n_rows, n = last - first, i
         cdef Asked asked
+        found = (ids, scores) if apart else (ids[0], scores[0])
         if n == 0:
-            return ids, scores
+            return found
         # Few rows are shared out over the threads.
         n_rows = min(<int64_t>ROWS, blocks_of(n, max(1, n_threads)))
         n_blocks = blocks_of(n, n_rows)
-        asked = Asked(k, n_candidates, first, &id_view[0, 0], &score_view[0, 0])
+        asked = Asked(k, n_candidates, first, &id_view[apart, 0, 0], &score_view[apart, 0, 0],
+                      NULL, NULL)
+        if apart:
+            asked.apart_ids, asked.apart_scores = &id_view[0, 0, 0], &score_view[0, 0, 0]
         n_threads = max(1, min(n_threads, n_blocks))
         memory, keep_alive = np.zeros(n_threads * sizeof(Scratch), np.uint8), []
         cdef uint8_t[::1] scratch_memory = memory
@@ -287,7 +296,7 @@ cdef class Shortlist:
         for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
             self._rows(layers, rows, first + i * n_rows, min(n_rows, n - i * n_rows), &asked,
                        &scratch[omp_get_thread_num()])
-        return ids, scores
+        return found
 
     cdef int _allocate(self, Scratch *scratch, Model model, InputRows x, int64_t n_candidates,
                        list keep_alive) except -1:
@@ -341,10 +350,14 @@ cdef class Shortlist:
                                      &scratch.prototypes, scratch.ids, size)
             chosen().dots(output.w, d, scratch.ids, output.b, size, h + i * d, d, 1, d,
                           scratch.scores, size)
+            u = (first + i - asked.first) * asked.k
+            if asked.apart_ids != NULL:
+                offer(scratch.scores, scratch.ids, 0, size, asked.apart_scores + u,
+                      asked.apart_ids + u, asked.k)
+                sort_heap(asked.apart_scores + u, asked.apart_ids + u, asked.k)
             if model.postings != NULL:
                 for j in range(size):
                     scratch.scores[j] += scratch.prototypes.values[j]
-            u = (first + i - asked.first) * asked.k
             offer(scratch.scores, scratch.ids, 0, size, asked.scores + u, asked.ids + u, asked.k)
             sort_heap(asked.scores + u, asked.ids + u, asked.k)
 

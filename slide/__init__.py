@@ -41,6 +41,7 @@ Map of the package; an arrow points downward only::
       _active       the output layer's active set: labels, hard neurons, tail
     _lookup         top k from all scores or from a short list
       _shortlist    the neurons that their one-bit codes promise most of
+      _faint        the neurons that hardly ever are among the best
     _predict        prediction: all scores, top k
     _forward        the hidden layers' forward pass, dense and sparse
     _model          views of the arrays

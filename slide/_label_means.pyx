@@ -1,7 +1,8 @@
-"""Mean rows of labels, cut to what matters; see `slide._prototypes`.
+"""Mean rows of labels, cut to what matters, as an inverted index; see `slide._prototypes`.
 
 A label's rows are summed in an array of all features that a thread keeps, beside a list of those
-that are no longer zero.
+that are no longer zero. What is kept stands label after label until all is known, then it goes to
+its place in the index: every thread fills the lists of some features.
 """
 import numpy as np
 
@@ -22,28 +23,28 @@ cdef enum:
 # What all threads read.
 cdef struct MeansView:
     const InputView *x
-    const float64_t *factors          # (n_rows,) of the rows in the sums
+    const float32_t *factors          # (n_rows,) of the rows in the sums
     const float32_t *feature_weights
     const int64_t *indptr             # (n_classes + 1,) the rows of every label
     const int32_t *rows
     int64_t n_rows             # of all labels
     float64_t least
 
-# Where the means of a range of labels go.
+# The means of a range of labels.
 cdef struct Part:
     int64_t first, last
-    int32_t *features          # as many as are kept at most
+    int32_t *features          # label after label; there is room for as many as can be kept
     float32_t *values
-    int64_t n_kept
 
 # Private to a thread.
 cdef struct Scratch:
     float32_t *sums            # (n_features,) zeros between two labels
     int32_t *features          # (2 n_features + 1,) whose sums are not zero
     float32_t *values          # (n_features + 1,) of the listed, when the sums are complete
+    int64_t *counts            # (n_features,) means that keep a feature
 
 
-cdef int64_t _add(const InputView *x, int32_t row, float64_t factor, Scratch *scratch,
+cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, Scratch *scratch,
                   int64_t n) noexcept nogil:
     """Add factor times a row of X to the sums, n features being listed; returns how many are then.
 
@@ -61,7 +62,7 @@ cdef int64_t _add(const InputView *x, int32_t row, float64_t factor, Scratch *sc
         before = sums[feature]
         features[n] = feature
         n += before == 0
-        sums[feature] = before + <float32_t>(factor * values[p])
+        sums[feature] = before + factor * values[p]
     return n
 
 
@@ -94,9 +95,12 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     cdef const InputView *x = view.x
     cdef int32_t *features = scratch.features
     cdef float32_t *values = scratch.values
+    cdef float32_t value
     cdef float64_t norm2 = 0, least
+    cdef bint is_kept
     for i in range(view.indptr[label], view.indptr[label + 1]):
-        if i + AHEAD < view.n_rows:
+        if i + 2 * AHEAD < view.n_rows:
+            slide_prefetch(x.indptr + view.rows[i + 2 * AHEAD], 2 * sizeof(int64_t))
             row = view.rows[i + AHEAD]
             size = (x.indptr[row + 1] - x.indptr[row]) * sizeof(float32_t)
             slide_prefetch(x.indices + x.indptr[row], size)
@@ -112,29 +116,53 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     for j in range(n):
         values[j] *= view.feature_weights[features[j]]
         norm2 += <float64_t>values[j] * values[j]
+    if norm2 == 0:
+        return 0
     least, norm2 = view.least * sqrt(norm2), 0
     for j in range(n):
-        if fabsf(values[j]) >= least and values[j] != 0:
-            features[kept], values[kept] = features[j], values[j]
-            kept += 1
-            norm2 += <float64_t>values[j] * values[j]
+        value = values[j]
+        features[kept], values[kept] = features[j], value
+        is_kept = fabsf(value) >= least
+        kept += is_kept
+        norm2 += is_kept * <float64_t>value * value
     scale[0] = 1 / sqrt(norm2) if kept > 0 else 0
     return kept
 
 
-cdef void _means(const MeansView *view, Part *part, Scratch *scratch,
-                 int32_t *counts) noexcept nogil:
-    """Means of a part's labels; OUT part, counts (n_classes,): how long its labels' means are."""
+cdef void _means(const MeansView *view, const Part *part, Scratch *scratch,
+                 int32_t *lengths) noexcept nogil:
+    """Means of a part's labels; OUT its arrays, lengths (n_classes,): values of a mean."""
     cdef int64_t j, n = 0
     cdef int32_t label
     cdef float64_t scale = 0
     for label in range(<int32_t>part.first, <int32_t>part.last):
-        counts[label] = <int32_t>_mean(view, label, scratch, &scale)
-        for j in range(counts[label]):
+        lengths[label] = <int32_t>_mean(view, label, scratch, &scale)
+        for j in range(lengths[label]):
             part.features[n] = scratch.features[j]
             part.values[n] = <float32_t>(scratch.values[j] * scale)
+            scratch.counts[scratch.features[j]] += 1
             n += 1
-    part.n_kept = n
+
+
+cdef void _fill(const Part *parts, int64_t n_parts, const int32_t *lengths, int32_t low,
+                int32_t high, int64_t *places, int32_t *labels, float32_t *values) noexcept nogil:
+    """Write the lists of the features low..high, labels rising.
+
+    INOUT places (n_features,): where the next of a feature stands; OUT labels, values. Cost: a
+    look at all features that are kept.
+    """
+    cdef int64_t i, _j, p
+    cdef int32_t label, feature
+    for i in range(n_parts):
+        p = 0
+        for label in range(<int32_t>parts[i].first, <int32_t>parts[i].last):
+            for _j in range(lengths[label]):
+                feature = parts[i].features[p]
+                if low <= feature < high:
+                    labels[places[feature]] = label
+                    values[places[feature]] = parts[i].values[p]
+                    places[feature] += 1
+                p += 1
 
 
 cdef class LabelMeans:
@@ -151,70 +179,97 @@ cdef class LabelMeans:
         The rows of every label, rising.
     least : float
         What a value is kept for, the mean having length 1; then what is kept gets length 1.
+    bounds : int64 (n_parts + 1,), IN
+        Labels of which each part begins, and n_classes.
+    rooms : int64 (n_parts,), IN
+        Values that a part's means have at most.
     n_threads : int
     """
     cdef MeansView view
     cdef Scratch *scratch
-    cdef readonly int n_threads
+    cdef Part *parts
+    cdef int64_t n_parts
+    cdef int n_threads
+    cdef int32_t[::1] lengths
+    cdef object counts
     cdef object _keep_alive
 
     def __init__(self, InputRows x, weights, const float32_t[::1] feature_weights,
                  const int64_t[::1] indptr, const int32_t[::1] rows, float64_t least,
-                 int n_threads):
-        cdef int64_t i, n = x.n_rows, n_features = x.view.n_features
-        cdef const InputView *x_view = &x.view
-        cdef const float32_t *feature_weights_at = &feature_weights[0]
-        factors = np.empty(n)
-        cdef float64_t[::1] factors_view = factors
-        for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
-            factors_view[i] = inverse_length(feature_weights_at, x_view, i)
-        if weights is not None:
-            factors *= weights
-        self.n_threads = n_threads
-        self._keep_alive = keep_alive = [x, factors, feature_weights, indptr, rows]
-        self.view.x, self.view.factors = x_view, &factors_view[0]
-        self.view.feature_weights, self.view.least = feature_weights_at, least
+                 const int64_t[::1] bounds, rooms, int n_threads):
+        cdef int64_t i, n_features = x.view.n_features, room = np.sum(rooms)
+        self.n_threads, self.n_parts = n_threads, bounds.shape[0] - 1
+        factors = _factors(x, weights, feature_weights, n_threads)
+        starts = np.concatenate(([0], np.cumsum(rooms)))
+        # Most of the room stays empty, and is never given memory.
+        features, values = np.empty(room + 1, np.int32), np.empty(room + 1, np.float32)
+        cdef const float32_t[::1] factors_view = factors
+        cdef const int64_t[::1] starts_view = starts
+        cdef int32_t[::1] features_view = features
+        cdef float32_t[::1] values_view = values
+        self._keep_alive = keep_alive = [x, factors, feature_weights, indptr, rows, features,
+                                         values]
+        self.lengths = np.zeros(indptr.shape[0] - 1, np.int32)
+        self.view.x, self.view.factors = &x.view, &factors_view[0]
+        self.view.feature_weights, self.view.least = &feature_weights[0], least
         self.view.indptr, self.view.n_rows = &indptr[0], rows.shape[0]
         self.view.rows = &rows[0] if rows.shape[0] else NULL
+        self.parts = <Part *>scratch_array(self.n_parts * sizeof(Part), np.uint8, keep_alive)
+        for i in range(self.n_parts):
+            self.parts[i] = Part(bounds[i], bounds[i + 1], &features_view[starts_view[i]],
+                                 &values_view[starts_view[i]])
         self.scratch = <Scratch *>scratch_array(n_threads * sizeof(Scratch), np.uint8, keep_alive)
+        self.counts = np.zeros((n_threads, n_features), np.int64)
+        cdef int64_t[:, ::1] counts = self.counts
         for i in range(n_threads):
+            self.scratch[i].counts = &counts[i, 0]
             self.scratch[i].sums = <float32_t *>scratch_array(n_features, np.float32, keep_alive)
             self.scratch[i].values = <float32_t *>scratch_array(n_features + 1, np.float32,
                                                                 keep_alive)
             self.scratch[i].features = <int32_t *>scratch_array(2 * n_features + 1, np.int32,
                                                                 keep_alive)
 
-    def means(self, const int64_t[::1] bounds, const int64_t[::1] rooms, int32_t[::1] counts):
-        """Means of the labels bounds[i]..bounds[i + 1] for every i, shared out over the threads.
+    def find(self, int64_t first, int64_t last):
+        """Find the means of the parts first..last, shared out over the threads."""
+        cdef int64_t i
+        for i in prange(first, last, nogil=True, num_threads=self.n_threads, schedule="dynamic"):
+            _means(&self.view, &self.parts[i], &self.scratch[omp_get_thread_num()],
+                   &self.lengths[0])
 
-        Parameters
-        ----------
-        bounds : int64 (n + 1,), IN
-        rooms : int64 (n,), IN
-            Values that they have at most.
-        counts : int32 (n_classes,), OUT
-            Values of every label's mean.
+    def index(self):
+        """The means of all parts, when they are found, by feature.
 
         Returns
         -------
-        features, values : int32, float32
-            Label after label, features in no order.
+        values, labels, indptr : float32, int32, int64 (n_features + 1,)
+            Of a CSC array (n_classes, n_features), labels rising.
         """
-        cdef int64_t i, n = rooms.shape[0]
-        starts = np.concatenate(([0], np.cumsum(rooms)))
-        # Most of the room stays empty, and is never given memory.
-        features, values = np.empty(starts[n] + 1, np.int32), np.empty(starts[n] + 1, np.float32)
-        cdef const int64_t[::1] starts_view = starts
-        cdef int32_t[::1] features_view = features
+        cdef int64_t i, n = self.counts.sum()
+        indptr = np.concatenate(([0], np.cumsum(self.counts.sum(axis=0))))
+        labels, values = np.empty(n + 1, np.int32), np.empty(n + 1, np.float32)
+        # Of features, so that the threads write as good as equally much.
+        bounds = np.searchsorted(indptr[1:], np.linspace(0, n, self.n_threads + 1))
+        bounds[self.n_threads] = len(indptr) - 1
+        cdef const int64_t[::1] bounds_view = bounds
+        cdef int64_t[::1] places = indptr.copy()
+        cdef int32_t[::1] labels_view = labels
         cdef float32_t[::1] values_view = values
-        cdef int32_t *counts_at = &counts[0]
-        cdef Part *parts
-        keep_alive = []
-        parts = <Part *>scratch_array(n * sizeof(Part), np.uint8, keep_alive)
-        for i in range(n):
-            parts[i] = Part(bounds[i], bounds[i + 1], &features_view[starts_view[i]],
-                            &values_view[starts_view[i]], 0)
-        for i in prange(n, nogil=True, num_threads=self.n_threads, schedule="dynamic"):
-            _means(&self.view, &parts[i], &self.scratch[omp_get_thread_num()], counts_at)
-        kept = [slice(starts[i], starts[i] + parts[i].n_kept) for i in range(n)]
-        return tuple(np.concatenate([array[part] for part in kept]) for array in (features, values))
+        for i in prange(self.n_threads, nogil=True, num_threads=self.n_threads):
+            _fill(self.parts, self.n_parts, &self.lengths[0], <int32_t>bounds_view[i],
+                  <int32_t>bounds_view[i + 1], &places[0], &labels_view[0], &values_view[0])
+        return values[:n], labels[:n], indptr
+
+
+def _factors(InputRows x, weights, const float32_t[::1] feature_weights, int n_threads):
+    """What the rows count in a sum, each of length 1 or of what it weighs: float32 (n,)."""
+    cdef int64_t i
+    cdef const InputView *view = &x.view
+    cdef const float32_t *feature_weights_at = &feature_weights[0]
+    factors = np.empty(x.n_rows)
+    cdef float64_t[::1] factors_view = factors
+    for i in prange(x.n_rows, nogil=True, num_threads=n_threads, schedule="static"):
+        factors_view[i] = inverse_length(feature_weights_at, view, i)
+    if weights is not None:
+        factors *= weights
+    # Rows so short that it would be infinite count less.
+    return np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)

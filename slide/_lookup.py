@@ -19,7 +19,7 @@ _LEAST_WEIGHTS = 1 << 20
 _making = threading.Lock()
 
 
-def topk(network, x, k, n_threads, mode="exact", n_candidates="auto"):
+def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=False):
     """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
 
     Parameters
@@ -30,13 +30,15 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto"):
     mode : {"exact", "lsh"}
     n_candidates : "auto" or int
         Neurons that a row scores with "lsh"; k where it is less.
+    apart : bool
+        Whether both are (2, n, k): the best without what prototypes add, then the best with it.
     """
     if n_candidates == "auto":
         n_candidates = candidates_for(k)
     if mode == "exact" or not pays(network, n_candidates):
-        return _predict.topk(network.model(), x, k, n_threads)
+        return _predict.topk(network.model(), x, k, n_threads, apart)
     listed = shortlist(network, n_threads)
-    return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads)
+    return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
 
 
 def candidates_for(k):

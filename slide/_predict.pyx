@@ -32,6 +32,8 @@ cdef struct Wanted:
     float32_t *scores          # (n, n_classes), or (n, k) for the top k
     int32_t *ids               # (n, k) for the top k, (n, n_active) beside sparse `hidden`
     int64_t k                  # 0: all scores
+    float32_t *apart_scores    # (n, k) for the top k of what the prototypes add nothing to, or NULL
+    int32_t *apart_ids
 
 
 def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
@@ -40,7 +42,7 @@ def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
     float32 (n, width); of a sparse layer a scipy CSR array of that shape.
     """
     cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
-    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0)
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
     cdef int32_t[:, ::1] id_view
     n, k = last - first, layer.n_active
     out = aligned_zeros((n, k if k > 0 else layer.n_out))
@@ -62,30 +64,32 @@ def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
     """Pre-activations of all output neurons for rows first..last: float32 (n, n_classes)."""
     out = np.empty((last - first, model.view.layers[model.view.n_layers - 1].n_out), np.float32)
     cdef float32_t[:, ::1] view = out
-    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0)
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
     if last > first:
         wanted.scores = &view[0, 0]
         _run(model, x, first, last, n_threads, &wanted)
     return out
 
 
-def topk(Model model, InputRows x, int64_t k, int n_threads):
+def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
     """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
 
-    Equal scores go to the lower id. Every neuron is scored, without an n by n_classes array.
+    Equal scores go to the lower id. Every neuron is scored, without an n by n_classes array. With
+    `apart` both are (2, n, k): the best without what the prototypes add, then the best with it.
     """
     if not 1 <= k <= model.view.layers[model.view.n_layers - 1].n_out:
         raise ValueError(f"k must lie between 1 and the number of classes; got {k}")
-    ids = np.empty((x.n_rows, k), np.int32)
-    best = np.empty((x.n_rows, k), np.float32)
-    cdef int32_t[:, ::1] id_view = ids
-    cdef float32_t[:, ::1] score_view = best
-    cdef Wanted wanted = Wanted(NULL, NULL, NULL, k)
+    ids = np.empty((1 + apart, x.n_rows, k), np.int32)
+    best = np.empty((1 + apart, x.n_rows, k), np.float32)
+    cdef int32_t[:, :, ::1] id_view = ids
+    cdef float32_t[:, :, ::1] score_view = best
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, k, NULL, NULL)
     if x.n_rows > 0:
-        wanted.scores = &score_view[0, 0]
-        wanted.ids = &id_view[0, 0]
+        wanted.scores, wanted.ids = &score_view[apart, 0, 0], &id_view[apart, 0, 0]
+        if apart:
+            wanted.apart_scores, wanted.apart_ids = &score_view[0, 0, 0], &id_view[0, 0, 0]
         _run(model, x, 0, x.n_rows, n_threads, &wanted)
-    return ids, best
+    return (ids, best) if apart else (ids[0], best[0])
 
 
 cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
@@ -144,6 +148,10 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
         u = step * NEURONS
         size = min(<int64_t>NEURONS, n_out - u)
         _output(model, u, size, n, state, z)
+        if wanted.apart_ids != NULL:
+            for i in range(n):
+                offer(z + i * size, NULL, u, size, wanted.apart_scores + (place + i) * k,
+                      wanted.apart_ids + (place + i) * k, k)
         if model.postings != NULL:
             add_postings(model.postings, x, first, n, u, size, lists, z)
         for i in range(n):
@@ -156,6 +164,9 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
     if k > 0:
         for i in range(n):
             sort_heap(wanted.scores + (place + i) * k, wanted.ids + (place + i) * k, k)
+            if wanted.apart_ids != NULL:
+                sort_heap(wanted.apart_scores + (place + i) * k,
+                          wanted.apart_ids + (place + i) * k, k)
 
 
 cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenState *state,

@@ -21,8 +21,8 @@ _LEAST = 0.05
 # Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
 # (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PRODUCTS = 1 << 22  # values of rows that a thread sums at a time
-_PARTS = 8  # of so much work, for a thread before Ctrl-C is heard
+_PARTS = 4  # of the labels that a thread takes before Ctrl-C is heard; each wastes a page or two
+_PRODUCTS = 1 << 24  # values of rows that a part sums at most
 _OF_A_LABEL = 8  # sums that take as long as what a label without rows costs
 _VALUES = 1 << 20  # of X that are looked at together
 
@@ -87,40 +87,38 @@ def make_prototypes(x, labels, weights, n_threads):
         What a row counts.
     n_threads : int
 
-    Memory is twice that of the result before long lists are cut, and 16 bytes a thread and feature.
+    Memory is twice that of the result before long lists are cut, and 24 bytes a thread and feature.
     """
     x, n = csr_array(x), len(labels)
     feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
     ones = np.ones(len(labels.indices), np.int8)
     of_label = csr_array((ones, labels.indices, labels.indptr), (n, labels.n_classes)).tocsc()
     indptr, rows = of_label.indptr.astype(np.int64), of_label.indices.astype(np.int32, copy=False)
-    means = LabelMeans(InputRows(x), weights, feature_weights, indptr, rows, _LEAST, n_threads)
-    del of_label
-    by_label = _by_label(means, np.diff(x.indptr)[rows], indptr, n_threads)
-    by_feature = csr_array(_narrow(*by_label), shape=(labels.n_classes, x.shape[1])).tocsc()
-    del by_label
+    turn = _PARTS * n_threads
+    bounds, rooms = _parts(np.diff(x.indptr)[rows], indptr, turn)
+    means = LabelMeans(
+        InputRows(x), weights, feature_weights, indptr, rows, _LEAST, bounds, rooms, n_threads
+    )
+    for first in range(0, len(rooms), turn):
+        means.find(first, first + turn)
+    by_feature = csc_array(_narrow(*means.index()), shape=(labels.n_classes, x.shape[1]))
     _shorten(by_feature)
     return Prototypes(by_feature, feature_weights)
 
 
-def _by_label(means, sizes, indptr, n_threads):
-    """Data, indices and indptr of the means as rows of a CSR array.
+def _parts(sizes, indptr, turn):
+    """Bounds of ranges of labels that are as good as equal work; values their means have at most.
 
-    means : LabelMeans; indptr : (n_classes + 1,) what rows a label has; sizes : their values.
+    sizes : values of the rows of every label; indptr : (n_classes + 1,) which are a label's; turn :
+    what divides the number of ranges.
     """
-    n_classes, most = len(indptr) - 1, int(_LEAST**-2) + 1
     work = np.concatenate(([0], np.cumsum(sizes)))[indptr]
-    room = np.concatenate(([0], np.cumsum(np.minimum(np.diff(work), most))))
-    work += _OF_A_LABEL * np.arange(n_classes + 1)
-    n_parts = int(work[-1]) // _PRODUCTS + 1
+    most = np.minimum(np.diff(work), int(_LEAST**-2) + 1)
+    most = np.concatenate(([0], np.cumsum(most)))
+    work += _OF_A_LABEL * np.arange(len(indptr))
+    n_parts = turn * (int(work[-1]) // (turn * _PRODUCTS) + 1)
     bounds = np.searchsorted(work, np.linspace(0, work[-1], n_parts + 1))
-    counts, found = np.empty(n_classes, np.int32), []
-    for first in range(0, n_parts, _PARTS * n_threads):
-        part = bounds[first : first + _PARTS * n_threads + 1]
-        found.append(means.means(part, np.diff(room[part]), counts))
-    features, values = zip(*found, strict=True)
-    starts = np.concatenate(([0], np.cumsum(counts)))
-    return np.concatenate(values), np.concatenate(features), starts
+    return bounds, np.diff(most[bounds])
 
 
 def _narrow(values, indices, indptr):

@@ -1,4 +1,4 @@
-"""A plain NumPy twin of `_prototypes` and `_postings`, see `_reference`."""
+"""A plain NumPy twin of `_prototypes`, `_label_means` and `_postings`, see `_reference`."""
 
 import numpy as np
 

@@ -16,7 +16,6 @@ Source: Charikar, STOC 2002 (SimHash); Dong, Charikar, Li, SIGIR 2008 (asymmetri
 and Long, SIGMOD 2024 (RaBitQ: the scale a, and the error); Andre et al., VLDB 2015 (the scan).
 """
 import numpy as np
-from scipy.special import ndtr
 
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, fabsf, sqrt
@@ -38,6 +37,7 @@ from slide._typedefs cimport (
 )
 from slide._weights cimport WeightArray, Weights, row_of
 
+from slide._faint import faint
 from slide._hash import make_hasher
 from slide._memory import aligned_zeros
 
@@ -81,6 +81,8 @@ cdef struct Asked:
     int64_t first              # row of X that the first one of the results is of
     int32_t *ids               # (n, k)
     float32_t *scores          # (n, k)
+    int32_t *apart_ids         # (n, k) the best without what the prototypes add, or NULL
+    float32_t *apart_scores
 
 
 # ------------------------------------------------------------------ neurons --
@@ -168,7 +170,7 @@ cdef class Shortlist:
         mean = weights.mean(axis=0, dtype=np.float64).astype(np.float32)
         offset = np.vdot(mean, query_mean)
         order = random_state.permutation(n).astype(np.int32)
-        last = faint(weights, biases, mean, query_mean, query_length, order)
+        last = faint(weights, biases, mean, query_mean, query_length, order, CHUNK)
         self.order, self.n_strong = np.append(order[~last], order[last]), n - last.sum()
         cdef const float32_t[::1] query_center = self.hasher.center(np.asarray(query_mean))
         cdef const float32_t[::1] center = self.hasher.center(mean)
@@ -239,7 +241,7 @@ cdef class Shortlist:
         return result
 
     def topk(self, Model model, InputRows x, int64_t first, int64_t last, int64_t k,
-             int64_t n_candidates, int n_threads):
+             int64_t n_candidates, int n_threads, bint apart=False):
         """The k best of the n_candidates most promising neurons of rows first..last, best first.
 
         Scores are exact, to the bit those of `slide._predict.topk` but for the rounding of what
@@ -255,27 +257,34 @@ cdef class Shortlist:
         k, n_candidates : int
             1 <= k <= n_candidates <= n_neurons.
         n_threads : int
+        apart : bool
+            Whether to find two results, the best without what the prototypes add and with it.
 
         Returns
         -------
-        ids : int32 (n, k)
-        scores : float32 (n, k)
+        ids : int32 (n, k), or (2, n, k)
+        scores : float32, of the same shape
         """
         if not 1 <= k <= n_candidates <= self.n_neurons:
             raise ValueError(
                 f"1 <= k <= n_candidates <= {self.n_neurons} must hold; got {k}, {n_candidates}"
             )
-        ids, scores = np.empty((last - first, k), np.int32), np.empty((last - first, k), np.float32)
-        cdef int32_t[:, ::1] id_view = ids
-        cdef float32_t[:, ::1] score_view = scores
+        shape = (1 + apart, last - first, k)
+        ids, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        cdef int32_t[:, :, ::1] id_view = ids
+        cdef float32_t[:, :, ::1] score_view = scores
         cdef int64_t n_blocks, n_rows, n = last - first, i
         cdef Asked asked
+        found = (ids, scores) if apart else (ids[0], scores[0])
         if n == 0:
-            return ids, scores
+            return found
         # Few rows are shared out over the threads.
         n_rows = min(<int64_t>ROWS, blocks_of(n, max(1, n_threads)))
         n_blocks = blocks_of(n, n_rows)
-        asked = Asked(k, n_candidates, first, &id_view[0, 0], &score_view[0, 0])
+        asked = Asked(k, n_candidates, first, &id_view[apart, 0, 0], &score_view[apart, 0, 0],
+                      NULL, NULL)
+        if apart:
+            asked.apart_ids, asked.apart_scores = &id_view[0, 0, 0], &score_view[0, 0, 0]
         n_threads = max(1, min(n_threads, n_blocks))
         memory, keep_alive = np.zeros(n_threads * sizeof(Scratch), np.uint8), []
         cdef uint8_t[::1] scratch_memory = memory
@@ -287,7 +296,7 @@ cdef class Shortlist:
         for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
             self._rows(layers, rows, first + i * n_rows, min(n_rows, n - i * n_rows), &asked,
                        &scratch[omp_get_thread_num()])
-        return ids, scores
+        return found
 
     cdef int _allocate(self, Scratch *scratch, Model model, InputRows x, int64_t n_candidates,
                        list keep_alive) except -1:
@@ -341,10 +350,14 @@ cdef class Shortlist:
                                      &scratch.prototypes, scratch.ids, size)
             rows_forward(output, scratch.ids, size, h + i * d, d, 1, scratch.scores, size,
                          scratch.hidden.rows)
+            u = (first + i - asked.first) * asked.k
+            if asked.apart_ids != NULL:
+                offer(scratch.scores, scratch.ids, 0, size, asked.apart_scores + u,
+                      asked.apart_ids + u, asked.k)
+                sort_heap(asked.apart_scores + u, asked.apart_ids + u, asked.k)
             if model.postings != NULL:
                 for j in range(size):
                     scratch.scores[j] += scratch.prototypes.values[j]
-            u = (first + i - asked.first) * asked.k
             offer(scratch.scores, scratch.ids, 0, size, asked.scores + u, asked.ids + u, asked.k)
             sort_heap(asked.scores + u, asked.ids + u, asked.k)
 
@@ -461,35 +474,3 @@ def coarse(scales, biases, n):
     both[1, :n] = np.clip(np.rint((biases[:n] - middle) / units[1]), -32767, 32767)
     blocks = both.reshape(2, -1, BLOCK // 2, 2).transpose(1, 0, 3, 2)
     return np.ascontiguousarray(blocks).reshape(-1, 2, BLOCK), units
-
-
-def faint(weights, biases, mean, query_mean, query_length, order):
-    """Which of the neurons `order`, random, can hardly ever be among the best: bool (n,).
-
-    Were hidden vectors spread evenly around their mean, the score of neuron i would have the mean
-    b_i and the deviation |w_i| query_length / sqrt(d). So a usual score of the hundredth best is
-    known from a sample, and a neuron is faint whose score at its best, w_i along a hidden vector of
-    1.5 times the usual length, stays below. Classes without training rows are. What is taken for
-    faint is found all the same, only later. Source: Yan et al., NeurIPS 2018 (ranges of norms).
-    """
-    n, d = weights.shape
-    length2, middle = np.empty(n, np.float32), np.empty(n, np.float32)
-    for start in range(0, n, 1 << 14):
-        part = slice(start, start + (1 << 14))
-        w = weights[part].astype(np.float32, copy=False)
-        # einsum: its sums have one order, whatever the threads of BLAS do.
-        length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)
-        middle[part] = np.einsum("ij,j->i", w, query_mean)
-    length2 += mean @ mean
-    middle += biases
-    middle -= np.vdot(mean, query_mean)
-    reach = query_length * np.sqrt(np.maximum(length2, 0))
-    sample = order[:4096]
-    spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)
-    low, high = middle[sample].min(), (middle + reach).max()
-    for _ in range(50):
-        score = (low + high) / 2
-        above = ndtr((middle[sample] - score) / spread).mean() * len(order)
-        low, high = (score, high) if above > 100 else (low, score)
-    found = (middle + 1.5 * reach < low)[order]
-    return found if len(order) - found.sum() > CHUNK else np.zeros(len(order), bool)

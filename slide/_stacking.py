@@ -95,17 +95,15 @@ def _candidates(network, prototypes, judges, n_threads):
     Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice. Of very many labels
     they come from short lists (`slide._lookup`), for which `network` knows its inputs.
     """
-    k, ids, scores = min(_DEPTH, network.n_classes), [], []
-    for weight in (0.0, _WEIGHTS[-1]):
-        network.prototypes = prototypes.of_weight(weight)
-        best = _lookup.topk(network, network.rows(judges.x), k, n_threads, mode="lsh")
-        ids.append(best[0])
-        scores.append(best[1])
+    k, largest = min(_DEPTH, network.n_classes), _WEIGHTS[-1]
+    network.prototypes = prototypes.of_weight(largest)
+    rows = network.rows(judges.x)
+    ids, scores = _lookup.topk(network, rows, k, n_threads, mode="lsh", apart=True)
     network.prototypes = network.shortlist = None
     repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
     labels, scores = np.hstack(ids), np.hstack(scores)
     cosines = prototypes.cosines(judges.x, labels)
-    scores[:, k:] -= np.float32(_WEIGHTS[-1]) * cosines[:, k:]
+    scores[:, k:] -= np.float32(largest) * cosines[:, k:]
     scores[:, k:][repeated] = -np.inf
     return scores, cosines, judges.labels.contain(labels)
 

@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 from scipy.stats import binom
 from slide._model import InputRows, Model
 
-from slide import SparseMLPClassifier, _core, _predict, _simd
-from slide import _reference
+from slide import SparseMLPClassifier, _core, _predict, _reference, _simd
 from slide import _reference_half as reference
 from slide._network import Layer
 from slide.datasets import make_extreme_classification
@@ -146,7 +145,9 @@ def test_pair_dots(name, d, rng):
             w, v = reference.unpack(rows[chosen]), reference.unpack(x)
             expected = _reference.dots(w, v, bias=bias[chosen])
             error = abs(out.reshape(n_x, -1)[:, :n_rows] - expected)
-            assert (error <= (d + 4) * EPS * (_reference.dots(abs(w), abs(v)) + abs(expected))).all()
+            assert (
+                error <= (d + 4) * EPS * (_reference.dots(abs(w), abs(v)) + abs(expected))
+            ).all()
 
 
 @each_with_pairs

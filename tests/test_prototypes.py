@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from slide._shortlist import Shortlist
 
 from slide import (
     SparseMLPClassifier,
@@ -75,7 +76,7 @@ def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeyp
 def test_the_number_of_threads_changes_nothing(monkeypatch):
     rows = csr_array(sparse_rows(400)), label_rows(random_labels(400, 90), 90), None
     alone = make_prototypes(*rows, 1).arrays()
-    for n_threads, products in ((2, 1 << 22), (3, 100), (5, 10)):
+    for n_threads, products in ((2, 1 << 24), (3, 100), (5, 10)):
         monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
         for name, array in make_prototypes(*rows, n_threads).arrays().items():
             assert_array_equal(array, alone[name])
@@ -164,6 +165,29 @@ def test_prediction_adds_what_the_twin_adds(n_rows, n_threads, scored):
     ids, scores = _predict.topk(model, rows, 7, n_threads)
     assert_array_equal(ids, reference.topk(got, 7)[0])
     assert_array_equal(scores, np.take_along_axis(got, ids, axis=1))
+
+
+@pytest.mark.parametrize("k", [1, 7, 700])
+def test_the_best_without_prototypes_and_with_them(k, scored):
+    layers, made, x = scored
+    rows = _model.InputRows(csr_array(x))
+    alone, both = (
+        _model.Model(layers, "relu", "sigmoid"),
+        _model.Model(layers, "relu", "sigmoid", made),
+    )
+    ids, scores = _predict.topk(both, rows, k, 2, apart=True)
+    for i, model in enumerate((alone, both)):
+        assert_array_equal(ids[i], _predict.topk(model, rows, k, 1)[0])
+        assert_array_equal(scores[i], _predict.topk(model, rows, k, 1)[1])
+    w, b = layers[-1].w, layers[-1].b
+    functions = np.random.RandomState(0)
+    listed = Shortlist(w, b, np.zeros(20, np.float32), 1.0, functions, 1)
+    ids, scores = listed.topk(both, rows, 5, 130, k, 700, 2, apart=True)
+    # All are candidates, so both are exact, but for the rounding of what prototypes add.
+    for i, model in enumerate((alone, both)):
+        every = _predict.scores(model, rows, 5, 130, 1)
+        assert_allclose(scores[i], reference.topk(every, k)[1], rtol=1e-5, atol=1e-5)
+        assert_allclose(scores[i], np.take_along_axis(every, ids[i], axis=1), rtol=1e-5, atol=1e-5)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(scored):

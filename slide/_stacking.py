@@ -37,7 +37,7 @@ class Stacking:
     def __init__(self, data, held_out, rng):
         self.data, self.judges = data, held_out
         self.rows = np.arange(len(data))  # to train on until `weigh`
-        self.weight = None
+        self.weight = self.prototypes = None
         if held_out is None:
             order = rng.permutation(len(data))
             n_late = min(_MOST_ROWS, int(_SHARE * len(data)))
@@ -57,6 +57,8 @@ class Stacking:
         judges = self.judges
         network.note_inputs(self.data.x, n_threads)
         made = self._make(self.data.labels.only(self.rows), n_threads)
+        if not self._some_come_late():
+            self.prototypes = made  # of all rows: to be kept
         scores, cosines, right = _candidates(network, made, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
@@ -77,7 +79,7 @@ class Stacking:
         output.b *= np.float32(self.slope)
         output.b += np.float32(self.offset)
         if self.weight > 0:
-            made = self._make(self.data.labels, n_threads)
+            made = self.prototypes or self._make(self.data.labels, n_threads)
             network.prototypes = made.of_weight(self.weight * self.slope)
         if output.retrieval is not None:
             network.refresh(n_threads)

@@ -308,6 +308,10 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     assert [len(labels) for labels in seen] == [3000] * 3
     assert [len(labels.indices) for labels in seen] == [2700, 2700, 3000]
     assert_array_equal(seen[0].indptr, seen[1].indptr)
+    seen.clear()
+    clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # its own rows judge
+    assert clf.prototype_weight_ > 0
+    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start, and only once made
 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):

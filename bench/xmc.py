@@ -27,6 +27,7 @@ OURS = {
     "lsh": ("slide, LSH lists alone", {"retrieval": "lists", "tail_size": 0}),
     "tables+tail": ("slide, LSH tables + tail", {"retrieval": "rerank"}),
     "network": ("slide, without prototypes", {"prototypes": False}),
+    "bfloat16": ("slide, bfloat16", {"weight_dtype": "bfloat16"}),
     "exact": ("slide, every neuron", {"active_fraction": 1.0, "loss": "sigmoid"}),
 }
 PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}

@@ -33,7 +33,7 @@ def predict(model, X, threads):
 
 
 def size(model):
-    arrays = [*model.coefs_, *model.intercepts_]
+    arrays = [array for layer in model._network.layers for array in (layer.w, layer.b)]
     if model.prototypes_ is not None:
         arrays += [model.prototypes_.data, model.prototypes_.indices, model.prototypes_.indptr]
     return sum(array.nbytes for array in arrays)

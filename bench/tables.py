@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _run import RESULTS, origin, positive, write
 
-from slide import _simd, _tables
+from slide import _tables
 
 BAR_S = 0.4
 BAR_SHAPE = {"neurons": 670_091, "inputs": 128, "tables": 50}
@@ -48,7 +48,7 @@ def main():
             # The first touches new memory and starts the threads.
             seconds[name][n] = statistics.median(times[1:])
     result = {"benchmark": "tables", **shape, "repeats": args.repeats}
-    result |= {"instruction_set": _simd.instruction_set(), **origin()}
+    result |= origin(max(args.threads))
     result |= {"tables_mb": memory["rebuild"] / 2**20, "seconds": seconds}
     result["bar"] = bar(shape, seconds["rebuild"].get(BAR_THREADS))
     print_table(result)

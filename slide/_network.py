@@ -230,7 +230,8 @@ class Network:
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
         _centroids.center_and_scale(rows, used, mean, length)
         for block in output.blocks():
-            output.w[block] = rows[block]
+            if rows is not output.w:
+                output.w[block] = rows[block]
             # The mean input shall meet the prior exactly.
             output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean
 

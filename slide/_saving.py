@@ -17,6 +17,7 @@ from slide._tensors import TensorFile
 from slide._validation import check_params
 
 _KEY = "slide"  # of our JSON in the metadata
+_TRAINING = "training."  # before the names of arrays that only a checkpoint has
 _FORMAT = 1  # raise it when older versions can no longer read what is written
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
@@ -62,14 +63,7 @@ class Saving:
         True
         """
         check_is_fitted(self)
-        plain, arrays = _state_of(self)
-        path = os.fsdecode(path)
-        metadata = {_KEY: json.dumps(plain, allow_nan=False)}
-        with replacing(path) as temporary:
-            try:
-                save_file(arrays, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(f"{path} cannot be written: {error}") from error
+        write_model(self, os.fsdecode(path))
 
     @classmethod
     def load(cls, path):
@@ -97,16 +91,41 @@ class Saving:
             version. Every array is checked: a file that was tampered with may predict anything,
             but does no harm.
         """
-        path = os.fsdecode(path)
-        with open(path, "rb"):  # says in Python's own words what is wrong
-            pass
+        return read_model(cls, os.fsdecode(path))[0]
+
+
+def write_model(model, path, training=None, training_arrays=None):
+    """Write a fitted estimator and, in a checkpoint, what its training goes on from.
+
+    path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
+    """
+    plain, arrays = _state_of(model)
+    if training is not None:
+        plain["training"] = training
+    for name, array in (training_arrays or {}).items():
+        arrays[f"{_TRAINING}{name}"] = array
+    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
+    with replacing(path) as temporary:
         try:
-            with TensorFile(path) as file:
-                return _restored(cls, _plain(file), file)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a file that anyone may have written fails in any way
-            raise ValueError(f"{path} is no model that can be loaded: {error}") from error
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+
+
+def read_model(cls, path):
+    """What `write_model` wrote: the estimator, and the training or None and an empty dict."""
+    with open(path, "rb"):  # says in Python's own words what is wrong
+        pass
+    try:
+        with TensorFile(path) as file:
+            plain = _plain(file)
+            names = [name for name in file.names if name.startswith(_TRAINING)]
+            training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
+            return _restored(cls, plain, file), plain.get("training"), training
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a file that anyone may have written fails in any way
+        raise ValueError(f"{path} is no model that can be loaded: {error}") from error
 
 
 def _state_of(model):

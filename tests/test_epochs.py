@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from slide._epochs import hold_out
+from slide._start import hold_out
 from slide.metrics import ndcg_at_k, precision_at_k
 
 

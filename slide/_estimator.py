@@ -428,11 +428,11 @@ class SparseMLPClassifier(
         # For predictions by short lists, without a trace in the training's own.
         network.centers = list(network.centers)
         network.note_inputs(course.data.x, course.n_threads)
-        losses = course.losses
+        losses, scores = list(course.losses), list(course.scores)
         if course.so_far is not None:
-            losses = [*losses, course.so_far.mean_loss]
+            losses.append(course.so_far.mean_loss)
         twin = copy(self)
-        twin._set_fitted(network, coder, params, course.rng, course.data, losses, course.scores)
+        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores)
         return twin
 
     def _is_fitted(self):

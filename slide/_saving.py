@@ -2,10 +2,9 @@
 
 import json
 import os
+import zlib
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,12 +12,13 @@ from slide._files import replacing
 from slide._json import decode, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
-from slide._tensors import TensorFile
+from slide._tensors import TensorFile, checksum, write_tensors
 from slide._validation import check_params
 
 _KEY = "slide"  # of our JSON in the metadata
 _TRAINING = "training."  # before the names of arrays that only a checkpoint has
-_FORMAT = 1  # raise it when older versions can no longer read what is written
+# Raise it when older versions can no longer read what is written. 2 added checksums.
+_FORMAT = 2
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
@@ -32,7 +32,9 @@ class Saving:
         The file is in safetensors format: weights, moments and hash tables are arrays that other
         programs can read, all else is JSON under "slide" in the file's metadata. There is no
         pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
-        when writing fails, a file that was there before stays as it was.
+        when writing fails or the process is killed, a file that was there before stays as it was;
+        a killed one may leave a `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
+        find damage. They are none against forgery.
 
         Parameters
         ----------
@@ -104,18 +106,16 @@ def write_model(model, path, training=None, training_arrays=None):
         plain["training"] = training
     for name, array in (training_arrays or {}).items():
         arrays[f"{_TRAINING}{name}"] = array
-    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
+    plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
+    plain["checksum"] = _text_checksum(plain)
     with replacing(path) as temporary:
-        try:
-            save_file(arrays, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
+        write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
 
 
 def read_model(cls, path):
-    """What `write_model` wrote: the estimator, and the training or None and an empty dict."""
-    with open(path, "rb"):  # says in Python's own words what is wrong
-        pass
+    """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
     try:
         with TensorFile(path) as file:
             plain = _plain(file)
@@ -205,7 +205,18 @@ def _plain(file):
         raise ValueError(
             f"it is of format {version}, of a newer version of slide; this one reads {_FORMAT}"
         )
+    if version > 1 or "checksum" in plain:
+        kept = plain.pop("checksum", None)
+        found = _text_checksum(plain)
+        if found != kept:
+            raise ValueError(f"its JSON is damaged: the checksum is {found}, not {kept}")
+        file.checksums = plain["checksums"]
     return plain
+
+
+def _text_checksum(plain):
+    """CRC-32 of plain values as JSON, with the checksums of the arrays that are among them."""
+    return f"{zlib.crc32(json.dumps(plain).encode()):08x}"
 
 
 def _encode_all(name, value):

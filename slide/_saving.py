@@ -33,7 +33,7 @@ class Saving:
         programs can read, all else is JSON under "slide" in the file's metadata. There is no
         pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
         when writing fails or the process is killed, a file that was there before stays as it was;
-        a killed one may leave a `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
+        a kill may leave a folder `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
         find damage. They are none against forgery.
 
         Parameters
@@ -116,6 +116,8 @@ def read_model(cls, path):
     """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
+    with open(path, "rb"):  # says in Python's own words what is wrong
+        pass
     try:
         with TensorFile(path) as file:
             plain = _plain(file)

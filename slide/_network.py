@@ -113,6 +113,10 @@ class Tally:
         for name in vars(self):
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
 
+    def since(self, before):
+        """What was counted since a copy of it was made."""
+        return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
+
 
 @dataclass
 class Pass:

@@ -191,7 +191,8 @@ def _restored(cls, plain, file):
         scores = _floats("validation_scores", scores)
     coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
     trained_with = check_params({**params, **trained_with})
-    model._set_trained(network, coder, trained_with, rng, losses, scores)
+    # Seconds are of a machine's day, not of the model: the same training gives the same file.
+    model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
     return model
 
 

@@ -3,6 +3,7 @@
 import gzip
 import os
 import secrets
+import shutil
 import zlib
 from contextlib import contextmanager, suppress
 
@@ -14,7 +15,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def replacing(path):
     """A new, empty file beside `path`, which takes its place when the block ends well.
 
-    Whatever goes wrong before that, `path` is as it was and nothing else is left behind.
+    Whatever goes wrong before that, `path` is as it was and nothing else is left behind. A process
+    that is killed leaves it in a folder `.NAME.HEX.tmp`, which nobody needs. What has taken its
+    place is on the disk, not only in the system's memory.
 
     Parameters
     ----------
@@ -47,19 +50,36 @@ def replacing(path):
     """
     check_replaceable(path)
     path = os.path.realpath(path)
-    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    # Made here, not by tempfile: it gets the rights that a new file has.
-    with open(temporary, "xb"):
-        pass
+    folder, name = os.path.split(path)
+    # Whoever finds one shall know whose it was; of a long name the start does.
+    own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
+    os.mkdir(own)  # for what writers leave beside their file when they are killed
+    temporary = os.path.join(own, "new")
     try:
+        # Made here, not by tempfile: it gets the rights that a new file has.
+        with open(temporary, "xb"):
+            pass
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = path  # a full device does not say for which file
         raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder):
+    """Have the names in a folder written to the disk, where the system knows how to."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_replaceable(path):

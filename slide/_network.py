@@ -113,6 +113,52 @@ class Tally:
         for name in vars(self):
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
 
+    def since(self, before):
+        """What was counted since a copy of it was made."""
+        return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
+
+
+@dataclass
+class Pass:
+    """How far a pass over the rows is, between two chunks of them.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows that are done.
+    loss, weight : float
+        Sums over them.
+    queries : list of None or (float64 (n_in,), float)
+        For every layer whose inputs are hashed their sum since the last rebuild, and that of their
+        squared lengths.
+    n_queries : int
+        Rows that these are of.
+    """
+
+    n_rows: int
+    loss: float
+    weight: float
+    queries: list
+    n_queries: int
+
+    @classmethod
+    def begin(cls, n_layers):
+        return cls(0, 0.0, 0.0, [None] * n_layers, 0)
+
+    @property
+    def mean_loss(self):
+        return float(self.loss / self.weight)
+
+    def add_queries(self, queries, n_rows):
+        self.n_queries += n_rows
+        for i, new in enumerate(queries):
+            if new is not None:
+                old = self.queries[i] or (0.0, 0.0)
+                self.queries[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
+
+    def forget_queries(self):
+        self.queries, self.n_queries = [None] * len(self.queries), 0
+
 
 @dataclass
 class Network:
@@ -262,59 +308,73 @@ class Network:
         settings = {**self.settings.engine(), "seed": self.seed}
         return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
 
-    def train(self, trainer, order, learning_rate, n_threads):
-        """One pass over the rows `order` (int32); returns this pass's Tally.
+    def train(self, trainer, order, learning_rate, n_threads, so_far=None, after_chunk=None):
+        """One pass over the rows `order` (int32), or what is left of it; returns its Pass.
 
+        Parameters
+        ----------
+        trainer : slide._core.Trainer
+        order : int32 (n,)
         learning_rate : callable
             From the share of this pass that is done, 0 to 1, to the rate.
+        n_threads : int
+        so_far : Pass or None
+            Of a pass that was stopped after a chunk.
+        after_chunk : callable or None
+            Is told the Pass between any two chunks of rows.
 
         Raises
         ------
         FloatingPointError
             When the loss is no longer a finite number.
         """
-        tally = Tally()
+        done = so_far or Pass.begin(len(self.layers))
         self.shortlist = None
         micro_batch = trainer.micro_batch
         warm_up = self.settings.warm_up
-        queries = _Queries(len(self.layers))
         hashed = any(layer.retrieval is not None for layer in self.layers)
         chunk = _CHUNK
         if any(layer.n_active for layer in self.layers):
             chunk = min(chunk, self.settings.rehash_every)
-        start = 0
-        while start < len(order):
-            rate = learning_rate(start / len(order))
+        while done.n_rows < len(order):
+            rate = learning_rate(done.n_rows / len(order))
             n_samples = min(chunk, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
             n_micro_batches = max(1, n_samples // micro_batch)
             if self.counter < warm_up:
                 # The rate rises from step to step; 16 of them are smooth enough.
                 rate *= (self.counter + 1) / warm_up
                 n_micro_batches = max(1, warm_up // 16)
-            rows = order[start : start + n_micro_batches * micro_batch]
-            start += len(rows)
+            rows = order[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
+            done.n_rows += len(rows)
             counts = trainer.run(rows, self.counter, rate)
             self.counter += counts["n_micro_batches"]
-            tally.add(counts)
+            self.tally.add(counts)
+            done.loss += counts["loss"]
+            done.weight += counts["weight"]
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
             if hashed:
-                queries.add(counts["queries"], len(rows))
-                self.samples_to_rebuild -= len(rows)
-                if self.samples_to_rebuild <= 0:
-                    for i, sums in enumerate(queries.sums):
-                        if sums is not None:
-                            self._center(i, *sums, queries.n)
-                    tally.multiply_adds += self.rebuild(n_threads)
-                    tally.n_rebuilds += 1
-                    queries = _Queries(len(self.layers))
-                else:
-                    tally.multiply_adds += self._follow(n_threads)
+                self._keep_up(done, counts["queries"], len(rows), n_threads)
+            if after_chunk is not None and done.n_rows < len(order):
+                after_chunk(done)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
-            tally.multiply_adds += self.refresh(n_threads)
-        self.tally.add(vars(tally))
-        return tally
+            self.tally.multiply_adds += self.refresh(n_threads)
+        return done
+
+    def _keep_up(self, done, queries, n_rows, n_threads):
+        """Hash the searched neurons anew when that is due, else those that moved much."""
+        done.add_queries(queries, n_rows)
+        self.samples_to_rebuild -= n_rows
+        if self.samples_to_rebuild > 0:
+            self.tally.multiply_adds += self._follow(n_threads)
+            return
+        for i, sums in enumerate(done.queries):
+            if sums is not None:
+                self._center(i, *sums, done.n_queries)
+        self.tally.multiply_adds += self.rebuild(n_threads)
+        self.tally.n_rebuilds += 1
+        done.forget_queries()
 
     def note_inputs(self, x, n_threads, share=1.0):
         """Note the mean of the output layer's inputs, for some rows x of a training that ends.
@@ -363,20 +423,6 @@ class Network:
             for layer in self.layers
             if layer.n_active and layer.retrieval is not None
         )
-
-
-class _Queries:
-    """Sums over the inputs of the hashed layers since the last rebuild."""
-
-    def __init__(self, n_layers):
-        self.sums, self.n = [None] * n_layers, 0
-
-    def add(self, sums, n):
-        self.n += n
-        for i, new in enumerate(sums):
-            if new is not None:
-                old = self.sums[i] or (0.0, 0.0)
-                self.sums[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
 
 
 def _sums(h):

@@ -2,22 +2,24 @@
 
 import json
 import os
+import zlib
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from slide._files import replacing
-from slide._json import decode, encode
+from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
-from slide._tensors import TensorFile
+from slide._tensors import TensorFile, checksum, write_tensors
 from slide._validation import check_params
 
 _KEY = "slide"  # of our JSON in the metadata
-_FORMAT = 1  # raise it when older versions can no longer read what is written
+_TRAINING = "training."  # before the names of arrays that only a checkpoint has
+# Raise it when older versions can no longer read what is written. 2 added checksums.
+_FORMAT = 2
+_MAX_WIDTH = 1000  # characters of a label's place, where no label is longer
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
@@ -31,7 +33,9 @@ class Saving:
         The file is in safetensors format: weights, moments and hash tables are arrays that other
         programs can read, all else is JSON under "slide" in the file's metadata. There is no
         pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
-        when writing fails, a file that was there before stays as it was.
+        when writing fails or the process is killed, a file that was there before stays as it was;
+        a kill may leave a folder `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
+        find damage. They are none against forgery.
 
         Parameters
         ----------
@@ -62,14 +66,7 @@ class Saving:
         True
         """
         check_is_fitted(self)
-        plain, arrays = _state_of(self)
-        path = os.fsdecode(path)
-        metadata = {_KEY: json.dumps(plain, allow_nan=False)}
-        with replacing(path) as temporary:
-            try:
-                save_file(arrays, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(f"{path} cannot be written: {error}") from error
+        write_model(self, os.fsdecode(path))
 
     @classmethod
     def load(cls, path):
@@ -97,16 +94,41 @@ class Saving:
             version. Every array is checked: a file that was tampered with may predict anything,
             but does no harm.
         """
-        path = os.fsdecode(path)
-        with open(path, "rb"):  # says in Python's own words what is wrong
-            pass
-        try:
-            with TensorFile(path) as file:
-                return _restored(cls, _plain(file), file)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a file that anyone may have written fails in any way
-            raise ValueError(f"{path} is no model that can be loaded: {error}") from error
+        return read_model(cls, os.fsdecode(path))[0]
+
+
+def write_model(model, path, training=None, training_arrays=None):
+    """Write a fitted estimator and, in a checkpoint, what its training goes on from.
+
+    path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
+    """
+    plain, arrays = _state_of(model)
+    if training is not None:
+        plain["training"] = training
+    for name, array in (training_arrays or {}).items():
+        arrays[f"{_TRAINING}{name}"] = array
+    plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
+    plain["checksum"] = _text_checksum(plain)
+    with replacing(path) as temporary:
+        write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
+
+
+def read_model(cls, path):
+    """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
+    with open(path, "rb"):  # says in Python's own words what is wrong
+        pass
+    try:
+        with TensorFile(path) as file:
+            plain = _plain(file)
+            names = [name for name in file.names if name.startswith(_TRAINING)]
+            training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
+            return _restored(cls, plain, file), plain.get("training"), training
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a file that anyone may have written fails in any way
+        raise ValueError(f"{path} is no model that can be loaded: {error}") from error
 
 
 def _state_of(model):
@@ -170,7 +192,8 @@ def _restored(cls, plain, file):
         scores = _floats("validation_scores", scores)
     coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
     trained_with = check_params({**params, **trained_with})
-    model._set_trained(network, coder, trained_with, rng, losses, scores)
+    # Seconds are of a machine's day, not of the model: the same training gives the same file.
+    model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
     return model
 
 
@@ -186,7 +209,18 @@ def _plain(file):
         raise ValueError(
             f"it is of format {version}, of a newer version of slide; this one reads {_FORMAT}"
         )
+    if version > 1 or "checksum" in plain:
+        kept = plain.pop("checksum", None)
+        found = _text_checksum(plain)
+        if found != kept:
+            raise ValueError(f"its JSON is damaged: the checksum is {found}, not {kept}")
+        file.checksums = plain["checksums"]
     return plain
+
+
+def _text_checksum(plain):
+    """CRC-32 of plain values as JSON, with the checksums of the arrays that are among them."""
+    return f"{zlib.crc32(json.dumps(plain).encode()):08x}"
 
 
 def _encode_all(name, value):
@@ -230,9 +264,9 @@ def _classes_array(classes):
 
 
 def _classes(array, dtype):
-    dtype = np.dtype(str(dtype))
+    dtype = decode_dtype(dtype)
     if dtype.kind in "UO":
-        return _texts(array).astype(dtype)
+        return _texts_of(dtype, _texts(array))
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
         if array.ndim != 1 or array.dtype != dtype.newbyteorder("="):
             raise ValueError(f"classes must be {dtype} of one dimension; got {array.dtype}")
@@ -240,6 +274,14 @@ def _classes(array, dtype):
     if dtype.kind not in "Mmf" or array.dtype != np.uint8 or array.shape[1:] != (dtype.itemsize,):
         raise ValueError(f"classes cannot be of dtype {dtype} and {array.dtype} {array.shape}")
     return np.ascontiguousarray(array).view(dtype)[:, 0]
+
+
+def _texts_of(dtype, texts):
+    # A few bytes of a file must not ask for any amount of memory.
+    longest = max(map(len, texts), default=0)
+    if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
+        raise ValueError(f"classes of at most {longest} characters cannot be of dtype {dtype}")
+    return texts.astype(dtype)
 
 
 def _text_array(texts):

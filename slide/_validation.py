@@ -215,6 +215,12 @@ def is_true(flag):
     return BOOL.accepts(flag) and bool(flag)
 
 
+def check_positive(name, value):
+    """Refuse what is no positive number."""
+    if not _POSITIVE.accepts(value):
+        raise ValueError(f"{name} must be {_POSITIVE.takes}; got {value!r}")
+
+
 def check_k(k, n_classes):
     """`k` as an int, unless it is a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):

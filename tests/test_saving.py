@@ -17,6 +17,7 @@ from sklearn.utils import shuffle
 from slide import SparseMLPClassifier, _files, _network_state, _saving
 from slide._auto import LayerSettings, Settings
 from slide._auto_search import SearchSettings
+from slide._tensors import checksum
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),
@@ -246,7 +247,7 @@ def test_other_programs_can_read_the_file(saved):
     np.testing.assert_array_equal(arrays["layers.1.w"].T, model.coefs_[1])
     with safe_open(saved, framework="numpy") as file:
         plain = json.loads(file.metadata()["slide"])
-    assert plain["format"] == 1
+    assert plain["format"] == 2
     assert plain["params"]["retrieval"] == "rerank"
     assert b"pickle" not in saved.read_bytes()
 
@@ -276,7 +277,7 @@ def test_refuses_parameters_that_a_file_cannot_hold(params, message, saved):
     assert saved.read_bytes() == before
 
 
-@pytest.mark.parametrize("place", ["fsync", "replace", "save_file"])
+@pytest.mark.parametrize("place", ["fsync", "replace", "write_tensors"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failed_save_leaves_the_old_file(place, error, saved, planted, monkeypatch):
     before = saved.read_bytes()
@@ -287,7 +288,7 @@ def test_a_failed_save_leaves_the_old_file(place, error, saved, planted, monkeyp
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(_saving if place == "save_file" else _files.os, place, fail)
+    monkeypatch.setattr(_saving if place == "write_tensors" else _files.os, place, fail)
     with pytest.raises(type(error)):
         model.save(saved)
     assert saved.read_bytes() == before
@@ -334,7 +335,13 @@ def rewrite(path, change):
     arrays = {name: array.copy() for name, array in load_file(path).items()}
     with safe_open(path, framework="numpy") as file:
         plain = json.loads(file.metadata()["slide"])
+    del plain["checksum"], plain["checksums"]
     change(plain, arrays)
+    if plain.get("format") == 1:
+        save_file(arrays, path, {"slide": json.dumps(plain)})
+        return path
+    plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
+    plain["checksum"] = _saving._text_checksum(plain)
     save_file(arrays, path, {"slide": json.dumps(plain)})
     return path
 
@@ -365,7 +372,7 @@ def set_first(name, value):
 
 SEARCH = ("network", "settings", "layers", 0, "search")
 CHANGES = [
-    (set_in("format", value=2), "newer version"),
+    (set_in("format", value=3), "newer version"),
     (set_in("format", value="1"), "format must be"),
     (set_in("params", "solver", value="lbfgs"), "solver must be"),
     (set_in("params", "depth", value=3), "depth"),
@@ -395,6 +402,9 @@ CHANGES = [
     (set_in(*SEARCH, "policy", value="estimate"), "unknown array|no array"),
     (set_in("classes_dtype", value="<i8"), "classes must be int64"),
     (set_in("classes_dtype", value="V2"), "classes cannot be"),
+    (set_in("classes_dtype", value="U1001"), "classes of at most 8 characters"),
+    (set_in("classes_dtype", value="()i4"), "a dtype must be"),
+    (set_in("classes_dtype", value=["<i4"]), "a dtype must be"),
     (set_in("labels", value="csr_array"), "unknown array 'classes'"),
     (set_in("loss_curve", value=[]), "loss_curve"),
     (lambda plain, arrays: plain.pop("network"), "network"),
@@ -465,6 +475,8 @@ def test_every_setting_is_checked(settings, rules, parts):
 
 
 def test_damaged_files_never_crash(saved, planted):
+    # Of format 1, which has no checksums: a forged file has the right ones.
+    rewrite(saved, set_in("format", value=1))
     X, y = planted
     y = np.array([f"class {i}" for i in y % 5])
     whole, rng = saved.read_bytes(), np.random.default_rng(0)

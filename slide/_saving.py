@@ -5,6 +5,7 @@ import os
 import zlib
 
 import numpy as np
+from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
@@ -109,8 +110,12 @@ def write_model(model, path, training=None, training_arrays=None):
         arrays[f"{_TRAINING}{name}"] = array
     plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
     plain["checksum"] = _text_checksum(plain)
+    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
     with replacing(path) as temporary:
-        write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
+        try:
+            write_tensors(temporary, arrays, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_model(cls, path):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from slide import _mining, _predict
+from slide._memory import copy_blocks
 from slide._model import InputRows
 from slide._network import Network, log_prior
 
@@ -21,7 +22,7 @@ def start_network(params, settings, data, rows, center, rng, n_threads):
         seed=int(rng.randint(2**31 - 1)),
         center=center,
     )
-    x, labels = data.x, data.labels
+    labels, order = data.labels, None
     if rows is None:
         rows = np.arange(len(data))
     else:
@@ -33,9 +34,9 @@ def start_network(params, settings, data, rows, center, rng, n_threads):
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):
         rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
-        rows = np.sort(rows)
-        x, labels = x[rows], labels.take(rows)
-    network.start(x, labels, prior, n_threads)
+        order = np.sort(rows)  # not x[rows], as above
+        labels = labels.take(order)
+    network.start(data.x, labels, prior, n_threads, order)
     return network
 
 
@@ -125,7 +126,8 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
             break
     if best_weights is not None:
         for layer, (w, b) in zip(network.layers, best_weights, strict=True):
-            layer.w[...], layer.b[...] = w, b
+            copy_blocks(w, layer.w)
+            layer.b[...] = b
         network.refresh(n_threads)
     _check_finite(network, params, len(losses))
     if stacking is not None:
@@ -178,14 +180,14 @@ def _check_finite(network, params, epoch, output_rows=None):
     first, *middle, output = network.layers
     arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
     arrays += [layer.b for layer in network.layers]
-    if output_rows is None:
-        arrays += [output.w[rows] for rows in output.blocks()]
-    else:
-        arrays.append(output.w[output_rows])
+    blocks = output.blocks()
+    if output_rows is not None:
+        blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
     with np.errstate(all="ignore"):
         # The first layer's scale is that of X; the others' squares stay far from overflow.
         sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
         sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
+        sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
     if not np.isfinite(sums).all():
         raise _diverged(network, params, epoch)
 
@@ -212,10 +214,11 @@ def _learning_rate(params, progress):
 def _keep_weights(network, kept):
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
-    for layer, (w, b) in zip(network.layers, kept, strict=True):
-        w[...], b[...] = layer.w, layer.b
-    return kept
+        kept = [(None, None)] * len(network.layers)
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
 
 
 def _report(params, line):

@@ -63,6 +63,7 @@ Map of the package; an arrow points downward only::
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash
       _state        the state of these structures, as arrays by name
+    _scratch        memory that a thread works in   (_signals: Ctrl-C in a parallel loop)
     _weights        rows of weights, in float32 or bfloat16, and how they are read
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests

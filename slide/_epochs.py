@@ -7,6 +7,7 @@ import numpy as np
 
 from slide import _mining, _predict
 from slide._divergence import check_finite, check_loss, diverged
+from slide._memory import copy_blocks
 from slide._model import InputRows
 from slide._network import Tally
 
@@ -153,7 +154,8 @@ class Course:
         network = self.network
         if self.best_weights is not None:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
-                layer.w[...], layer.b[...] = w, b
+                copy_blocks(w, layer.w)
+                layer.b[...] = b
             network.refresh(self.n_threads)
         check_finite(network, self.params, len(self.losses))
         if self.stacking is not None:
@@ -225,10 +227,11 @@ def _learning_rate(params, progress):
 def _keep_weights(network, kept):
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
-    for layer, (w, b) in zip(network.layers, kept, strict=True):
-        w[...], b[...] = layer.w, layer.b
-    return kept
+        kept = [(None, None)] * len(network.layers)
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
 
 
 def _report(params, line):

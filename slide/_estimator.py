@@ -164,7 +164,9 @@ class SparseMLPClassifier(
         What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
         "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
         number of neurons that were computed in every layer ("n_active"; of the output a
-        micro-batch's), "n_rebuilds". `save` leaves it out.
+        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
+        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
+        "seconds" went elsewhere. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None

@@ -10,6 +10,7 @@ from slide import _auto
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
+from slide._html import NetworkTable
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
@@ -29,7 +30,13 @@ _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
 class SparseMLPClassifier(
-    Prediction, Saving, FittedAttributes, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    Prediction,
+    Saving,
+    FittedAttributes,
+    NetworkTable,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 

@@ -1,66 +1,22 @@
-"""The course of a training: its start, epochs, the fall of the learning rate, when to stop."""
+"""The course of a training: epochs, the fall of the learning rate, when to stop."""
+
+import time
+from copy import copy, deepcopy
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from slide import _mining, _predict
+from slide._divergence import check_finite, check_loss, diverged
+from slide._memory import copy_blocks
 from slide._model import InputRows
-from slide._network import Network, log_prior
+from slide._network import Tally
 
 
-def start_network(params, settings, data, rows, center, rng, n_threads):
-    """A new Network for `data`, TrainingRows less `center`, with its initial weights.
+class Course:
+    """A training of `fit`, which can be stopped after any chunk of rows and taken up again.
 
-    These know no labels but those of `rows`, an int array, rising; None: all.
-    """
-    network = Network(
-        n_features=data.x.shape[1],
-        n_classes=data.labels.n_classes,
-        hidden_layer_sizes=params["hidden_layer_sizes"],
-        settings=settings,
-        seed=int(rng.randint(2**31 - 1)),
-        center=center,
-    )
-    x, labels = data.x, data.labels
-    if rows is None:
-        rows = np.arange(len(data))
-    else:
-        # Not x[rows], which would take as much memory as X.
-        labels = labels.only(rows)
-    counts = np.bincount(labels.indices, minlength=labels.n_classes)
-    prior = log_prior(counts, len(rows), settings.loss)
-    # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
-    n_rows = 4096 + 64 * labels.n_classes
-    if n_rows < len(rows):
-        rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
-        rows = np.sort(rows)
-        x, labels = x[rows], labels.take(rows)
-    network.start(x, labels, prior, n_threads)
-    return network
-
-
-def hold_out(data, multilabel, fraction, rng):
-    """Split TrainingRows into those to train on and the share `fraction` to judge by."""
-    n = len(data)
-    n_held_out = int(np.ceil(fraction * n))
-    if n_held_out >= n:
-        raise ValueError(
-            f"validation_fraction={fraction!r} of {n} rows leaves none to train on; "
-            "early_stopping needs more rows or a smaller share"
-        )
-    stratify = None
-    if not multilabel:
-        counts = np.bincount(data.labels.indices)
-        if counts[counts > 0].min() > 1 and min(n_held_out, n - n_held_out) >= len(counts):
-            stratify = data.labels.indices
-    rows, held_out = train_test_split(
-        np.arange(n), test_size=n_held_out, random_state=rng, stratify=stratify
-    )
-    return data.take(np.sort(rows)), data.take(np.sort(held_out))
-
-
-def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threads):
-    """Train until nothing improves or `max_iter` epochs are over.
+    All that decides how it goes on is in `network`, `rng`, `stacking`, `trainer.listed` and the
+    attributes below (`slide._course_state` makes values and arrays of them).
 
     Parameters
     ----------
@@ -76,78 +32,167 @@ def run_epochs(network, data, held_out, stacking, rng, params, max_iter, n_threa
         Of the estimator.
     max_iter, n_threads : int
 
-    Returns
-    -------
+    Attributes
+    ----------
     losses, scores : list of float
         Training loss and validation score of every epoch; no scores without `held_out`.
-
-    Raises
-    ------
-    FloatingPointError
-        When training diverges.
+    history : list of dict
+        What every epoch took, see `_history`.
+    best : float
+        The best merit of an epoch: its score, or the loss with its sign changed.
+    best_weights : list of (ndarray, ndarray) or None
+        Weights and biases of the best epoch, with `held_out`.
+    n_stale : int
+        Epochs in a row that were no better.
+    stopped : bool
+        Whether there are to be no more.
+    drawn_by : numpy.random.RandomState
+        The generator as it was before it drew the order of the epoch in progress.
+    so_far : slide._network.Pass or None
+        How far the epoch in progress is; None between two epochs.
+    seconds, counted : float and slide._network.Tally
+        That the epoch in progress has taken, and what was counted before it.
     """
-    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
-    k = max(1, round(len(data.labels.indices) / len(data)))  # one label a row: precision at 1
-    losses, scores = [], []
-    best, best_weights, n_stale = -np.inf, None, 0
-    rows = np.arange(len(data)) if stacking is None else stacking.rows
-    for epoch in range(max_iter):
-        if stacking is not None and stacking.is_due(epoch, max_iter):
-            stacking.weigh(network, n_threads)
-            rows = np.arange(len(data))
-        if network.settings.n_listed and _mining.is_due(epoch, max_iter):
-            cost = _mining.list_hard_neurons(network, trainer, data, n_threads)
+
+    def __init__(self, network, data, held_out, stacking, rng, params, max_iter, n_threads):
+        self.network, self.data, self.held_out, self.stacking = network, data, held_out, stacking
+        self.rng, self.params, self.max_iter, self.n_threads = rng, params, max_iter, n_threads
+        self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+        # One label a row: precision at 1.
+        self.k = max(1, round(len(data.labels.indices) / len(data)))
+        self.losses, self.scores, self.history = [], [], []
+        self.best, self.best_weights, self.n_stale = -np.inf, None, 0
+        self.stopped = False
+        self.drawn_by, self.so_far = rng, None
+        self.seconds, self.counted = 0.0, Tally()
+
+    def run(self, watch):
+        """Train until nothing improves, `max_iter` epochs are over or `watch` says stop.
+
+        watch : slide._watch.Watch
+
+        Raises
+        ------
+        FloatingPointError
+            When training diverges.
+        """
+        while len(self.losses) < self.max_iter and not self.stopped:
+            watch.before_epoch()
+            self._train_epoch(watch)
+            self._judge()
+            watch.after_epoch(self)
+        self._finish()
+
+    def stop(self):
+        """Let the epoch that is over have been the last."""
+        self.stopped = True
+
+    def _train_epoch(self, watch):
+        epoch, network, params = len(self.losses), self.network, self.params
+        began = time.perf_counter()
+        if self.so_far is None:
+            self.seconds, self.counted = 0.0, copy(network.tally)
+            self._open_epoch(epoch)
+            self.drawn_by = deepcopy(self.rng)
+
+        def learning_rate(share):
+            return _learning_rate(params, (epoch + share) / self.max_iter)
+
+        def after_chunk(so_far):
+            nonlocal began
+            self.so_far, now = so_far, time.perf_counter()
+            self.seconds, began = self.seconds + now - began, now
+            watch.after_chunk(self)
+
+        loss = _train(
+            network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
+            self.n_threads, self.so_far, after_chunk,
+        )  # fmt: skip
+        self.so_far = None
+        self.losses.append(loss)
+        self.seconds += time.perf_counter() - began
+        self.history.append(_history(network, self.counted, loss, self.seconds))
+        _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
+
+    def _open_epoch(self, epoch):
+        """What is found out once, before a certain epoch."""
+        network, stacking = self.network, self.stacking
+        if stacking is not None and stacking.is_due(epoch, self.max_iter):
+            stacking.weigh(network, self.n_threads)
+        if network.settings.n_listed and _mining.is_due(epoch, self.max_iter):
+            cost = _mining.list_hard_neurons(network, self.trainer, self.data, self.n_threads)
             network.tally.multiply_adds += cost
 
-        def learning_rate(share, done=epoch):
-            return _learning_rate(params, (done + share) / max_iter)
+    def _rows(self):
+        """Rows to train on now: all, but for those that are to come late."""
+        if self.stacking is None or self.stacking.weight is not None:
+            return np.arange(len(self.data))
+        return self.stacking.rows
 
-        loss = _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch + 1, n_threads)
-        losses.append(loss)
-        _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
-        merit = -loss
-        if held_out is not None:
-            merit = validation_score(network, held_out, k, n_threads)
-            scores.append(merit)
+    def _judge(self):
+        """Note how good the last epoch was, and whether it shall have been the last."""
+        params, merit = self.params, -self.losses[-1]
+        if self.held_out is not None:
+            merit = validation_score(self.network, self.held_out, self.k, self.n_threads)
+            self.scores.append(merit)
             _report(params, f"Validation score: {merit:.6f}")
-        n_stale = n_stale + 1 if merit < best + params["tol"] else 0
-        if merit > best:
-            best = merit
-            if held_out is not None:
-                best_weights = _keep_weights(network, best_weights)
-        if n_stale > params["n_iter_no_change"]:
-            what = "Training loss" if held_out is None else "Validation score"
+        self.n_stale = self.n_stale + 1 if merit < self.best + params["tol"] else 0
+        if merit > self.best:
+            self.best = merit
+            if self.held_out is not None:
+                self.best_weights = _keep_weights(self.network, self.best_weights)
+        if self.n_stale > params["n_iter_no_change"]:
+            self.stopped = True
+            what = "Training loss" if self.held_out is None else "Validation score"
             _report(
                 params,
                 f"{what} did not improve more than tol={params['tol']:f} for "
                 f"{params['n_iter_no_change']} consecutive epochs. Stopping.",
             )
-            break
-    if best_weights is not None:
-        for layer, (w, b) in zip(network.layers, best_weights, strict=True):
-            layer.w[...], layer.b[...] = w, b
-        network.refresh(n_threads)
-    _check_finite(network, params, len(losses))
-    if stacking is not None:
-        stacking.apply(network, n_threads)
-    network.note_inputs(data.x, n_threads)
-    return losses, scores
+
+    def _finish(self):
+        network = self.network
+        if self.best_weights is not None:
+            for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
+                copy_blocks(w, layer.w)
+                layer.b[...] = b
+            network.refresh(self.n_threads)
+        check_finite(network, self.params, len(self.losses))
+        if self.stacking is not None:
+            self.stacking.apply(network, self.n_threads)
+        network.note_inputs(self.data.x, self.n_threads)
 
 
 def run_pass(network, data, rng, params, epoch, n_threads):
-    """Train one epoch, number `epoch`, at a constant learning rate; returns the training loss."""
+    """Train one epoch, number `epoch`, at a constant learning rate; returns its history."""
+    began, counted = time.perf_counter(), copy(network.tally)
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
 
     def learning_rate(share):
         return params["learning_rate_init"]
 
     rows = np.arange(len(data))
-    loss = _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    loss = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
-    _check_finite(network, params, epoch, np.unique(data.labels.indices))
+    check_finite(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
     network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
-    return loss
+    return _history(network, counted, loss, time.perf_counter() - began)
+
+
+def _history(network, before, loss, seconds):
+    """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
+    counts = network.tally.since(before)
+    n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
+    return {
+        "loss": loss,
+        "seconds": seconds,
+        "n_samples": counts.n_samples,
+        "multiply_adds": counts.multiply_adds,
+        "dense_multiply_adds": counts.dense_multiply_adds,
+        "n_active": [*n_active, counts.n_active / counts.n_micro_batches],
+        "n_rebuilds": counts.n_rebuilds,
+    }
 
 
 def validation_score(network, data, k, n_threads):
@@ -159,47 +204,17 @@ def validation_score(network, data, k, n_threads):
     return float(np.average(gains / best, weights=data.weights))
 
 
-def _run_epoch(network, trainer, rows, rng, params, learning_rate, epoch, n_threads):
+def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads, so_far=None,
+           after_chunk=None):  # fmt: skip
     """One pass over the rows `rows`; returns the mean loss per unit of sample weight."""
     order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
-            tally = network.train(trainer, order, learning_rate, n_threads)
+            done = network.train(trainer, order, learning_rate, n_threads, so_far, after_chunk)
     except FloatingPointError as error:
-        raise _diverged(network, params, epoch) from error
-    return float(tally.loss / tally.weight)
-
-
-def _check_finite(network, params, epoch, output_rows=None):
-    """Refuse a network whose weights are no numbers, or so large that scores would be none.
-
-    Of the output layer's weights only `output_rows` are looked at, if given.
-    """
-    first, *middle, output = network.layers
-    arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
-    arrays += [layer.b for layer in network.layers]
-    if output_rows is None:
-        arrays += [output.w[rows] for rows in output.blocks()]
-    else:
-        arrays.append(output.w[output_rows])
-    with np.errstate(all="ignore"):
-        # The first layer's scale is that of X; the others' squares stay far from overflow.
-        sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
-        sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
-    if not np.isfinite(sums).all():
-        raise _diverged(network, params, epoch)
-
-
-def _square(array):
-    return np.vdot(array, array)
-
-
-def _diverged(network, params, epoch):
-    return FloatingPointError(
-        f"training diverged in epoch {epoch}, by step {network.counter}: loss or weights are no "
-        f"longer finite. Either learning_rate_init={params['learning_rate_init']!r} is too large, "
-        "or the values of X are too large or too small: scale X, for example with MaxAbsScaler"
-    )
+        raise diverged(network, params, epoch, "the loss is no longer finite") from error
+    check_loss(network, params, epoch, done.mean_loss)
+    return done.mean_loss
 
 
 def _learning_rate(params, progress):
@@ -212,10 +227,11 @@ def _learning_rate(params, progress):
 def _keep_weights(network, kept):
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
-    for layer, (w, b) in zip(network.layers, kept, strict=True):
-        w[...], b[...] = layer.w, layer.b
-    return kept
+        kept = [(None, None)] * len(network.layers)
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
 
 
 def _report(params, line):

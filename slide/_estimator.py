@@ -1,16 +1,21 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
+from copy import copy
+
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from slide import _auto
-from slide._epochs import hold_out, run_epochs, run_pass, start_network
+from slide._checkpoint import CheckpointFile
+from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
 from slide._saving import Saving
 from slide._stacking import Stacking
+from slide._start import hold_out, start_network
 from slide._validation import (
     TrainingRows,
     check_params,
@@ -18,11 +23,14 @@ from slide._validation import (
     check_same_network,
     check_weights,
 )
+from slide._watch import Watch
 
 _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
-class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin, BaseEstimator):
+class SparseMLPClassifier(
+    Prediction, Saving, FittedAttributes, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
     A layer is dense, or sparse: then each sample has its own active neurons, which locality-
@@ -152,6 +160,11 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         Samples that the engine has trained on, by its own count.
     loss_curve_ : list of float
         Training loss of every epoch, over the computed neurons and per unit of sample weight.
+    history_ : list of dict
+        What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
+        "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
+        number of neurons that were computed in every layer ("n_active"; of the output a
+        micro-batch's), "n_rebuilds". `save` leaves it out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -270,8 +283,12 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
 
     # ------------------------------------------------------------ training --
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Train on X and y.
+
+        Ctrl-C ends it within about a second, and the estimator is then unfitted; so it is after any
+        error. `slide.callback.Checkpoint` keeps long trainings in a file.
 
         Parameters
         ----------
@@ -301,6 +318,10 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
     def _fit(self, X, y, sample_weight):
         params, coder, data = self._prepare(X, y, sample_weight, LabelCoder.from_y)
         rng, held_out = check_random_state(self.random_state), None
+        file = CheckpointFile.of(self, params, coder.classes, data, rng)
+        kept = file and file.read(type(self))
+        if kept:
+            rng = kept.generator(rng)
         if self.early_stopping:
             data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
         network, stacking = getattr(self, "_network", None), None
@@ -312,14 +333,31 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
             held_out = held_out.centered(center)
         settings = _auto.resolve(params, data.shape(coder.multilabel))
         n_threads = resolve_n_jobs(self.n_jobs)
-        if network is None:
-            stacking = Stacking(data, held_out, rng) if settings.prototypes else None
+
+        def as_of(course):
+            return self._as_of(course, coder, params)
+
+        watch = Watch(self, settings.max_iter, X, y, sample_weight, as_of, file)
+        if kept and kept.done:
+            self._become(kept.model)
+            return watch.after_fit()
+        if network is None and settings.prototypes:
+            stacking = Stacking(data, held_out, rng)
+        if kept:
+            network = kept.model._network
+        elif network is None:
             rows = stacking.rows if stacking else None
             network = start_network(params, settings, data, rows, center, rng, n_threads)
-        losses, scores = run_epochs(
-            network, data, held_out, stacking, rng, params, settings.max_iter, n_threads
-        )
-        self._set_fitted(network, coder, params, rng, data, losses, scores)
+        max_iter = settings.max_iter
+        course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
+        if kept:
+            kept.set_course(course)
+        course.run(watch)
+        results = course.losses, course.scores, course.history
+        self._set_fitted(network, coder, params, rng, data, *results)
+        if file:
+            file.write(self, course, done=True)
+        return watch.after_fit()
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on one batch more: one pass over it, at a constant learning rate.
@@ -366,8 +404,8 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
             data, center = data.centered_by_mean()
             settings = _auto.resolve(params, data.shape(coder.multilabel))
             network = start_network(params, settings, data, None, center, rng, n_threads)
-        loss = run_pass(network, data, rng, params, epoch, n_threads)
-        self._set_fitted(network, coder, params, rng, data, [loss], [])
+        history = run_pass(network, data, rng, params, epoch, n_threads)
+        self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
 
     def _prepare(self, X, y, sample_weight, make_coder):
         """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
@@ -381,23 +419,42 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
 
-    def _set_fitted(self, network, coder, params, rng, data, losses, scores):
+    def _set_fitted(self, network, coder, params, rng, data, losses, scores, history):
         """Set all that a fitted estimator has; nothing here can fail."""
         if self._is_fitted():
             losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
+            history = self.history_ + history
         else:
             self._labels_per_row = len(data.labels.indices) / len(data)
-        scores = scores if self.early_stopping else None
-        self._set_trained(network, coder, params, rng, losses, scores)
+        scores = scores if self.early_stopping and scores else None
+        self._set_trained(network, coder, params, rng, losses, scores, history)
+
+    def _as_of(self, course, coder, params):
+        """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
+        network = copy(course.network)
+        # For predictions by short lists, without a trace in the training's own.
+        network.centers = list(network.centers)
+        network.note_inputs(course.data.x, course.n_threads)
+        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
+        if course.so_far is not None:
+            losses.append(course.so_far.mean_loss)
+        twin = copy(self)
+        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
+        return twin
 
     def _is_fitted(self):
         return hasattr(self, "_network")
 
     def _forget(self):
         """Become unfitted."""
-        for name in list(vars(self)):
-            if name.endswith("_") or name in _STATE:
-                delattr(self, name)
+        for name in _fitted_names(self):
+            delattr(self, name)
+
+    def _become(self, other):
+        """Take over all that fitting gave another estimator of this class."""
+        self._forget()
+        for name in _fitted_names(other):
+            setattr(self, name, getattr(other, name))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -405,3 +462,7 @@ class SparseMLPClassifier(Prediction, Saving, FittedAttributes, ClassifierMixin,
         tags.classifier_tags.multi_label = True
         tags.non_deterministic = is_parallel(self.n_jobs)
         return tags
+
+
+def _fitted_names(estimator):
+    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

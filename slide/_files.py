@@ -3,6 +3,7 @@
 import gzip
 import os
 import secrets
+import shutil
 import zlib
 from contextlib import contextmanager, suppress
 
@@ -15,7 +16,7 @@ def replacing(path):
     """A new, empty file beside `path`, which takes its place when the block ends well.
 
     Whatever goes wrong before that, `path` is as it was and nothing else is left behind. A process
-    that is killed leaves the new file, `.NAME.HEX.tmp`, which nobody needs. What has taken its
+    that is killed leaves it in a folder `.NAME.HEX.tmp`, which nobody needs. What has taken its
     place is on the disk, not only in the system's memory.
 
     Parameters
@@ -51,21 +52,23 @@ def replacing(path):
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
     # Whoever finds one shall know whose it was; of a long name the start does.
-    temporary = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
-    # Made here, not by tempfile: it gets the rights that a new file has.
-    with open(temporary, "xb"):
-        pass
+    own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
+    os.mkdir(own)  # for what writers leave beside their file when they are killed
+    temporary = os.path.join(own, "new")
     try:
+        # Made here, not by tempfile: it gets the rights that a new file has.
+        with open(temporary, "xb"):
+            pass
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
+    except OSError as error:
+        if error.errno and error.filename is None:
             error.filename = path  # a full device does not say for which file
         raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
     _sync_folder(folder)
 
 

@@ -53,10 +53,14 @@ class Layer:
         w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
         return w if self.by_feature else w.T
 
-    def blocks(self):
-        """Slices of rows that hold some 4 million weights each, for what wants them as float32."""
+    def blocks(self, n_rows=None):
+        """Slices of n_rows rows (None: all) that hold some 4 million weights each.
+
+        For what wants them as float32, or takes them in turns so that Ctrl-C is heard.
+        """
         size = max(1, _BLOCK // self.w.shape[1])
-        return (slice(start, start + size) for start in range(0, len(self.w), size))
+        n_rows = len(self.w) if n_rows is None else n_rows
+        return (slice(start, start + size) for start in range(0, n_rows, size))
 
     @classmethod
     def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
@@ -113,6 +117,52 @@ class Tally:
         for name in vars(self):
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
 
+    def since(self, before):
+        """What was counted since a copy of it was made."""
+        return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
+
+
+@dataclass
+class Pass:
+    """How far a pass over the rows is, between two chunks of them.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows that are done.
+    loss, weight : float
+        Sums over them.
+    queries : list of None or (float64 (n_in,), float)
+        For every layer whose inputs are hashed their sum since the last rebuild, and that of their
+        squared lengths.
+    n_queries : int
+        Rows that these are of.
+    """
+
+    n_rows: int
+    loss: float
+    weight: float
+    queries: list
+    n_queries: int
+
+    @classmethod
+    def begin(cls, n_layers):
+        return cls(0, 0.0, 0.0, [None] * n_layers, 0)
+
+    @property
+    def mean_loss(self):
+        return float(self.loss / self.weight)
+
+    def add_queries(self, queries, n_rows):
+        self.n_queries += n_rows
+        for i, new in enumerate(queries):
+            if new is not None:
+                old = self.queries[i] or (0.0, 0.0)
+                self.queries[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
+
+    def forget_queries(self):
+        self.queries, self.n_queries = [None] * len(self.queries), 0
+
 
 @dataclass
 class Network:
@@ -159,17 +209,19 @@ class Network:
 
     # ------------------------------------------------------------- start --
 
-    def start(self, x, y, prior, n_threads):
+    def start(self, x, y, prior, n_threads, order=None):
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
-        x : CSR or dense rows; y : slide._labels.LabelRows; prior : biases of the output, see
-        `log_prior`. Memory beyond the layers: one block of rows.
+        x : CSR or dense rows; order : int array of those that are looked at, None: all; y :
+        slide._labels.LabelRows, theirs; prior : biases of the output, see `log_prior`. Memory
+        beyond the layers: one block of rows.
         """
         # SFC64 is NumPy's fastest generator; the streams of this and of the engine differ.
         random = np.random.Generator(np.random.SFC64(self.seed))
         self.rebuild_gap = float(self.settings.rehash_every)
         self.samples_to_rebuild = int(self.rebuild_gap)
-        rows = InputRows(x)
+        rows = InputRows(x, order)
+        sample = x[:_CHUNK] if order is None else x[order[:_CHUNK]]
         for i, (layer, chosen) in enumerate(zip(self.layers, self.settings.layers, strict=True)):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
             if layer is self.layers[-1]:
@@ -180,28 +232,26 @@ class Network:
                     part *= np.float32(chosen.scale)
                     layer.w[block] = part
                 if layer.n_active:
-                    self._start_sparse(i, x, rows, n_threads)
+                    self._start_sparse(i, sample, rows, n_threads)
             if chosen.search is not None:
-                layer.retrieval = self._retrieval(i, x)
+                layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
-    def _start_sparse(self, i, x, rows, n_threads):
+    def _start_sparse(self, i, sample, rows, n_threads):
         """The centre of a sparse layer's inputs; biases that give every neuron its chance there."""
-        layer, n = self.layers[i], min(_CHUNK, rows.n_rows)
-        if i == 0:
-            h = x[:n]
-        else:
+        layer, n, h = self.layers[i], sample.shape[0], sample
+        if i > 0:
             h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
         self._center(i, *_sums(h), n)
         for rows in layer.blocks():
             layer.b[rows] = -(layer.w[rows].astype(np.float32, copy=False) @ self.centers[i][0])
 
-    def _retrieval(self, i, x):
-        """What finds the neurons of layer i; of layer 0 it may look at x, then dense."""
+    def _retrieval(self, i, sample):
+        """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
         search, layer, directions = self.settings.layers[i].search, self.layers[i], None
         if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
-            rows = x[:_CHUNK] - self.centers[i][0]
+            rows = sample - self.centers[i][0]
             n = min(search.n_directions, *rows.shape)
             directions = randomized_svd(rows, n, random_state=self.seed)[2]
         seed = np.random.SeedSequence([self.seed, i]).generate_state(1)[0]
@@ -228,8 +278,8 @@ class Network:
         # The length at which a sample at the typical distance meets its label's logit.
         length = self.settings.centroid_logit / length
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
-        _centroids.center_and_scale(rows, used, mean, length)
         for block in output.blocks():
+            _centroids.center_and_scale(rows[block], used[block], mean, length)
             if rows is not output.w:
                 output.w[block] = rows[block]
             # The mean input shall meet the prior exactly.
@@ -262,59 +312,73 @@ class Network:
         settings = {**self.settings.engine(), "seed": self.seed}
         return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
 
-    def train(self, trainer, order, learning_rate, n_threads):
-        """One pass over the rows `order` (int32); returns this pass's Tally.
+    def train(self, trainer, order, learning_rate, n_threads, so_far=None, after_chunk=None):
+        """One pass over the rows `order` (int32), or what is left of it; returns its Pass.
 
+        Parameters
+        ----------
+        trainer : slide._core.Trainer
+        order : int32 (n,)
         learning_rate : callable
             From the share of this pass that is done, 0 to 1, to the rate.
+        n_threads : int
+        so_far : Pass or None
+            Of a pass that was stopped after a chunk.
+        after_chunk : callable or None
+            Is told the Pass between any two chunks of rows.
 
         Raises
         ------
         FloatingPointError
             When the loss is no longer a finite number.
         """
-        tally = Tally()
+        done = so_far or Pass.begin(len(self.layers))
         self.shortlist = None
         micro_batch = trainer.micro_batch
         warm_up = self.settings.warm_up
-        queries = _Queries(len(self.layers))
         hashed = any(layer.retrieval is not None for layer in self.layers)
         chunk = _CHUNK
         if any(layer.n_active for layer in self.layers):
             chunk = min(chunk, self.settings.rehash_every)
-        start = 0
-        while start < len(order):
-            rate = learning_rate(start / len(order))
+        while done.n_rows < len(order):
+            rate = learning_rate(done.n_rows / len(order))
             n_samples = min(chunk, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
             n_micro_batches = max(1, n_samples // micro_batch)
             if self.counter < warm_up:
                 # The rate rises from step to step; 16 of them are smooth enough.
                 rate *= (self.counter + 1) / warm_up
                 n_micro_batches = max(1, warm_up // 16)
-            rows = order[start : start + n_micro_batches * micro_batch]
-            start += len(rows)
+            rows = order[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
+            done.n_rows += len(rows)
             counts = trainer.run(rows, self.counter, rate)
             self.counter += counts["n_micro_batches"]
-            tally.add(counts)
+            self.tally.add(counts)
+            done.loss += counts["loss"]
+            done.weight += counts["weight"]
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
             if hashed:
-                queries.add(counts["queries"], len(rows))
-                self.samples_to_rebuild -= len(rows)
-                if self.samples_to_rebuild <= 0:
-                    for i, sums in enumerate(queries.sums):
-                        if sums is not None:
-                            self._center(i, *sums, queries.n)
-                    tally.multiply_adds += self.rebuild(n_threads)
-                    tally.n_rebuilds += 1
-                    queries = _Queries(len(self.layers))
-                else:
-                    tally.multiply_adds += self._follow(n_threads)
+                self._keep_up(done, counts["queries"], len(rows), n_threads)
+            if after_chunk is not None and done.n_rows < len(order):
+                after_chunk(done)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
-            tally.multiply_adds += self.refresh(n_threads)
-        self.tally.add(vars(tally))
-        return tally
+            self.tally.multiply_adds += self.refresh(n_threads)
+        return done
+
+    def _keep_up(self, done, queries, n_rows, n_threads):
+        """Hash the searched neurons anew when that is due, else those that moved much."""
+        done.add_queries(queries, n_rows)
+        self.samples_to_rebuild -= n_rows
+        if self.samples_to_rebuild > 0:
+            self.tally.multiply_adds += self._follow(n_threads)
+            return
+        for i, sums in enumerate(done.queries):
+            if sums is not None:
+                self._center(i, *sums, done.n_queries)
+        self.tally.multiply_adds += self.rebuild(n_threads)
+        self.tally.n_rebuilds += 1
+        done.forget_queries()
 
     def note_inputs(self, x, n_threads, share=1.0):
         """Note the mean of the output layer's inputs, for some rows x of a training that ends.
@@ -363,20 +427,6 @@ class Network:
             for layer in self.layers
             if layer.n_active and layer.retrieval is not None
         )
-
-
-class _Queries:
-    """Sums over the inputs of the hashed layers since the last rebuild."""
-
-    def __init__(self, n_layers):
-        self.sums, self.n = [None] * n_layers, 0
-
-    def add(self, sums, n):
-        self.n += n
-        for i, new in enumerate(sums):
-            if new is not None:
-                old = self.sums[i] or (0.0, 0.0)
-                self.sums[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
 
 
 def _sums(h):

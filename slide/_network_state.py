@@ -147,13 +147,13 @@ def network_from_state(plain, file):
         n_classes, weight = network.n_classes, plain["prototype_weight"]
         network.prototypes = Prototypes.from_arrays(**state, n_classes=n_classes, weight=weight)
     if network.center is not None:
-        file.fill("center", network.center)
+        network.center[...] = file.read("center")
         _check_finite("center", network.center)
     for i, layer in enumerate(network.layers):
         mean = network.centers[i][0]
         for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
                             ("input_mean", mean)):  # fmt: skip
-            file.fill(f"layers.{i}.{name}", array)
+            array[...] = file.read(f"layers.{i}.{name}")
         for name, array in (("w", layer.w), ("b", layer.b), ("input_mean", mean)):
             _check_finite(f"layers.{i}.{name}", array)
         if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:

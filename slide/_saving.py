@@ -5,6 +5,7 @@ import os
 import zlib
 
 import numpy as np
+from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,6 +17,7 @@ from slide._tensors import TensorFile, checksum, write_tensors
 from slide._validation import check_params
 
 _KEY = "slide"  # of our JSON in the metadata
+_TRAINING = "training."  # before the names of arrays that only a checkpoint has
 # Raise it when older versions can no longer read what is written. 2 added checksums.
 _FORMAT = 2
 _MAX_WIDTH = 1000  # characters of a label's place, where no label is longer
@@ -33,7 +35,7 @@ class Saving:
         programs can read, all else is JSON under "slide" in the file's metadata. There is no
         pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
         when writing fails or the process is killed, a file that was there before stays as it was;
-        a killed one may leave a `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
+        a kill may leave a folder `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
         find damage. They are none against forgery.
 
         Parameters
@@ -65,11 +67,7 @@ class Saving:
         True
         """
         check_is_fitted(self)
-        plain, arrays = _state_of(self)
-        plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
-        plain["checksum"] = _text_checksum(plain)
-        with replacing(os.fsdecode(path)) as temporary:
-            write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
+        write_model(self, os.fsdecode(path))
 
     @classmethod
     def load(cls, path):
@@ -97,16 +95,45 @@ class Saving:
             version. Every array is checked: a file that was tampered with may predict anything,
             but does no harm.
         """
-        path = os.fsdecode(path)
-        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-            raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
+        return read_model(cls, os.fsdecode(path))[0]
+
+
+def write_model(model, path, training=None, training_arrays=None):
+    """Write a fitted estimator and, in a checkpoint, what its training goes on from.
+
+    path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
+    """
+    plain, arrays = _state_of(model)
+    if training is not None:
+        plain["training"] = training
+    for name, array in (training_arrays or {}).items():
+        arrays[f"{_TRAINING}{name}"] = array
+    plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
+    plain["checksum"] = _text_checksum(plain)
+    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
+    with replacing(path) as temporary:
         try:
-            with TensorFile(path) as file:
-                return _restored(cls, _plain(file), file)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a file that anyone may have written fails in any way
-            raise ValueError(f"{path} is no model that can be loaded: {error}") from error
+            write_tensors(temporary, arrays, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+
+
+def read_model(cls, path):
+    """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
+    with open(path, "rb"):  # says in Python's own words what is wrong
+        pass
+    try:
+        with TensorFile(path) as file:
+            plain = _plain(file)
+            names = [name for name in file.names if name.startswith(_TRAINING)]
+            training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
+            return _restored(cls, plain, file), plain.get("training"), training
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a file that anyone may have written fails in any way
+        raise ValueError(f"{path} is no model that can be loaded: {error}") from error
 
 
 def _state_of(model):
@@ -170,7 +197,8 @@ def _restored(cls, plain, file):
         scores = _floats("validation_scores", scores)
     coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
     trained_with = check_params({**params, **trained_with})
-    model._set_trained(network, coder, trained_with, rng, losses, scores)
+    # Seconds are of a machine's day, not of the model: the same training gives the same file.
+    model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
     return model
 
 

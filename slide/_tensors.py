@@ -1,35 +1,22 @@
-"""Arrays in a file of safetensors format: written in one go, read one at a time, to their place.
+"""Arrays in a file of safetensors format: written in one go, read one at a time, and held against
+checksums, which the format has none of."""
 
-The format is that of https://github.com/huggingface/safetensors: eight bytes with the length of a
-header, the header in JSON, the arrays' bytes. Its own package is not used: it writes to a temporary
-file of a name and rights that are not ours to choose, and reads through a second copy.
-"""
-
-import json
-import math
 import os
 import zlib
-from itertools import pairwise
 
 import numpy as np
-from ml_dtypes import bfloat16
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-_DTYPES = {
-    "BOOL": np.dtype(bool), "I8": np.dtype(np.int8), "I16": np.dtype(np.int16),
-    "I32": np.dtype(np.int32), "I64": np.dtype(np.int64), "U8": np.dtype(np.uint8),
-    "U16": np.dtype(np.uint16), "U32": np.dtype(np.uint32), "U64": np.dtype(np.uint64),
-    "F16": np.dtype(np.float16), "F32": np.dtype(np.float32), "F64": np.dtype(np.float64),
-    "BF16": np.dtype(bfloat16),
+_NAMES = {
+    "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "F16": "float16", "F32": "float32",
+    "F64": "float64", "BF16": "bfloat16",
 }  # fmt: skip
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_METADATA = "__metadata__"
-_MAX_HEADER = 100_000_000  # bytes, the format's own limit
-_MAX_DIMS = 32  # NumPy's, of before version 2
-_CHUNK = 1 << 20  # bytes that are read and checked at a time, while they are in the cache
 
 
 def write_tensors(path, arrays, metadata):
-    """Write arrays and texts, both by name, to the file `path`.
+    """Write arrays and texts, both by name, over the file `path`, which keeps its rights.
 
     Parameters
     ----------
@@ -37,24 +24,15 @@ def write_tensors(path, arrays, metadata):
     arrays : dict of str to ndarray
         Contiguous, and of native byte order.
     metadata : dict of str to str
+
+    Raises
+    ------
+    SafetensorError
+        When the file cannot be written.
     """
-    # Wide numbers first, so that all lie at multiples of their size.
-    arrays = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
-    header, end = {_METADATA: metadata}, 0
-    for name, array in arrays:
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _NAMES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for _, array in arrays:
-            file.write(_bytes_of(array))
+    rights = os.stat(path).st_mode
+    save_file(arrays, path, metadata)
+    os.chmod(path, rights)  # it puts a file of its own there
 
 
 def checksum(name, array):
@@ -63,7 +41,8 @@ def checksum(name, array):
     It finds damage, every single wrong byte for certain; who forges a file forges it too. On
     1.7 GB CRC-32 took 0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
     """
-    return f"{zlib.crc32(_bytes_of(array), _crc_of_form(name, array)):08x}"
+    form = f"{name} {array.dtype.name} {list(array.shape)}".encode()
+    return f"{zlib.crc32(array.reshape(-1).view(np.uint8), zlib.crc32(form)):08x}"
 
 
 class TensorFile:
@@ -82,31 +61,24 @@ class TensorFile:
         What `checksum` says of every array, to be set by who knows; reading holds it against them.
     size : int
         Bytes of the file.
-
-    Raises
-    ------
-    ValueError
-        When the file is not of that format, or shorter or longer than its header says.
     """
 
     def __init__(self, path):
         self.checksums = None
-        self._file = open(path, "rb")
-        try:
-            self.size = os.fstat(self._file.fileno()).st_size
-            self._read_header()
-        except BaseException:
-            self._file.close()
-            raise
+        self.size = os.stat(path).st_size
+        self._file = safe_open(path, framework="numpy")
 
     def __enter__(self):
+        self._handle = self._file.__enter__()
+        self.names = set(self._handle.keys())
+        self.metadata = self._handle.metadata() or {}
         return self
 
     def __exit__(self, *error):
-        self._file.close()
+        return self._file.__exit__(*error)
 
     def shape(self, name):
-        return self._form(name)[1]
+        return tuple(self._slice(name).get_shape())
 
     def check(self, arrays):
         """Refuse other arrays than the given ones, or such of another shape or dtype."""
@@ -115,8 +87,8 @@ class TensorFile:
             problem, name = ("no", min(missing)) if missing else ("an unknown", min(foreign))
             raise ValueError(f"it has {problem} array {name!r}")
         for name, array in arrays.items():
-            dtype, shape, *_ = self._form(name)
-            if shape != array.shape or dtype != array.dtype:
+            dtype, shape = self._slice(name).get_dtype(), self.shape(name)
+            if shape != array.shape or _NAMES.get(dtype) != array.dtype.name:
                 raise ValueError(
                     f"{name} must be {array.dtype.name} of shape {array.shape}; "
                     f"got {dtype} of shape {shape}"
@@ -124,17 +96,17 @@ class TensorFile:
 
     def read(self, name):
         """The array of that name, for the caller alone."""
-        dtype, shape, *_ = self._form(name)
-        array = np.empty(shape, dtype)
-        self._read_into(name, array)
+        if _NAMES.get(self._slice(name).get_dtype()) is None:
+            raise ValueError(f"{name} has a dtype that no array here has")
+        array = np.asarray(self._handle.get_tensor(name))
+        if self.checksums is not None:
+            found = checksum(name, array)
+            if self.checksums.get(name) != found:
+                raise ValueError(
+                    f"the array {name!r} is damaged: its checksum is {found}, "
+                    f"not {self.checksums.get(name)}"
+                )
         return array
-
-    def fill(self, name, array):
-        """Read into `array`, of the right shape and dtype."""
-        if array.flags.c_contiguous:
-            self._read_into(name, array)
-        else:
-            array[...] = self.read(name)
 
     def take(self, name):
         """As `read`, and the array counts as known from now on."""
@@ -142,59 +114,7 @@ class TensorFile:
         self.names.discard(name)
         return array
 
-    def _read_into(self, name, array):
-        data, crc = _bytes_of(array), _crc_of_form(name, array)
-        self._file.seek(self._first + self._form(name)[2])
-        for start in range(0, len(data), _CHUNK):
-            part = data[start : start + _CHUNK]
-            if self._file.readinto(part) != len(part):
-                raise ValueError(f"it was cut short while {name!r} was read")
-            if self.checksums is not None:
-                crc = zlib.crc32(part, crc)
-        if self.checksums is not None and self.checksums.get(name) != f"{crc:08x}":
-            raise ValueError(
-                f"the array {name!r} is damaged: its checksum is {crc:08x}, "
-                f"not {self.checksums.get(name)}"
-            )
-
-    def _form(self, name):
+    def _slice(self, name):
         if name not in self.names:
             raise ValueError(f"it has no array {name!r}")
-        return self._forms[name]
-
-    def _read_header(self):
-        length = int.from_bytes(self._file.read(8), "little")
-        if self.size < 8 or length > min(self.size - 8, _MAX_HEADER):
-            raise ValueError("it is cut short, or not in safetensors format")
-        header = json.loads(self._file.read(length).decode())
-        self.metadata = header.pop(_METADATA, {})
-        self._forms = {name: _form(name, **form) for name, form in header.items()}
-        self.names = set(self._forms)
-        self._first = 8 + length
-        # One array behind the other, up to the end: what is announced is there.
-        places = sorted((start, end) for _, _, start, end in self._forms.values())
-        places = [(0, 0), *places, (self.size - self._first,) * 2]
-        if any(end != start for (_, end), (start, _) in pairwise(places)):
-            raise ValueError("it is cut short, or its arrays overlap or leave holes")
-
-
-def _form(name, dtype, shape, data_offsets):
-    """Dtype, shape, first byte and end of an array, from its entry in a header."""
-    if dtype not in _DTYPES:
-        raise ValueError(f"{name} has a dtype that no array here has: {dtype!r}")
-    start, end = data_offsets
-    numbers = [*shape, start, end]
-    if len(shape) > _MAX_DIMS or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError(f"{name} has a shape or place that is none")
-    if end - start != math.prod(shape) * _DTYPES[dtype].itemsize:
-        raise ValueError(f"{name} of shape {shape} does not take {end - start} bytes")
-    return _DTYPES[dtype], tuple(shape), start, end
-
-
-def _bytes_of(array):
-    """A contiguous array's memory."""
-    return memoryview(array.reshape(-1).view(np.uint8))
-
-
-def _crc_of_form(name, array):
-    return zlib.crc32(f"{name} {_NAMES[array.dtype]} {list(array.shape)}".encode())
+        return self._handle.get_slice(name)

@@ -192,6 +192,12 @@ def check_params(params):
     return {**params, "hidden_layer_sizes": sizes, "active_fraction": share}
 
 
+def check_positive(name, value):
+    """Refuse what is no positive number."""
+    if not _POSITIVE.accepts(value):
+        raise ValueError(f"{name} must be {_POSITIVE.takes}; got {value!r}")
+
+
 def check_k(k, n_classes):
     """Refuse a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):

@@ -663,3 +663,21 @@ def test_a_table_of_scores_beyond_the_budget_is_refused(method, monkeypatch):
     assert getattr(clf, method)(X[:59]).shape == (59, 3)
     clf.predict(X)
     clf.predict_topk(X, k=2)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("weight_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
+@pytest.mark.parametrize("active_fraction", ["auto", (0.5, 0.5)], ids=["dense", "sparse"])
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+def test_an_absurd_learning_rate(to, active_fraction, solver, weight_dtype, loss, method):
+    clf = classifier(
+        learning_rate_init=1e6, batch_size=8, solver=solver, weight_dtype=weight_dtype, loss=loss,
+        active_fraction=active_fraction,
+    )  # fmt: skip
+    arguments = {"classes": [0, 1, 2]} if method == "partial_fit" else {}
+    with pytest.raises(FloatingPointError, match=r"in epoch \d+, .*learning_rate_init=1000000"):
+        for _ in range(3):
+            getattr(clf, method)(to(X), Y, **arguments)
+    assert_unfitted(clf)

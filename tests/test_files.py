@@ -2,14 +2,13 @@
 
 import json
 import os
+import re
 import stat
 import struct
 
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 from slide import SparseMLPClassifier
 from slide._files import replacing
@@ -57,22 +56,12 @@ def test_arrays_come_back(path):
             again = file.read(name)
             assert again.dtype == array.dtype
             np.testing.assert_array_equal(again, array)
-            strided = np.zeros((*array.shape, 2), array.dtype)[..., 0]
-            file.fill(name, strided)
-            np.testing.assert_array_equal(strided, array)
 
 
-def test_is_the_format_of_the_safetensors_package(path, tmp_path):
-    arrays = {name: array for name, array in ARRAYS.items() if name != "half"}
-    write_tensors(path, arrays, {"text": "x"})
-    for name, array in load_file(path).items():
-        np.testing.assert_array_equal(array, arrays[name])
-    with safe_open(path, framework="numpy") as file:
-        assert file.metadata() == {"text": "x"}
-    save_file(arrays, tmp_path / "theirs", {"text": "x"})
-    with TensorFile(tmp_path / "theirs") as file:
-        for name, array in arrays.items():
-            np.testing.assert_array_equal(file.read(name), array)
+def test_the_rights_of_the_file_stay(path):
+    os.chmod(path, 0o640)
+    write_tensors(path, ARRAYS, {})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def header_of(**changes):
@@ -116,7 +105,7 @@ def test_refuses_a_hostile_header(kind, path):
 @pytest.mark.parametrize("length", [17, 10**8 + 1, 2**63, 2**64 - 1])
 def test_refuses_a_header_longer_than_the_file(length, path):
     path.write_bytes(struct.pack("<Q", length) + bytes(16))
-    with pytest.raises(ValueError, match="cut short"):
+    with pytest.raises(ValueError, match="is no model that can be loaded"):
         SparseMLPClassifier.load(path)
 
 
@@ -139,9 +128,10 @@ def test_a_damaged_array_is_named(small, path):
     content[-1] ^= 1
     path.write_bytes(content)
     with TensorFile(path) as file:
-        last = max(file.names, key=lambda name: file._form(name)[3])
-    with pytest.raises(ValueError, match=f"the array '{last}' is damaged"):
+        arrays = file.names
+    with pytest.raises(ValueError, match=r"the array '(.*)' is damaged") as error:
         SparseMLPClassifier.load(path)
+    assert re.search("'(.*)'", str(error.value))[1] in arrays
 
 
 @pytest.mark.parametrize("missing", ["checksum", "checksums"])
@@ -214,9 +204,9 @@ def test_a_new_file_has_the_rights_of_any_other(small, path, tmp_path):
 
 def test_a_temporary_tells_whose_it_is(path):
     with replacing(str(path)) as temporary:
-        name = os.path.basename(temporary)
+        folder, name = os.path.split(os.path.dirname(temporary))
         assert name.startswith(".model.safetensors.") and name.endswith(".tmp")
-        assert os.path.dirname(temporary) == str(path.parent)
+        assert folder == str(path.parent)
     long = path.with_name("\u4e2d" * 80)
     with replacing(str(long)) as temporary:
         pass

@@ -316,7 +316,7 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     X, y = rare
-    seen, judged, run = [], [], _epochs._run_epoch
+    seen, judged, run = [], [], _epochs._train
     weigh = _stacking.Stacking.weigh
 
     def spy(network, trainer, rows, *args):
@@ -327,7 +327,7 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
         judged.append(len(self.judges))
         weigh(self, network, n_threads)
 
-    monkeypatch.setattr(_epochs, "_run_epoch", spy)
+    monkeypatch.setattr(_epochs, "_train", spy)
     monkeypatch.setattr(_stacking.Stacking, "weigh", judge)
     classifier(max_iter=4).fit(X, y)
     assert [len(rows) for rows in seen] == [2700, 2700, 3000, 3000] and judged == [300]

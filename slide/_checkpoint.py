@@ -1,0 +1,169 @@
+"""The file in which a `fit` is kept: whose training it holds, when to write it, how to go on."""
+
+import hashlib
+import json
+import os
+import time
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_random_state
+
+from slide._course_state import course_state, set_course_state
+from slide._files import check_replaceable
+from slide._json import decode, encode
+from slide._saving import read_model, write_model
+from slide.callback import Checkpoint
+
+_FREE = ("n_jobs", "verbose", "predict_mode", "random_state")  # may change between two runs
+
+
+class CheckpointFile:
+    """The file of a `slide.callback.Checkpoint`, for one training.
+
+    Parameters
+    ----------
+    checkpoint : slide.callback.Checkpoint
+    identity : dict
+        What tells this training from others, see `identity_of`.
+
+    Raises
+    ------
+    OSError, ValueError
+        When the file cannot be written.
+    """
+
+    def __init__(self, checkpoint, identity):
+        self._checkpoint, self._identity = checkpoint, identity
+        self._written = time.monotonic()
+        check_replaceable(checkpoint.path)
+
+    @classmethod
+    def of(cls, estimator, params, classes, data, rng):
+        """That of an estimator's Checkpoint, or None without one."""
+        # scikit-learn keeps the callbacks there; a clone has nothing else of them.
+        callbacks = getattr(estimator, "_skl_callbacks", ())
+        found = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        if len(found) > 1:
+            raise ValueError(f"callbacks must have one Checkpoint at most; got {len(found)}")
+        if not found:
+            return None
+        n_before = estimator.t_ if hasattr(estimator, "_network") else 0
+        return cls(found[0], identity_of(params, classes, data, rng, n_before))
+
+    def read(self, cls):
+        """What the file holds of this training, or None where there is no file.
+
+        Raises
+        ------
+        ValueError
+            When it holds something else.
+        """
+        path = self._checkpoint.path
+        if not os.path.exists(path):
+            return None
+        model, kept, arrays = read_model(cls, path)
+        if kept is None:
+            self._refuse("that of a model that save wrote")
+        name = _differing(self._identity, kept["identity"])
+        if name is not None:
+            self._refuse(f"that of another {name}")
+        self._identity["start"] = kept["identity"]["start"]
+        return Kept(model, kept, arrays)
+
+    def is_due(self, n_epochs=None):
+        """See `slide.callback.Checkpoint.is_due`."""
+        return self._checkpoint.is_due(time.monotonic() - self._written, n_epochs)
+
+    def write(self, model, course, done=False):
+        """Keep a Course, and the estimator as if it had stopped there."""
+        plain, arrays = (None, {}) if done else course_state(course)
+        kept = {"identity": self._identity, "course": plain, "history": model.history_}
+        write_model(model, self._checkpoint.path, kept, arrays)
+        self._written = time.monotonic()
+
+    def _refuse(self, content):
+        raise ValueError(
+            f"the path of Checkpoint, {self._checkpoint.path}, must be of no file or of this "
+            f"training; the file is {content}. Remove the file, or choose another path"
+        )
+
+
+class Kept:
+    """What a file holds of a training.
+
+    Attributes
+    ----------
+    model : SparseMLPClassifier
+        As if training had stopped there.
+    done : bool
+        Whether it is over.
+    """
+
+    def __init__(self, model, kept, arrays):
+        self.model, self.done = model, kept["course"] is None
+        self.model.history_ = list(kept["history"])
+        self._kept, self._arrays = kept, arrays
+
+    def generator(self, rng):
+        """`rng` as it was when the training began; another one where it is NumPy's own."""
+        if rng is check_random_state(None):
+            rng = np.random.RandomState()
+        rng.set_state(decode(self._kept["identity"]["start"]).get_state())
+        return rng
+
+    def set_course(self, course):
+        """Let a Course, of the model's network, go on from here."""
+        try:
+            set_course_state(course, self._kept["course"], self._arrays)
+        except Exception as error:  # a file that anyone may have written fails in any way
+            raise ValueError(f"the file of Checkpoint is damaged: {error}") from error
+
+
+def identity_of(params, classes, data, rng, n_before):
+    """What tells a training from others, of JSON's values.
+
+    Parameters
+    ----------
+    params : dict
+        Of the estimator, checked.
+    classes : ndarray
+    data : slide._validation.TrainingRows
+        Before any are held out.
+    rng : numpy.random.RandomState
+        As it is before anything is drawn.
+    n_before : int
+        Samples that the network has been trained on before (`warm_start`).
+    """
+    x = data.x
+    state = encode("random_state", rng)
+    return {
+        "parameter": {k: encode(k, v) for k, v in params.items() if k not in _FREE},
+        "X": _digest(*((x.data, x.indices, x.indptr) if issparse(x) else (x,))),
+        "y": _digest(data.labels.indptr, data.labels.indices, classes),
+        "sample_weight": None if data.weights is None else _digest(data.weights),
+        "random_state": None if rng is check_random_state(None) else state,
+        "number of samples trained on before": n_before,
+        "start": state,
+    }
+
+
+def _differing(ours, theirs):
+    """The first thing that tells two identities apart, or None."""
+    pairs = [
+        (f"parameter {k}", v, theirs["parameter"].get(k)) for k, v in ours["parameter"].items()
+    ]
+    pairs += [(k, v, theirs.get(k)) for k, v in ours.items() if k not in ("parameter", "start")]
+    return next((name for name, one, other in pairs if one != other), None)
+
+
+def _digest(*arrays):
+    """Of arrays of numbers, dates or texts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        if array.dtype.kind in "OU":
+            digest.update(json.dumps([str(item) for item in array.tolist()]).encode())
+        else:
+            digest.update(np.ascontiguousarray(array).view(np.uint8))
+    return digest.hexdigest()

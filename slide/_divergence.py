@@ -1,0 +1,47 @@
+"""When a training has diverged, and what is said about it."""
+
+import numpy as np
+
+# Nats of loss for every decision, beyond which probabilities are 0 or 1 in float32, exp(-104) being
+# the smallest above 0: no weights that an optimiser should have come to are so sure and so wrong.
+_MOST = 1000.0
+
+
+def check_loss(network, params, epoch, loss):
+    """Refuse a mean loss of a row that only weights beyond all measure give."""
+    n_decisions = network.n_classes if network.settings.loss == "sigmoid" else 1
+    if not loss <= _MOST * n_decisions:
+        raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
+
+
+def check_finite(network, params, epoch, output_rows=None):
+    """Refuse a network whose weights are no numbers, or so large that scores would be none.
+
+    Of the output layer's weights only `output_rows` are looked at, if given.
+    """
+    first, *middle, output = network.layers
+    arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
+    arrays += [layer.b for layer in network.layers]
+    blocks = output.blocks()
+    if output_rows is not None:
+        blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
+    with np.errstate(all="ignore"):
+        # The first layer's scale is that of X; the others' squares stay far from overflow.
+        sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
+        sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
+        sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
+    if not np.isfinite(sums).all():
+        raise diverged(network, params, epoch, "weights are no longer finite")
+
+
+def diverged(network, params, epoch, what):
+    """The error of a training that diverged; `what` tells how that shows."""
+    return FloatingPointError(
+        f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
+        f"learning_rate_init={params['learning_rate_init']!r} is too large, or the values of X are "
+        "too large or too small: scale X, for example with MaxAbsScaler"
+    )
+
+
+def _square(array):
+    return np.vdot(array, array)

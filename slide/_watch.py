@@ -1,0 +1,50 @@
+"""What looks on while `fit` trains: scikit-learn's callbacks, and the file that keeps it."""
+
+
+class Watch:
+    """Tells an estimator's callbacks how its `fit` goes on, and keeps that in a checkpoint.
+
+    It begins the `fit`.
+
+    Parameters
+    ----------
+    estimator : SparseMLPClassifier
+    max_iter : int
+        Most epochs, which are the subtasks of the `fit`.
+    X, y, sample_weight
+        As `fit` got them.
+    as_of : callable
+        From a Course to the estimator as if `fit` had stopped there.
+    file : slide._checkpoint.CheckpointFile or None
+    """
+
+    def __init__(self, estimator, max_iter, X, y, sample_weight, as_of, file):
+        self._estimator, self._as_of, self._file = estimator, as_of, file
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._what = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._fit = estimator._init_callback_context(max_subtasks=max_iter)
+        self._fit.call_on_fit_task_begin(**self._what)
+        self._epoch = None
+
+    def before_epoch(self):
+        self._epoch = self._fit.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(**self._what)
+
+    def after_chunk(self, course):
+        if self._file is not None and self._file.is_due():
+            self._file.write(self._as_of(course), course)
+
+    def after_epoch(self, course):
+        def fitted():
+            return vars(self._as_of(course))
+
+        if self._epoch.call_on_fit_task_end(**self._what, reconstruction_attributes=fitted):
+            course.stop()
+        if self._file is not None and self._file.is_due(len(course.losses)):
+            self._file.write(self._as_of(course), course)
+
+    def after_fit(self):
+        def fitted():
+            return vars(self._estimator)
+
+        self._fit.call_on_fit_task_end(**self._what, reconstruction_attributes=fitted)

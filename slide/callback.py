@@ -1,0 +1,98 @@
+"""Callbacks for `SparseMLPClassifier.set_callbacks`, beside those of `sklearn.callback`."""
+
+import math
+import os
+
+from slide._validation import check_positive, integer
+
+
+class Checkpoint:
+    """Keep a training in a file, so that it can be killed at any moment and goes on from there.
+
+    Set it with ``clf.set_callbacks(Checkpoint(path))`` and call `fit`. When the process dies, run
+    the same program again: `fit` finds the file and goes on from it, on the same data, with the
+    same parameters. With one thread the result has the same bits as if nothing had happened; with
+    several, at most the work since the last checkpoint is lost. After `fit` the file holds the
+    finished model, and the same `fit` once more returns it at once.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to keep the training in. It is replaced as a whole, so that there is always one to go
+        on from, and `SparseMLPClassifier.load` can read it at any time: it then makes the
+        estimator as if training had stopped there.
+    every_n_epochs : int or None, default=1
+        Epochs between two checkpoints.
+    every_n_seconds : float or None, default=None
+        Seconds between two checkpoints, which then also come in the midst of an epoch. With both,
+        whichever comes first; with neither, only the finished model is kept.
+
+    Raises
+    ------
+    ValueError
+        When an argument is of no use. `fit` raises it for a file that holds no checkpoint, or the
+        training of other data or parameters: it is never overwritten. Only `n_jobs`, `verbose` and
+        `predict_mode` may change.
+
+    Notes
+    -----
+    A path is for one training. In a grid search with several fits the second one refuses it.
+    The data are told apart by a digest of X, y and the weights, which takes a second a gigabyte.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.callback import Checkpoint
+    >>> from slide.datasets import make_extreme_classification
+    >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+    >>> clf = SparseMLPClassifier(random_state=0, max_iter=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "training.safetensors"
+    ...     clf = clf.set_callbacks(Checkpoint(path, every_n_seconds=60)).fit(X, y)
+    ...     twin = SparseMLPClassifier.load(path)
+    >>> bool((twin.predict(X) == clf.predict(X)).all())
+    True
+    """
+
+    def __init__(self, path, *, every_n_epochs=1, every_n_seconds=None):
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise ValueError(f"path must be a str or path-like; got {path!r}")
+        rule = integer(1)
+        if every_n_epochs is not None and not rule.accepts(every_n_epochs):
+            raise ValueError(f"every_n_epochs must be None or {rule.takes}; got {every_n_epochs!r}")
+        if every_n_seconds is not None:
+            check_positive("every_n_seconds", every_n_seconds)
+        self.path = os.fsdecode(path)
+        self.every_n_epochs = every_n_epochs
+        self.every_n_seconds = every_n_seconds
+
+    def is_due(self, seconds, n_epochs=None):
+        """Whether to keep a training, so many seconds after the last time.
+
+        n_epochs : int or None
+            Those that are over, where the last one just ended.
+        """
+        in_epochs = n_epochs is not None and self.every_n_epochs is not None
+        return seconds >= (self.every_n_seconds or math.inf) or (
+            in_epochs and n_epochs % self.every_n_epochs == 0
+        )
+
+    # The estimator looks for its Checkpoint by itself: what it keeps is more than hooks are told.
+
+    def setup(self, estimator, context):
+        """Refuse another estimator than those of this package."""
+        if not hasattr(estimator, "predict_topk"):
+            raise TypeError(
+                f"Checkpoint keeps the training of a SparseMLPClassifier; got {type(estimator)}"
+            )
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""

@@ -298,6 +298,15 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, fitted.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.classes_.tolist()
+        ['right', 'up']
         """
         if not self.warm_start:
             self._forget()
@@ -372,6 +381,19 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, which has learnt from the batch.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(300, 200, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0)
+        >>> for start in range(0, 300, 100):
+        ...     batch = slice(start, start + 100)
+        ...     _ = clf.partial_fit(X[batch], y[batch], classes=range(20))
+        >>> clf.n_iter_
+        3
         """
         was_fitted = self._is_fitted()
         try:

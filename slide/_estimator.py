@@ -142,11 +142,11 @@ class SparseMLPClassifier(
         Class labels; column numbers for a multilabel target.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had any.
     n_outputs_ : int
         Number of output neurons: classes.
-    prototypes_ : csc_array of shape (n_outputs_, n_features_in_), dtype=float32, or None
+    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
         Prototype of every class, of length 1, where `prototypes` gained something.
     prototype_weight_ : float
         What the cosine with it adds to a score; 0 without prototypes.

@@ -14,6 +14,7 @@ DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 # module -> (C sources beside its .pyx, uses OpenMP)
 MODULES = {
     "_simd": (["slide/_simd_tables.c"], False),
+    "_scratch": ([], False),
     "_families": ([], False),
     "_hash": ([], False),
     "_directions": ([], False),
@@ -25,7 +26,7 @@ MODULES = {
     "_layers": ([], False),
     "_input": ([], False),
     "_sparse": ([], False),
-    "_postings": ([], False),
+    "_postings": ([], True),
     "_model": ([], False),
     "_label_means": ([], True),
     "_forward": ([], False),
@@ -51,7 +52,7 @@ def extension(name, c_sources, openmp):
         [f"slide/{name}.pyx", *c_sources],
         include_dirs=["slide"],
         depends=SIMD_HEADERS if c_sources else [],
-        extra_compile_args=[] if os.name == "nt" else COMPILE_ARGS,
+        extra_compile_args=[] if os.name == "nt" else list(COMPILE_ARGS),
     )
     if openmp:
         add_openmp_flags_if_available(ext)

@@ -78,7 +78,7 @@ class CheckpointFile:
     def write(self, model, course, done=False):
         """Keep a Course, and the estimator as if it had stopped there."""
         plain, arrays = (None, {}) if done else course_state(course)
-        kept = {"identity": self._identity, "course": plain}
+        kept = {"identity": self._identity, "course": plain, "history": model.history_}
         write_model(model, self._checkpoint.path, kept, arrays)
         self._written = time.monotonic()
 
@@ -102,6 +102,7 @@ class Kept:
 
     def __init__(self, model, kept, arrays):
         self.model, self.done = model, kept["course"] is None
+        self.model.history_ = list(kept["history"])
         self._kept, self._arrays = kept, arrays
 
     def generator(self, rng):

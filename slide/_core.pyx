@@ -37,7 +37,8 @@ from slide._optimizer cimport (
     adam_corrections,
 )
 from slide._random cimport next64, seed_stream
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
 from slide._typedefs cimport (
     float32_t,
@@ -57,11 +58,13 @@ _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 # ---------------------------------------------------------- micro-batch --
 
 cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
-                             int64_t first, int64_t n, uint64_t counter) noexcept nogil:
+                             int64_t first, int64_t n, uint64_t counter,
+                             Watch *watch) noexcept nogil:
     """Forward, loss, backward and update of n rows from position `first` of the order.
 
-    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. `counter` and the seed
-    decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
+    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. Shared: watch, which leaves
+    out whole micro-batches. `counter` and the seed decide the random numbers. Cost: (active neurons
+    + hidden widths) * n * width, times 3.
     """
     cdef LayerView *output = &model.layers[model.n_layers - 1]
     cdef HiddenState *hidden = &ws.hidden
@@ -74,6 +77,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     cdef const int32_t *labels
     cdef const int32_t *active = ws.active
     cdef uint64_t rng = seed_stream(train.seed, counter)
+    if interrupted(watch):
+        return
 
     # Forward to the last hidden layer.
     for i in range(last + 1):
@@ -376,6 +381,7 @@ cdef class Trainer:
         cdef int n_threads = max(1, min(self.n_threads, n_micro))
         cdef int64_t n_layers = model.n_layers, n_in, layer
         cdef float32_t[::1] view
+        cdef Watch watch
         train.x.order = &order[0] if n else NULL
         train.solver.learning_rate = learning_rate
         for i in range(self.n_threads):
@@ -385,10 +391,12 @@ cdef class Trainer:
                 ws.query_norms2[layer] = 0
                 if train.tracked[layer]:
                     memset(ws.query_sums[layer], 0, model.layers[layer].n_in * sizeof(float32_t))
+        start_watch(&watch)
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
             _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
-                               min(size, n - i * size), counter + i)
+                               min(size, n - i * size), counter + i, &watch)
         train.x.order = NULL
+        end_watch(&watch)
         total, queries = {}, [None] * n_layers
         for i in range(self.n_threads):
             ws = &workspaces[i]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from slide._json import decode, encode
-from slide._network import Pass
+from slide._network import Pass, Tally
 
 
 def course_state(course):
@@ -19,12 +19,15 @@ def course_state(course):
     plain = {
         "losses": course.losses,
         "scores": course.scores,
+        "history": course.history,
         "best": course.best if course.losses else None,
         "n_stale": course.n_stale,
         "stopped": course.stopped,
         # In an epoch, what draws its order once more.
         "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
         "so_far": None,
+        "seconds": course.seconds,
+        "counted": vars(course.counted),
         "weighed": None,
     }
     arrays = {"listed": course.trainer.listed}
@@ -53,6 +56,7 @@ def set_course_state(course, plain, arrays):
     n_rows, layers = len(course.data), course.network.layers
     course.losses = _finite("losses", plain["losses"])
     course.scores = _finite("scores", plain["scores"])
+    course.history = list(plain["history"])
     course.best = -np.inf if plain["best"] is None else _finite("best", [plain["best"]])[0]
     course.n_stale, course.stopped = _count("n_stale", plain["n_stale"]), bool(plain["stopped"])
     course.drawn_by = decode(plain["rng"])
@@ -69,6 +73,8 @@ def set_course_state(course, plain, arrays):
     if plain["weighed"] is not None:
         stacking = course.stacking
         stacking.weight, stacking.slope, stacking.offset = _finite("weighed", plain["weighed"])
+    course.seconds = _finite("seconds", [plain["seconds"]])[0]
+    course.counted = Tally(**plain["counted"])
     so_far = plain["so_far"]
     if so_far is not None:
         _finite("loss and weight", [so_far["loss"], so_far["weight"]])

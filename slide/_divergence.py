@@ -22,14 +22,14 @@ def check_finite(network, params, epoch, output_rows=None):
     first, *middle, output = network.layers
     arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
     arrays += [layer.b for layer in network.layers]
-    if output_rows is None:
-        arrays += [output.w[rows] for rows in output.blocks()]
-    else:
-        arrays.append(output.w[output_rows])
+    blocks = output.blocks()
+    if output_rows is not None:
+        blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
     with np.errstate(all="ignore"):
         # The first layer's scale is that of X; the others' squares stay far from overflow.
         sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
         sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
+        sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
     if not np.isfinite(sums).all():
         raise diverged(network, params, epoch, "weights are no longer finite")
 

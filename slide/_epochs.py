@@ -1,12 +1,15 @@
 """The course of a training: epochs, the fall of the learning rate, when to stop."""
 
-from copy import deepcopy
+import time
+from copy import copy, deepcopy
 
 import numpy as np
 
 from slide import _mining, _predict
 from slide._divergence import check_finite, check_loss, diverged
+from slide._memory import copy_blocks
 from slide._model import InputRows
+from slide._network import Tally
 
 
 class Course:
@@ -33,6 +36,8 @@ class Course:
     ----------
     losses, scores : list of float
         Training loss and validation score of every epoch; no scores without `held_out`.
+    history : list of dict
+        What every epoch took, see `_history`.
     best : float
         The best merit of an epoch: its score, or the loss with its sign changed.
     best_weights : list of (ndarray, ndarray) or None
@@ -45,6 +50,8 @@ class Course:
         The generator as it was before it drew the order of the epoch in progress.
     so_far : slide._network.Pass or None
         How far the epoch in progress is; None between two epochs.
+    seconds, counted : float and slide._network.Tally
+        That the epoch in progress has taken, and what was counted before it.
     """
 
     def __init__(self, network, data, held_out, stacking, rng, params, max_iter, n_threads):
@@ -53,10 +60,11 @@ class Course:
         self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
         # One label a row: precision at 1.
         self.k = max(1, round(len(data.labels.indices) / len(data)))
-        self.losses, self.scores = [], []
+        self.losses, self.scores, self.history = [], [], []
         self.best, self.best_weights, self.n_stale = -np.inf, None, 0
         self.stopped = False
         self.drawn_by, self.so_far = rng, None
+        self.seconds, self.counted = 0.0, Tally()
 
     def run(self, watch):
         """Train until nothing improves, `max_iter` epochs are over or `watch` says stop.
@@ -81,7 +89,9 @@ class Course:
 
     def _train_epoch(self, watch):
         epoch, network, params = len(self.losses), self.network, self.params
+        began = time.perf_counter()
         if self.so_far is None:
+            self.seconds, self.counted = 0.0, copy(network.tally)
             self._open_epoch(epoch)
             self.drawn_by = deepcopy(self.rng)
 
@@ -89,7 +99,9 @@ class Course:
             return _learning_rate(params, (epoch + share) / self.max_iter)
 
         def after_chunk(so_far):
-            self.so_far = so_far
+            nonlocal began
+            self.so_far, now = so_far, time.perf_counter()
+            self.seconds, began = self.seconds + now - began, now
             watch.after_chunk(self)
 
         loss = _train(
@@ -98,6 +110,8 @@ class Course:
         )  # fmt: skip
         self.so_far = None
         self.losses.append(loss)
+        self.seconds += time.perf_counter() - began
+        self.history.append(_history(network, self.counted, loss, self.seconds))
         _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
 
     def _open_epoch(self, epoch):
@@ -140,7 +154,8 @@ class Course:
         network = self.network
         if self.best_weights is not None:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
-                layer.w[...], layer.b[...] = w, b
+                copy_blocks(w, layer.w)
+                layer.b[...] = b
             network.refresh(self.n_threads)
         check_finite(network, self.params, len(self.losses))
         if self.stacking is not None:
@@ -149,7 +164,8 @@ class Course:
 
 
 def run_pass(network, data, rng, params, epoch, n_threads):
-    """Train one epoch, number `epoch`, at a constant learning rate; returns the training loss."""
+    """Train one epoch, number `epoch`, at a constant learning rate; returns its history."""
+    began, counted = time.perf_counter(), copy(network.tally)
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
 
     def learning_rate(share):
@@ -161,7 +177,22 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     check_finite(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
     network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
-    return loss
+    return _history(network, counted, loss, time.perf_counter() - began)
+
+
+def _history(network, before, loss, seconds):
+    """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
+    counts = network.tally.since(before)
+    n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
+    return {
+        "loss": loss,
+        "seconds": seconds,
+        "n_samples": counts.n_samples,
+        "multiply_adds": counts.multiply_adds,
+        "dense_multiply_adds": counts.dense_multiply_adds,
+        "n_active": [*n_active, counts.n_active / counts.n_micro_batches],
+        "n_rebuilds": counts.n_rebuilds,
+    }
 
 
 def validation_score(network, data, k, n_threads):
@@ -196,10 +227,11 @@ def _learning_rate(params, progress):
 def _keep_weights(network, kept):
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
-    for layer, (w, b) in zip(network.layers, kept, strict=True):
-        w[...], b[...] = layer.w, layer.b
-    return kept
+        kept = [(None, None)] * len(network.layers)
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
 
 
 def _report(params, line):

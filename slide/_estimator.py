@@ -160,6 +160,11 @@ class SparseMLPClassifier(
         Samples that the engine has trained on, by its own count.
     loss_curve_ : list of float
         Training loss of every epoch, over the computed neurons and per unit of sample weight.
+    history_ : list of dict
+        What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
+        "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
+        number of neurons that were computed in every layer ("n_active"; of the output a
+        micro-batch's), "n_rebuilds". `save` leaves it out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -357,7 +362,8 @@ class SparseMLPClassifier(
         if kept:
             kept.set_course(course)
         course.run(watch)
-        self._set_fitted(network, coder, params, rng, data, course.losses, course.scores)
+        results = course.losses, course.scores, course.history
+        self._set_fitted(network, coder, params, rng, data, *results)
         if file:
             file.write(self, course, done=True)
         return watch.after_fit()
@@ -420,8 +426,8 @@ class SparseMLPClassifier(
             data, center = data.centered_by_mean()
             settings = _auto.resolve(params, data.shape(coder.multilabel))
             network = start_network(params, settings, data, None, center, rng, n_threads)
-        loss = run_pass(network, data, rng, params, epoch, n_threads)
-        self._set_fitted(network, coder, params, rng, data, [loss], [])
+        history = run_pass(network, data, rng, params, epoch, n_threads)
+        self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
 
     def _prepare(self, X, y, sample_weight, make_coder):
         """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
@@ -435,14 +441,15 @@ class SparseMLPClassifier(
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
 
-    def _set_fitted(self, network, coder, params, rng, data, losses, scores):
+    def _set_fitted(self, network, coder, params, rng, data, losses, scores, history):
         """Set all that a fitted estimator has; nothing here can fail."""
         if self._is_fitted():
             losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
+            history = self.history_ + history
         else:
             self._labels_per_row = len(data.labels.indices) / len(data)
         scores = scores if self.early_stopping and scores else None
-        self._set_trained(network, coder, params, rng, losses, scores)
+        self._set_trained(network, coder, params, rng, losses, scores, history)
 
     def _as_of(self, course, coder, params):
         """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
@@ -450,11 +457,11 @@ class SparseMLPClassifier(
         # For predictions by short lists, without a trace in the training's own.
         network.centers = list(network.centers)
         network.note_inputs(course.data.x, course.n_threads)
-        losses, scores = list(course.losses), list(course.scores)
+        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
         if course.so_far is not None:
             losses.append(course.so_far.mean_loss)
         twin = copy(self)
-        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores)
+        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
         return twin
 
     def _is_fitted(self):

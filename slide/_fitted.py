@@ -9,7 +9,7 @@ from slide import _simd
 class FittedAttributes:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
 
-    def _set_trained(self, network, coder, params, rng, losses, scores):
+    def _set_trained(self, network, coder, params, rng, losses, scores, history):
         """Set what follows from a network and from the course of its training."""
         self._network, self._coder, self._params, self._rng = network, coder, params, rng
         self.classes_ = coder.classes
@@ -17,6 +17,7 @@ class FittedAttributes:
         self.n_iter_ = len(losses)
         self.loss_ = losses[-1]
         self.loss_curve_ = losses
+        self.history_ = history
         self.best_loss_ = None if scores else min(losses)
         self.validation_scores_ = scores
         self.best_validation_score_ = max(scores) if scores else None

@@ -15,9 +15,9 @@ from slide._retrieval cimport (
     SearchScratch,
     SearchView,
     allocate_search,
-    scratch_array,
     search,
 )
+from slide._scratch cimport scratch_array
 from slide._selection cimport largest
 from slide._sparse cimport (
     Pairs,

@@ -5,9 +5,12 @@ Beyond JSON's own types it knows tuples, NumPy's numbers and arrays of numbers, 
 """
 
 import json
+import re
 
 import numpy as np
 
+# What `dtype.str` writes, but no structures, whose syntax NumPy hands to Python's parser.
+_DTYPE = re.compile(r"[<>=|]?[a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,7}\])?", re.ASCII)
 _NUMBERS = "biuf"  # kinds of NumPy's types whose numbers JSON can write
 _MT19937 = 624  # words of the generator's state
 
@@ -33,13 +36,20 @@ def decode(value):
     if kind == "tuple":
         return tuple(decode(content))
     if kind == "numpy":
-        dtype = np.dtype(str(content["dtype"]))
+        dtype = decode_dtype(content["dtype"])
         if dtype.kind not in _NUMBERS:
             raise ValueError(f"an array of numbers must not be of dtype {dtype}")
         return np.array(content["values"], dtype)[()]
     if kind == "random_state":
         return _random_state(**content)
     raise ValueError(f"a value must be of a type that save writes; got {kind!r}")
+
+
+def decode_dtype(text):
+    """The dtype of which `text` is the `str`; one of a structure is refused."""
+    if not (isinstance(text, str) and _DTYPE.fullmatch(text)):
+        raise ValueError(f"a dtype must be one of numbers, dates or texts; got {text!r}")
+    return np.dtype(text)
 
 
 def _tagged(value):

@@ -53,10 +53,14 @@ class Layer:
         w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
         return w if self.by_feature else w.T
 
-    def blocks(self):
-        """Slices of rows that hold some 4 million weights each, for what wants them as float32."""
+    def blocks(self, n_rows=None):
+        """Slices of n_rows rows (None: all) that hold some 4 million weights each.
+
+        For what wants them as float32, or takes them in turns so that Ctrl-C is heard.
+        """
         size = max(1, _BLOCK // self.w.shape[1])
-        return (slice(start, start + size) for start in range(0, len(self.w), size))
+        n_rows = len(self.w) if n_rows is None else n_rows
+        return (slice(start, start + size) for start in range(0, n_rows, size))
 
     @classmethod
     def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
@@ -112,6 +116,10 @@ class Tally:
     def add(self, counts):
         for name in vars(self):
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
+
+    def since(self, before):
+        """What was counted since a copy of it was made."""
+        return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
 
 
 @dataclass
@@ -201,17 +209,19 @@ class Network:
 
     # ------------------------------------------------------------- start --
 
-    def start(self, x, y, prior, n_threads):
+    def start(self, x, y, prior, n_threads, order=None):
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
-        x : CSR or dense rows; y : slide._labels.LabelRows; prior : biases of the output, see
-        `log_prior`. Memory beyond the layers: one block of rows.
+        x : CSR or dense rows; order : int array of those that are looked at, None: all; y :
+        slide._labels.LabelRows, theirs; prior : biases of the output, see `log_prior`. Memory
+        beyond the layers: one block of rows.
         """
         # SFC64 is NumPy's fastest generator; the streams of this and of the engine differ.
         random = np.random.Generator(np.random.SFC64(self.seed))
         self.rebuild_gap = float(self.settings.rehash_every)
         self.samples_to_rebuild = int(self.rebuild_gap)
-        rows = InputRows(x)
+        rows = InputRows(x, order)
+        sample = x[:_CHUNK] if order is None else x[order[:_CHUNK]]
         for i, (layer, chosen) in enumerate(zip(self.layers, self.settings.layers, strict=True)):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
             if layer is self.layers[-1]:
@@ -222,28 +232,26 @@ class Network:
                     part *= np.float32(chosen.scale)
                     layer.w[block] = part
                 if layer.n_active:
-                    self._start_sparse(i, x, rows, n_threads)
+                    self._start_sparse(i, sample, rows, n_threads)
             if chosen.search is not None:
-                layer.retrieval = self._retrieval(i, x)
+                layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
-    def _start_sparse(self, i, x, rows, n_threads):
+    def _start_sparse(self, i, sample, rows, n_threads):
         """The centre of a sparse layer's inputs; biases that give every neuron its chance there."""
-        layer, n = self.layers[i], min(_CHUNK, rows.n_rows)
-        if i == 0:
-            h = x[:n]
-        else:
+        layer, n, h = self.layers[i], sample.shape[0], sample
+        if i > 0:
             h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
         self._center(i, *_sums(h), n)
         for rows in layer.blocks():
             layer.b[rows] = -(layer.w[rows].astype(np.float32, copy=False) @ self.centers[i][0])
 
-    def _retrieval(self, i, x):
-        """What finds the neurons of layer i; of layer 0 it may look at x, then dense."""
+    def _retrieval(self, i, sample):
+        """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
         search, layer, directions = self.settings.layers[i].search, self.layers[i], None
         if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
-            rows = x[:_CHUNK] - self.centers[i][0]
+            rows = sample - self.centers[i][0]
             n = min(search.n_directions, *rows.shape)
             directions = randomized_svd(rows, n, random_state=self.seed)[2]
         seed = np.random.SeedSequence([self.seed, i]).generate_state(1)[0]
@@ -270,8 +278,8 @@ class Network:
         # The length at which a sample at the typical distance meets its label's logit.
         length = self.settings.centroid_logit / length
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
-        _centroids.center_and_scale(rows, used, mean, length)
         for block in output.blocks():
+            _centroids.center_and_scale(rows[block], used[block], mean, length)
             if rows is not output.w:
                 output.w[block] = rows[block]
             # The mean input shall meet the prior exactly.

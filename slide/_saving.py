@@ -5,11 +5,12 @@ import os
 import zlib
 
 import numpy as np
+from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from slide._files import replacing
-from slide._json import decode, encode
+from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
 from slide._tensors import TensorFile, checksum, write_tensors
@@ -19,6 +20,7 @@ _KEY = "slide"  # of our JSON in the metadata
 _TRAINING = "training."  # before the names of arrays that only a checkpoint has
 # Raise it when older versions can no longer read what is written. 2 added checksums.
 _FORMAT = 2
+_MAX_WIDTH = 1000  # characters of a label's place, where no label is longer
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
@@ -121,8 +123,12 @@ def write_model(model, path, training=None, training_arrays=None):
         arrays[f"{_TRAINING}{name}"] = array
     plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
     plain["checksum"] = _text_checksum(plain)
+    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
     with replacing(path) as temporary:
-        write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
+        try:
+            write_tensors(temporary, arrays, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_model(cls, path):
@@ -204,7 +210,8 @@ def _restored(cls, plain, file):
         scores = _floats("validation_scores", scores)
     coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
     trained_with = check_params({**params, **trained_with})
-    model._set_trained(network, coder, trained_with, rng, losses, scores)
+    # Seconds are of a machine's day, not of the model: the same training gives the same file.
+    model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
     return model
 
 
@@ -275,9 +282,9 @@ def _classes_array(classes):
 
 
 def _classes(array, dtype):
-    dtype = np.dtype(str(dtype))
+    dtype = decode_dtype(dtype)
     if dtype.kind in "UO":
-        return _texts(array).astype(dtype)
+        return _texts_of(dtype, _texts(array))
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
         if array.ndim != 1 or array.dtype != dtype.newbyteorder("="):
             raise ValueError(f"classes must be {dtype} of one dimension; got {array.dtype}")
@@ -285,6 +292,14 @@ def _classes(array, dtype):
     if dtype.kind not in "Mmf" or array.dtype != np.uint8 or array.shape[1:] != (dtype.itemsize,):
         raise ValueError(f"classes cannot be of dtype {dtype} and {array.dtype} {array.shape}")
     return np.ascontiguousarray(array).view(dtype)[:, 0]
+
+
+def _texts_of(dtype, texts):
+    # A few bytes of a file must not ask for any amount of memory.
+    longest = max(map(len, texts), default=0)
+    if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
+        raise ValueError(f"classes of at most {longest} characters cannot be of dtype {dtype}")
+    return texts.astype(dtype)
 
 
 def _text_array(texts):

@@ -236,3 +236,24 @@ def test_interrupted_fit_leaves_nothing(classifier, planted, monkeypatch, early_
         clf.fit(*planted)
     with pytest.raises(NotFittedError):
         clf.predict(planted[0])
+
+
+def test_history_counts_what_epochs_took(classifier, multilabel, network):
+    X, y = multilabel
+    clf = classifier(**network).fit(X, y).partial_fit(X[:100], y[:100])
+    history, params = clf.history_, clf.hash_params_
+    assert [epoch["loss"] for epoch in history] == clf.loss_curve_
+    assert [epoch["n_samples"] for epoch in history] == [600, 600, 600, 100]
+    assert all(epoch["seconds"] > 0 for epoch in history)
+    multiply_adds = sum(epoch["multiply_adds"] for epoch in history)
+    dense = sum(epoch["dense_multiply_adds"] for epoch in history)
+    # What is hashed before the first epoch is of none.
+    assert 0.9 * clf.compute_fraction_ < multiply_adds / dense <= clf.compute_fraction_
+    assert sum(epoch["n_rebuilds"] for epoch in history) == params["n_rebuilds"]
+    n_hidden = len(clf.coefs_) - 1
+    for epoch in history:
+        widths = [len(b) for b in clf.intercepts_]
+        assert epoch["n_active"][:-1] == [
+            n or width for n, width in zip(params["n_active"][:n_hidden], widths, strict=False)
+        ]
+        assert 3 <= epoch["n_active"][-1] <= 40

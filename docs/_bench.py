@@ -174,7 +174,7 @@ def hash_ablation(result):
     families = ("simhash", "wta", "dwta", "minhash")
     rows = [
         ["exact (ceiling)", cell(None, "exact", None), "–", "–", "–"],
-        ["none (floor)", cell(None, None, None), "–", "–", "–"],
+        ["none (floor)", cell(None, "none", None), "–", "–", "–"],
     ]
     for policy in ("estimate", "rerank", "topk", "threshold", "vanilla"):
         for transform, words in ((True, "inner products"), (False, "angles only")):
@@ -186,7 +186,7 @@ def hash_ablation(result):
 def xmc(result):
     quality = ["P@1", "P@3", "P@5", "PSP@1", "PSP@5", "nDCG@5"]
     recall = ["R@5 head", "R@5 torso", "R@5 tail"]
-    costs = [("train_s", 1), ("predict_s", 1), ("peak_mb", 0), ("model_mb", 0)]
+    costs = [("train_s", 1), ("predict_s", 2), ("peak_mb", 0), ("model_mb", 0)]
     data = result["dataset"]
     shape = (
         f"{data['n_train']:,} training rows, {data['n_test']:,} test rows, "

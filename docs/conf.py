@@ -14,6 +14,8 @@ import _commands
 
 ROOT = Path(__file__).parents[1]
 HOOKS = {"setup", "teardown", "on_fit_task_begin", "on_fit_task_end"}
+SINGLE = ("why", "quickstart", "parameters", "how-it-works", "benchmarks", "faq")
+SINGLE += ("changelog", "CONTRIBUTING", "security")
 GALLERY = any((ROOT / "examples").glob("plot_*.py"))
 
 project = "slide"
@@ -31,6 +33,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "generated/bench", "auto_examples/GALLERY_HEADER.*"]
 templates_path = ["_templates"]
+smartquotes = False  # quoted values are code
 # The list of pages names the gallery, which a build without examples lacks.
 suppress_warnings = [] if GALLERY else ["toc.not_readable"]
 
@@ -42,6 +45,8 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
+default_role = "code"  # names in single backticks
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
     "all",
@@ -70,6 +75,8 @@ html_title = f"slide {version}"
 html_static_path = ["_static"]
 html_css_files = ["slide.css"]
 html_show_sourcelink = False
+# Pages without pages below them have nothing to list at the side.
+html_sidebars = {page: [] for page in SINGLE}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,

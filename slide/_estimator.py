@@ -33,12 +33,12 @@ class SparseMLPClassifier(
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    A layer is dense, or sparse: then each sample has its own active neurons, which locality-
-    sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass, back-
-    propagation and update touch nothing else. Of a wide output layer a micro-batch computes its
-    labels and a small uniform sample of the rest [3]_. So a step costs little more with a million
-    neurons than with a thousand. Threads share the weights without locks [4]_. Prediction scores
-    every class exactly. Names, order and meaning of parameters follow
+    A layer is dense, or sparse: then each sample has its own active neurons, which
+    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
+    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
+    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
+    scores every class exactly. Names, order and meaning of parameters follow
     :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
     scale (`StandardScaler`).
 

@@ -40,12 +40,12 @@ class SparseMLPClassifier(
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    A layer is dense, or sparse: then each sample has its own active neurons, which locality-
-    sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass, back-
-    propagation and update touch nothing else. Of a wide output layer a micro-batch computes its
-    labels and a small uniform sample of the rest [3]_. So a step costs little more with a million
-    neurons than with a thousand. Threads share the weights without locks [4]_. Prediction scores
-    every class exactly. Names, order and meaning of parameters follow
+    A layer is dense, or sparse: then each sample has its own active neurons, which
+    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
+    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
+    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
+    scores every class exactly. Names, order and meaning of parameters follow
     :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
     scale (`StandardScaler`).
 
@@ -149,11 +149,11 @@ class SparseMLPClassifier(
         Class labels; column numbers for a multilabel target.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had any.
     n_outputs_ : int
         Number of output neurons: classes.
-    prototypes_ : csc_array of shape (n_outputs_, n_features_in_), dtype=float32, or None
+    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
         Prototype of every class, of length 1, where `prototypes` gained something.
     prototype_weight_ : float
         What the cosine with it adds to a score; 0 without prototypes.
@@ -312,6 +312,15 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, fitted.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.classes_.tolist()
+        ['right', 'up']
         """
         if not self.warm_start:
             self._forget()
@@ -387,6 +396,19 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, which has learnt from the batch.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(300, 200, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0)
+        >>> for start in range(0, 300, 100):
+        ...     batch = slice(start, start + 100)
+        ...     _ = clf.partial_fit(X[batch], y[batch], classes=range(20))
+        >>> clf.n_iter_
+        3
         """
         was_fitted = self._is_fitted()
         try:

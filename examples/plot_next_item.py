@@ -99,9 +99,12 @@ rankings = {"slide": model.predict_topk(X_test, k=K)[0]}
 
 # baselines
 seen = csr_array(
-    (np.ones(sessions[N_TEST:].size, np.float32),
-     (np.repeat(np.arange(N_SESSIONS - N_TEST), LENGTH), sessions[N_TEST:].ravel())),
-    shape=(N_SESSIONS - N_TEST, N_ITEMS))
+    (
+        np.ones(sessions[N_TEST:].size, np.float32),
+        (np.repeat(np.arange(N_SESSIONS - N_TEST), LENGTH), sessions[N_TEST:].ravel()),
+    ),
+    shape=(N_SESSIONS - N_TEST, N_ITEMS),
+)
 seen.sum_duplicates()
 seen.data[:] = 1
 columns = normalize(seen, axis=0)
@@ -110,15 +113,26 @@ together.setdiag(0)
 before, after = sessions[N_TEST:, :-1].ravel(), sessions[N_TEST:, 1:].ravel()
 follows = csr_array((np.ones(len(before), np.float32), (before, after)), shape=(N_ITEMS, N_ITEMS))
 follows = normalize(follows, "l1")
-last = csr_array((np.ones(len(y_test), np.float32), (np.arange(len(y_test)), [0]*len(y_test))), shape=(len(y_test), N_ITEMS)) if False else None
+last = (
+    csr_array(
+        (np.ones(len(y_test), np.float32), (np.arange(len(y_test)), [0] * len(y_test))),
+        shape=(len(y_test), N_ITEMS),
+    )
+    if False
+    else None
+)
+
 
 def best(scores):
     blocks = []
     for start in range(0, scores.shape[0], 1000):
-        block = scores[start:start+1000].toarray()
+        block = scores[start : start + 1000].toarray()
         top = np.argpartition(-block, K, axis=1)[:, :K]
-        blocks.append(np.take_along_axis(top, np.argsort(-np.take_along_axis(block, top, 1), axis=1), 1))
+        blocks.append(
+            np.take_along_axis(top, np.argsort(-np.take_along_axis(block, top, 1), axis=1), 1)
+        )
     return np.vstack(blocks)
+
 
 counts = np.bincount(sessions[N_TEST:].ravel(), minlength=N_ITEMS)
 rankings["popularity"] = np.tile(np.argsort(-counts)[:K], (len(y_test), 1))
@@ -127,4 +141,4 @@ last_items = np.concatenate([sessions[:N_TEST, step - 1] for step in range(WARM,
 rankings["came next (last item)"] = best(follows[last_items])
 rankings["came next (all items)"] = best(X_test @ follows)
 for n, r in rankings.items():
-    print(f"{n:26}", *(f"{recall_at_k(y_test, r, k=k):.3f}" for k in (1,2,5,10,20)))
+    print(f"{n:26}", *(f"{recall_at_k(y_test, r, k=k):.3f}" for k in (1, 2, 5, 10, 20)))

@@ -23,6 +23,7 @@ from slide._validation import (
     check_rows,
     check_same_network,
     check_weights,
+    is_true,
 )
 from slide._watch import Watch
 
@@ -322,13 +323,14 @@ class SparseMLPClassifier(
         >>> clf.classes_.tolist()
         ['right', 'up']
         """
-        if not self.warm_start:
+        goes_on = is_true(self.warm_start) and self._is_fitted()
+        if not goes_on:
             self._forget()
         try:
             self._fit(X, y, sample_weight)
         except BaseException as error:
             # Wrong input is found before training begins: a network to go on with is still whole.
-            if not (self.warm_start and isinstance(error, ValueError)):
+            if not (goes_on and isinstance(error, ValueError | TypeError)):
                 self._forget()
             raise
         return self
@@ -341,7 +343,7 @@ class SparseMLPClassifier(
         if kept:
             rng = kept.generator(rng)
         if self.early_stopping:
-            data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
+            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
         network, stacking = getattr(self, "_network", None), None
         if network is None:
             data, center = data.centered_by_mean()
@@ -420,7 +422,7 @@ class SparseMLPClassifier(
         return self
 
     def _partial_fit(self, X, y, classes, sample_weight):
-        if self.early_stopping:
+        if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
         params, coder, data = self._prepare(
             X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)

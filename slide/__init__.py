@@ -35,6 +35,7 @@ Map of the package; an arrow points downward only::
         _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
+      _guard        what keeps apart threads that use one estimator
     inspection      diagnostics of a fitted network
     _mining         hard neurons of every training row, found once by hash codes
     _stacking       how much the prototypes count, found on rows that come late

@@ -10,6 +10,7 @@ from slide import _auto
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
+from slide._guard import one_at_a_time
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
@@ -284,6 +285,7 @@ class SparseMLPClassifier(
     # ------------------------------------------------------------ training --
 
     @with_callbacks
+    @one_at_a_time
     def fit(self, X, y, sample_weight=None):
         """Train on X and y.
 
@@ -359,6 +361,7 @@ class SparseMLPClassifier(
             file.write(self, course, done=True)
         return watch.after_fit()
 
+    @one_at_a_time
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on one batch more: one pass over it, at a constant learning rate.
 

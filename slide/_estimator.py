@@ -125,7 +125,8 @@ class SparseMLPClassifier(
     random_state : int, RandomState instance or None, default=None
         Seed of all that is random. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit. In a
+        process that was forked after slide had used several, it is one, with a warning.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
         and, with very many classes, shortens the time; each update is rounded up or down at random,

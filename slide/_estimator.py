@@ -11,6 +11,7 @@ from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
 from slide._guard import one_at_a_time
+from slide._html import NetworkTable
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
@@ -23,6 +24,7 @@ from slide._validation import (
     check_rows,
     check_same_network,
     check_weights,
+    is_true,
 )
 from slide._watch import Watch
 
@@ -30,16 +32,22 @@ _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
 class SparseMLPClassifier(
-    Prediction, Saving, FittedAttributes, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    Prediction,
+    Saving,
+    FittedAttributes,
+    NetworkTable,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    A layer is dense, or sparse: then each sample has its own active neurons, which locality-
-    sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass, back-
-    propagation and update touch nothing else. Of a wide output layer a micro-batch computes its
-    labels and a small uniform sample of the rest [3]_. So a step costs little more with a million
-    neurons than with a thousand. Threads share the weights without locks [4]_. Prediction scores
-    every class exactly. Names, order and meaning of parameters follow
+    A layer is dense, or sparse: then each sample has its own active neurons, which
+    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
+    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
+    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
+    scores every class exactly. Names, order and meaning of parameters follow
     :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
     scale (`StandardScaler`).
 
@@ -144,11 +152,11 @@ class SparseMLPClassifier(
         Class labels; column numbers for a multilabel target.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had any.
     n_outputs_ : int
         Number of output neurons: classes.
-    prototypes_ : csc_array of shape (n_outputs_, n_features_in_), dtype=float32, or None
+    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
         Prototype of every class, of length 1, where `prototypes` gained something.
     prototype_weight_ : float
         What the cosine with it adds to a score; 0 without prototypes.
@@ -166,7 +174,9 @@ class SparseMLPClassifier(
         What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
         "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
         number of neurons that were computed in every layer ("n_active"; of the output a
-        micro-batch's), "n_rebuilds". `save` leaves it out.
+        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
+        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
+        "seconds" went elsewhere. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -306,14 +316,24 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, fitted.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.classes_.tolist()
+        ['right', 'up']
         """
-        if not self.warm_start:
+        goes_on = is_true(self.warm_start) and self._is_fitted()
+        if not goes_on:
             self._forget()
         try:
             self._fit(X, y, sample_weight)
         except BaseException as error:
             # Wrong input is found before training begins: a network to go on with is still whole.
-            if not (self.warm_start and isinstance(error, ValueError)):
+            if not (goes_on and isinstance(error, ValueError | TypeError)):
                 self._forget()
             raise
         return self
@@ -326,7 +346,7 @@ class SparseMLPClassifier(
         if kept:
             rng = kept.generator(rng)
         if self.early_stopping:
-            data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
+            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
         network, stacking = getattr(self, "_network", None), None
         if network is None:
             data, center = data.centered_by_mean()
@@ -382,6 +402,19 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, which has learnt from the batch.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(300, 200, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0)
+        >>> for start in range(0, 300, 100):
+        ...     batch = slice(start, start + 100)
+        ...     _ = clf.partial_fit(X[batch], y[batch], classes=range(20))
+        >>> clf.n_iter_
+        3
         """
         was_fitted = self._is_fitted()
         try:
@@ -393,7 +426,7 @@ class SparseMLPClassifier(
         return self
 
     def _partial_fit(self, X, y, classes, sample_weight):
-        if self.early_stopping:
+        if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
         params, coder, data = self._prepare(
             X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)

@@ -96,6 +96,19 @@ class Saving:
             When the file is none of `save`, is cut short or damaged, or was written by a newer
             version. Every array is checked: a file that was tampered with may predict anything,
             but does no harm.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from slide import SparseMLPClassifier
+        >>> X, y = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]], [0, 1, 0, 1]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "model.safetensors"
+        ...     SparseMLPClassifier((16,), random_state=0).fit(X, y).save(path)
+        ...     clf = SparseMLPClassifier.load(path)
+        >>> clf.predict(X).tolist()
+        [0, 1, 0, 1]
         """
         return read_model(cls, os.fsdecode(path))[0]
 

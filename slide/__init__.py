@@ -36,6 +36,7 @@ Map of the package; an arrow points downward only::
         _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
+      _guard        what keeps apart threads that use one estimator
     inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,
                     _cost; _axes)
     _versions       show_versions

@@ -10,6 +10,7 @@ from slide import _auto
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
+from slide._guard import one_at_a_time
 from slide._html import NetworkTable
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
@@ -132,7 +133,8 @@ class SparseMLPClassifier(
     random_state : int, RandomState instance or None, default=None
         Seed of all that is random. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit. In a
+        process that was forked after slide had used several, it is one, with a warning.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
         and, with very many classes, shortens the time; each update is rounded up or down at random,
@@ -294,6 +296,7 @@ class SparseMLPClassifier(
     # ------------------------------------------------------------ training --
 
     @with_callbacks
+    @one_at_a_time
     def fit(self, X, y, sample_weight=None):
         """Train on X and y.
 
@@ -379,6 +382,7 @@ class SparseMLPClassifier(
             file.write(self, course, done=True)
         return watch.after_fit()
 
+    @one_at_a_time
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on one batch more: one pass over it, at a constant learning rate.
 

@@ -206,4 +206,6 @@ class Prediction:
     def _all_scores(self, X):
         x = self._input_rows(X)
         check_scores_fit(x.n_rows, self.n_outputs_)
-        return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
+        n_threads, network = resolve_n_jobs(self.n_jobs), self._network
+        with network.guard.reading():
+            return _predict.scores(network.model(), x, 0, x.n_rows, n_threads)

@@ -208,10 +208,10 @@ def test_a_result_beyond_memory_is_refused(monkeypatch, planted, classifier):
     X, y = planted
     clf = classifier(max_iter=1).fit(X, y)
     monkeypatch.setattr(_budget, "_LARGE", 1 << 10)
-    monkeypatch.setattr(_budget, "memory_limit", lambda: _budget.Limit(8 * 600 * 40 - 1, "t", 0))
-    with pytest.raises(MemoryError, match=r"k=40 for 600 rows needs .* labels and scores"):
-        clf.predict_topk(X, k=40)
-    assert clf.predict_topk(X, k=39)[0].shape == (600, 39)
+    monkeypatch.setattr(_budget, "memory_limit", lambda: _budget.Limit(8 * 600 * 39 - 1, "t", 0))
+    with pytest.raises(MemoryError, match=r"k=39 for 600 rows needs .* labels and scores"):
+        clf.predict_topk(X, k=39)
+    assert clf.predict_topk(X, k=38)[0].shape == (600, 38)
 
 
 # ------------------------------------------------------------- in a child --

@@ -35,6 +35,7 @@ Map of the package; an arrow points downward only::
       _saving       save and load: the estimator as JSON and arrays
         _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
+      _budget       what a network needs of memory, and what there is
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
       _guard        what keeps apart threads that use one estimator
     inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,

@@ -7,6 +7,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from slide import _auto
+from slide._budget import check_network
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
@@ -196,6 +197,14 @@ class SparseMLPClassifier(
         `partial_fit` and `fit` with `warm_start` leave it as it was.
     FloatingPointError
         When training diverges. The estimator is then unfitted.
+    MemoryError
+        When the network, or the copy of dense X that is centred, is larger than what the machine,
+        the process's control group or its limit of address space allow; found before memory is
+        asked for. `fit` then leaves the estimator unfitted, `partial_fit` leaves it as it was.
+    KeyboardInterrupt
+        Soon after Ctrl-C. `fit` then leaves the estimator unfitted. So does `partial_fit` if it was
+        the first; a later one leaves a network that has learnt from a part of the batch, and that
+        predicts, trains and saves as any other.
 
     References
     ----------
@@ -354,8 +363,11 @@ class SparseMLPClassifier(
             data, center = data.centered(network.center), network.center
         if held_out is not None:
             held_out = held_out.centered(center)
-        settings = _auto.resolve(params, data.shape(coder.multilabel))
-        n_threads = resolve_n_jobs(self.n_jobs)
+        shape = data.shape(coder.multilabel)
+        settings, n_threads = _auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
+        if network is None and not kept:
+            n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
+            check_network(params, settings, data, shape, n_threads, n_epochs)
 
         def as_of(course):
             return self._as_of(course, coder, params)
@@ -439,7 +451,9 @@ class SparseMLPClassifier(
         else:
             rng, epoch = check_random_state(self.random_state), 1
             data, center = data.centered_by_mean()
-            settings = _auto.resolve(params, data.shape(coder.multilabel))
+            shape = data.shape(coder.multilabel)
+            settings = _auto.resolve(params, shape)
+            check_network(params, settings, data, shape, n_threads, 1)
             network = start_network(params, settings, data, None, center, rng, n_threads)
         history = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])

@@ -427,9 +427,11 @@ class Network:
         The hash functions stay: the network learns with what they find, and loses .5 to 8 points
         when they are drawn anew (Fashion-MNIST, 5 epochs, every eighth rebuild).
         """
+        cost = self.refresh(n_threads)
+        # Not before: what Ctrl-C cut short is then due when training goes on.
         self.samples_to_rebuild = int(self.rebuild_gap)
         self.rebuild_gap = min(self.rebuild_gap * _BACK_OFF, float(self.settings.rehash_at_last))
-        return self.refresh(n_threads)
+        return cost
 
     def refresh(self, n_threads):
         """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _lookup, _predict
+from slide._budget import check_topk
 from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._parallel import resolve_n_jobs
@@ -193,6 +194,7 @@ class Prediction:
         x = self._input_rows(X)
         k = check_k(k, self.n_outputs_)
         n_candidates = check_n_candidates(n_candidates, k)
+        check_topk(x.n_rows, k)
         mode = check_predict_mode(self.predict_mode)
         n_threads = resolve_n_jobs(self.n_jobs)
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)

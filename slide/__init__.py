@@ -8,7 +8,7 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide import SparseMLPClassifier       the estimator
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
-    from slide.inspection import ...            recall of the hashing, in layers and in prediction
+    from slide.inspection import ...            recall of the hashing, pictures of a training
     from slide.callback import Checkpoint       trainings that survive a kill
     python -m slide --help                      train, predict and evaluate from files
 
@@ -31,11 +31,14 @@ Map of the package; an arrow points downward only::
       _decisions    from scores to probabilities and labels
       _auto, _auto_search   what "auto" becomes, from the data's shape
       _fitted       fitted attributes, set or read off the network
+      _html         what a notebook shows of the network
       _saving       save and load: the estimator as JSON and arrays
         _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
-    inspection      diagnostics of a fitted network
+    inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,
+                    _cost; _axes)
+    _versions       show_versions
     _mining         hard neurons of every training row, found once by hash codes
     _stacking       how much the prototypes count, found on rows that come late
     _network        the arrays of a model, how they start, one pass of training
@@ -43,6 +46,7 @@ Map of the package; an arrow points downward only::
       _prototypes   what the rows of a label have in common, in X's own features
         _label_means   their making: means of rows, written into an inverted index
       _memory       arrays that start on a cache line
+      _messages     values in the words of an error message
     _core           the engine: the only parallel loop over training samples
       _active       the output layer's active set: labels, hard neurons, tail
     _lookup         top k from all scores or from a short list
@@ -72,6 +76,7 @@ Map of the package; an arrow points downward only::
 """
 
 from slide._estimator import SparseMLPClassifier
+from slide._versions import show_versions
 
-__all__ = ["SparseMLPClassifier", "__version__"]
+__all__ = ["SparseMLPClassifier", "__version__", "show_versions"]
 __version__ = "0.1.0"

@@ -12,6 +12,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from slide._active cimport choose_active
+from slide._clock cimport seconds
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
 from slide._input cimport InputGroups, InputPair, input_backward
 from slide._layers cimport (
@@ -72,7 +73,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs
     cdef int64_t cost = 0, last = model.n_layers - 2, width = output.width
     cdef float32_t tail_weight = 1, scale
-    cdef float64_t loss, weight
+    cdef float64_t loss, weight, began = seconds(), now
     cdef float32_t *z = ws.z
     cdef const int32_t *labels
     cdef const int32_t *active = ws.active
@@ -81,6 +82,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         return
 
     # Forward to the last hidden layer.
+    hidden.search_seconds = 0
     for i in range(last + 1):
         if train.tracked[i] and i > 0:
             cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
@@ -90,6 +92,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
             drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], &rng)
 
     # Active set and pre-activations.
+    now = seconds()
+    ws.tally.forward_seconds += now - began - hidden.search_seconds
     if train.all_neurons:
         n_exact = n_active = output.n_out
         active = NULL
@@ -100,6 +104,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         cost += choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
+    began = seconds()
+    ws.tally.search_seconds += began - now + hidden.search_seconds
     if h.dense != NULL:
         if multiplies_halves(output):
             cost += halves_forward(output, active, n_active, h.dense, n, z, n_active, &ws.halves)
@@ -130,7 +136,10 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         ws.tally.weight += weight
 
     # Back along the same neurons.
+    now = seconds()
+    ws.tally.forward_seconds += now - began
     cost += _backward(model, train, ws, active, n_active, n, <uint32_t>next64(&rng))
+    ws.tally.backward_seconds += seconds() - now
     n_pairs = n * train.x.n_features
     if train.x.indptr != NULL:
         n_pairs = 0

@@ -104,15 +104,15 @@ class Course:
             self.seconds, began = self.seconds + now - began, now
             watch.after_chunk(self)
 
-        loss = _train(
+        done = _train(
             network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
             self.n_threads, self.so_far, after_chunk,
         )  # fmt: skip
         self.so_far = None
-        self.losses.append(loss)
+        self.losses.append(done.mean_loss)
         self.seconds += time.perf_counter() - began
-        self.history.append(_history(network, self.counted, loss, self.seconds))
-        _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
+        self.history.append(_history(network, self.counted, done, self.seconds))
+        _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch):
         """What is found out once, before a certain epoch."""
@@ -172,21 +172,22 @@ def run_pass(network, data, rng, params, epoch, n_threads):
         return params["learning_rate_init"]
 
     rows = np.arange(len(data))
-    loss = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    done = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     check_finite(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
     network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
-    return _history(network, counted, loss, time.perf_counter() - began)
+    return _history(network, counted, done, time.perf_counter() - began)
 
 
-def _history(network, before, loss, seconds):
+def _history(network, before, done, seconds):
     """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
     counts = network.tally.since(before)
     n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
     return {
-        "loss": loss,
+        "loss": done.mean_loss,
         "seconds": seconds,
+        "seconds_in": dict(done.seconds),
         "n_samples": counts.n_samples,
         "multiply_adds": counts.multiply_adds,
         "dense_multiply_adds": counts.dense_multiply_adds,
@@ -206,7 +207,7 @@ def validation_score(network, data, k, n_threads):
 
 def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads, so_far=None,
            after_chunk=None):  # fmt: skip
-    """One pass over the rows `rows`; returns the mean loss per unit of sample weight."""
+    """One pass over the rows `rows`; returns its Pass."""
     order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
@@ -214,7 +215,7 @@ def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads,
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
     check_loss(network, params, epoch, done.mean_loss)
-    return done.mean_loss
+    return done
 
 
 def _learning_rate(params, progress):

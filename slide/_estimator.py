@@ -10,6 +10,7 @@ from slide import _auto
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
+from slide._html import NetworkTable
 from slide._labels import LabelCoder
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
@@ -22,6 +23,7 @@ from slide._validation import (
     check_rows,
     check_same_network,
     check_weights,
+    is_true,
 )
 from slide._watch import Watch
 
@@ -29,7 +31,13 @@ _STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
 class SparseMLPClassifier(
-    Prediction, Saving, FittedAttributes, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    Prediction,
+    Saving,
+    FittedAttributes,
+    NetworkTable,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
@@ -164,7 +172,9 @@ class SparseMLPClassifier(
         What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
         "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
         number of neurons that were computed in every layer ("n_active"; of the output a
-        micro-batch's), "n_rebuilds". `save` leaves it out.
+        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
+        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
+        "seconds" went elsewhere. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -313,13 +323,14 @@ class SparseMLPClassifier(
         >>> clf.classes_.tolist()
         ['right', 'up']
         """
-        if not self.warm_start:
+        goes_on = is_true(self.warm_start) and self._is_fitted()
+        if not goes_on:
             self._forget()
         try:
             self._fit(X, y, sample_weight)
         except BaseException as error:
             # Wrong input is found before training begins: a network to go on with is still whole.
-            if not (self.warm_start and isinstance(error, ValueError)):
+            if not (goes_on and isinstance(error, ValueError | TypeError)):
                 self._forget()
             raise
         return self
@@ -332,7 +343,7 @@ class SparseMLPClassifier(
         if kept:
             rng = kept.generator(rng)
         if self.early_stopping:
-            data, held_out = hold_out(data, coder.multilabel, self.validation_fraction, rng)
+            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
         network, stacking = getattr(self, "_network", None), None
         if network is None:
             data, center = data.centered_by_mean()
@@ -411,7 +422,7 @@ class SparseMLPClassifier(
         return self
 
     def _partial_fit(self, X, y, classes, sample_weight):
-        if self.early_stopping:
+        if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
         params, coder, data = self._prepare(
             X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)

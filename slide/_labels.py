@@ -7,6 +7,8 @@ from scipy.sparse import csr_array, csr_matrix, issparse, sparray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from slide._messages import shown
+
 _MAX_CLASSES = 2**31 - 1
 
 
@@ -126,8 +128,9 @@ class LabelCoder:
             )
         y = _column(y)
         try:
-            ids = np.minimum(np.searchsorted(self.classes, y), self.n_classes - 1)
-            unseen = np.asarray(self.classes[ids] != y)
+            wanted, other = _of_dtype(y, self.classes.dtype)
+            ids = np.minimum(np.searchsorted(self.classes, wanted), self.n_classes - 1)
+            unseen = np.asarray(self.classes[ids] != wanted) | other
         except TypeError:  # labels that cannot be compared with the known ones
             unseen = np.ones(len(y), bool)
         if unseen.any():
@@ -194,23 +197,36 @@ def _column(y, name="y"):
     y = column_or_1d(y, warn=True, input_name=name)
     # Only floats can be continuous; of the rest type_of_target judges the first value alone,
     # and need not sort them all.
-    kind = type_of_target(y if y.dtype.kind == "f" else y[:1], input_name=name)
+    with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous
+        kind = type_of_target(y if y.dtype.kind == "f" else y[:1], input_name=name)
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. {name} must hold class labels: ints, strings, or "
-            f"floats without a fraction; got {_some(y)}"
+            f"floats without a fraction below 2**63 in size; got {_some(y)}"
         )
     return y
+
+
+def _of_dtype(y, dtype):
+    """Numbers y in another dtype, and which of them it cannot hold; all else as it is.
+
+    NumPy would compare int64 and uint64 as float64, in which large labels are no longer apart.
+    """
+    if y.dtype == dtype or y.dtype.kind not in "biuf" or dtype.kind not in "biuf":
+        return y, False
+    with np.errstate(all="ignore"):
+        converted = y.astype(dtype)
+        return converted, converted.astype(y.dtype) != y
 
 
 def _unique(y, name):
     try:
         return np.unique(y)
-    except TypeError as error:
+    except Exception as error:  # of a foreign class
         raise ValueError(f"{name} must hold labels of one type; got {_some(y)}") from error
 
 
 def _some(values):
     """The first few values, for a message."""
-    text = ", ".join(repr(value) for value in values[:5].tolist())
+    text = ", ".join(map(shown, values[:5].tolist()))
     return f"[{text}, …]" if len(values) > 5 else f"[{text}]"

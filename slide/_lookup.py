@@ -4,6 +4,7 @@ A list is made when it is first asked for after training and is kept with the ne
 it when it trains on; it is never saved or pickled.
 """
 
+import os
 import threading
 
 import numpy as np
@@ -17,6 +18,16 @@ _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 
 _making = threading.Lock()
+
+
+def _unlock():
+    """A lock for a forked process: whoever held its parent's is not there to give it back."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=False):

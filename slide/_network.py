@@ -6,6 +6,7 @@ keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides i
 
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 from ml_dtypes import bfloat16
@@ -22,6 +23,7 @@ from slide._retrieval import Retrieval
 _CHUNK = 4096
 _BACK_OFF = 1.5  # growth of the gap between two rebuilds
 _BLOCK = 1 << 22  # weights that are held as float32 at a time
+_PHASES = ("search", "forward", "backward")  # of a micro-batch, under the engine's clocks
 _NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
 
 
@@ -137,6 +139,8 @@ class Pass:
         squared lengths.
     n_queries : int
         Rows that these are of.
+    seconds : dict of str to float
+        Where the time went: "search", "forward", "backward" with the updates, "rebuild".
     """
 
     n_rows: int
@@ -144,14 +148,25 @@ class Pass:
     weight: float
     queries: list
     n_queries: int
+    seconds: dict
 
     @classmethod
     def begin(cls, n_layers):
-        return cls(0, 0.0, 0.0, [None] * n_layers, 0)
+        return cls(0, 0.0, 0.0, [None] * n_layers, 0, dict.fromkeys((*_PHASES, "rebuild"), 0.0))
 
     @property
     def mean_loss(self):
         return float(self.loss / self.weight)
+
+    def add_counts(self, counts, n_rows, seconds):
+        """Add what the engine says of some rows, and the time that they took."""
+        self.n_rows += n_rows
+        self.loss += counts["loss"]
+        self.weight += counts["weight"]
+        # Its clocks are of all threads together.
+        parts = [counts[f"{phase}_seconds"] for phase in _PHASES]
+        for phase, part in zip(_PHASES, parts, strict=True):
+            self.seconds[phase] += seconds * part / max(sum(parts), 1e-9)
 
     def add_queries(self, queries, n_rows):
         self.n_queries += n_rows
@@ -349,12 +364,11 @@ class Network:
                 rate *= (self.counter + 1) / warm_up
                 n_micro_batches = max(1, warm_up // 16)
             rows = order[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
-            done.n_rows += len(rows)
+            began = perf_counter()
             counts = trainer.run(rows, self.counter, rate)
             self.counter += counts["n_micro_batches"]
             self.tally.add(counts)
-            done.loss += counts["loss"]
-            done.weight += counts["weight"]
+            done.add_counts(counts, len(rows), perf_counter() - began)
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
             if hashed:
@@ -363,22 +377,26 @@ class Network:
                 after_chunk(done)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
+            began = perf_counter()
             self.tally.multiply_adds += self.refresh(n_threads)
+            done.seconds["rebuild"] += perf_counter() - began
         return done
 
     def _keep_up(self, done, queries, n_rows, n_threads):
         """Hash the searched neurons anew when that is due, else those that moved much."""
+        began = perf_counter()
         done.add_queries(queries, n_rows)
         self.samples_to_rebuild -= n_rows
         if self.samples_to_rebuild > 0:
             self.tally.multiply_adds += self._follow(n_threads)
-            return
-        for i, sums in enumerate(done.queries):
-            if sums is not None:
-                self._center(i, *sums, done.n_queries)
-        self.tally.multiply_adds += self.rebuild(n_threads)
-        self.tally.n_rebuilds += 1
-        done.forget_queries()
+        else:
+            for i, sums in enumerate(done.queries):
+                if sums is not None:
+                    self._center(i, *sums, done.n_queries)
+            self.tally.multiply_adds += self.rebuild(n_threads)
+            self.tally.n_rebuilds += 1
+            done.forget_queries()
+        done.seconds["rebuild"] += perf_counter() - began
 
     def note_inputs(self, x, n_threads, share=1.0):
         """Note the mean of the output layer's inputs, for some rows x of a training that ends.

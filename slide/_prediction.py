@@ -191,8 +191,8 @@ class Prediction:
         ((100, 3), True)
         """
         x = self._input_rows(X)
-        check_k(k, self.n_outputs_)
-        check_n_candidates(n_candidates, k)
+        k = check_k(k, self.n_outputs_)
+        n_candidates = check_n_candidates(n_candidates, k)
         mode = check_predict_mode(self.predict_mode)
         n_threads = resolve_n_jobs(self.n_jobs)
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)

@@ -1,8 +1,7 @@
 # Ctrl-C during a parallel loop. Python's signal handlers run in its main thread and with the GIL
 # only: the thread that entered the loop, number 0 of its team, lets them now and then. When one
 # raises, every thread leaves out what is left of the loop.
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-
+from slide._clock cimport seconds
 from slide._openmp cimport omp_get_thread_num
 from slide._typedefs cimport float64_t
 
@@ -20,27 +19,21 @@ cdef struct Watch:
     int stop                   # a handler has raised
 
 
-cdef inline float64_t _seconds() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + 1e-9 * now.tv_nsec
-
-
 cdef inline void start_watch(Watch *watch) noexcept nogil:
     # Before the loop. What is over in a tenth of a second never waits for the GIL.
     watch.stop = 0
-    watch.due = _seconds() + 0.1
+    watch.due = seconds() + 0.1
 
 
 cdef inline void _run_handlers(Watch *watch) noexcept with gil:
     if PyErr_CheckSignals() != 0:
         __atomic_store_n(&watch.stop, 1, __ATOMIC_RELAXED)
-    watch.due = _seconds() + 0.1
+    watch.due = seconds() + 0.1
 
 
 cdef inline bint interrupted(Watch *watch) noexcept nogil:
-    # Whether to leave out the rest. Costs a look at the clock, 25 ns, in thread 0 only.
-    if omp_get_thread_num() == 0 and watch.stop == 0 and _seconds() >= watch.due:
+    # Whether to leave out the rest. Costs a look at the clock, in thread 0 only.
+    if omp_get_thread_num() == 0 and watch.stop == 0 and seconds() >= watch.due:
         _run_handlers(watch)
     return __atomic_load_n(&watch.stop, __ATOMIC_RELAXED) != 0
 

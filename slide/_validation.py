@@ -1,5 +1,6 @@
 """What a user passes: parameters, X and sample weights, checked and in the engine's form."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
@@ -11,11 +12,13 @@ from sklearn.utils.validation import validate_data
 from slide._auto import DataShape
 from slide._centering import centered, centered_by_mean, is_sparse
 from slide._labels import LabelRows
+from slide._messages import shown
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_TABLES = 255  # collisions are counted in a byte
 _MAX_VALUE = 1e16  # squares of gradients, which grow with X, are float32
+_MIN_LENGTH = 1e-16  # of usual rows; weights grow as their inverse
 _MAX_SCORES = 1 << 33  # bytes of a table of scores, rows by classes
 _VALUES = 1 << 20  # values of X that are looked at in one go
 
@@ -27,8 +30,14 @@ _VALUES = 1 << 20  # values of X that are looked at in one go
 class Rule:
     """What a parameter takes, as a test and in words."""
 
-    accepts: object
+    test: object
     takes: str
+
+    def accepts(self, value):
+        try:
+            return bool(self.test(value))
+        except Exception:  # of a foreign class, whose values may not even be compared
+            return False
 
     def __or__(self, other):
         return Rule(
@@ -38,7 +47,7 @@ class Rule:
 
 
 def _is_int(value, low=1, high=_MAX_INT):
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _is_real(value):
@@ -51,7 +60,8 @@ def integer(low, high=_MAX_INT):
 
 
 def _real(test, interval):
-    return Rule(lambda value: _is_real(value) and bool(test(value)), f"a number in {interval}")
+    # As a float: what is near the limits may not be one in NumPy's narrow types.
+    return Rule(lambda value: _is_real(value) and test(float(value)), f"a number in {interval}")
 
 
 def one_of(*names):
@@ -92,8 +102,8 @@ RULES = {
     "active_fraction": _AUTO
     | Rule(
         lambda value: (
-            (_is_real(value) and 0 < value <= 1)
-            or (_items(value) and all(_is_real(v) and 0 < v <= 1 for v in _items(value)))
+            (_is_real(value) and 0 < float(value) <= 1)
+            or (_items(value) and all(_is_real(v) and 0 < float(v) <= 1 for v in _items(value)))
         ),
         "a number in (0, 1] or a sequence of them",
     ),
@@ -164,19 +174,17 @@ _OF_THE_NETWORK = (
 
 
 def check_params(params):
-    """The parameters with sequences as tuples, when all are of the right type and range.
+    """The parameters in Python's own types, sequences as tuples, when all are right.
 
     `n_jobs` is `slide._parallel`'s to judge.
     """
     for name, rule in RULES.items():
         if not rule.accepts(params[name]):
-            raise ValueError(f"{name} must be {rule.takes}; got {params[name]!r}")
+            raise ValueError(f"{name} must be {rule.takes}; got {shown(params[name])}")
     sizes, share = params["hidden_layer_sizes"], params["active_fraction"]
-    sizes = _items(sizes) or (sizes,)
-    if _is_real(share):
-        share = float(share)
-    elif not isinstance(share, str):
-        share = _items(share)
+    sizes = tuple(int(size) for size in _items(sizes) or (sizes,))
+    if _items(share):
+        share = tuple(float(item) for item in _items(share))
         if len(share) != len(sizes) + 1:
             raise ValueError(
                 f"active_fraction must have one number a layer, the output last: {len(sizes) + 1} "
@@ -188,8 +196,23 @@ def check_params(params):
             "hash_family must be 'auto' or 'simhash' with retrieval='estimate', whose estimates "
             f"are made of SimHash codes; got {family!r}"
         )
-    sizes = tuple(int(size) for size in sizes)
-    return {**params, "hidden_layer_sizes": sizes, "active_fraction": share}
+    plain = {name: _plain(params[name]) for name in RULES if name != "random_state"}
+    if _is_real(share):
+        share = float(share)
+    return {**params, **plain, "hidden_layer_sizes": sizes, "active_fraction": share}
+
+
+def _plain(value):
+    """A bool, number or string of Python's own: NumPy's small ints would overflow in a product."""
+    for kind, plain in ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str)):
+        if isinstance(value, kind):
+            return plain(value)
+    return value
+
+
+def is_true(flag):
+    """Whether a parameter that is yet to be checked is True."""
+    return BOOL.accepts(flag) and bool(flag)
 
 
 def check_positive(name, value):
@@ -199,23 +222,27 @@ def check_positive(name, value):
 
 
 def check_k(k, n_classes):
-    """Refuse a number of best classes that no row has."""
+    """`k` as an int, unless it is a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):
-        raise ValueError(f"k must be an int in [1, {n_classes}], the number of classes; got {k!r}")
+        raise ValueError(
+            f"k must be an int in [1, {n_classes}], the number of classes; got {shown(k)}"
+        )
+    return int(k)
 
 
 def check_n_candidates(n_candidates, k):
-    """Refuse a number of candidates that does not hold the best k."""
+    """`n_candidates` in Python's own types, unless it does not hold the best k."""
     rule = _AUTO | integer(k)
     if not rule.accepts(n_candidates):
-        raise ValueError(f"n_candidates must be {rule.takes}; got {n_candidates!r}")
+        raise ValueError(f"n_candidates must be {rule.takes}; got {shown(n_candidates)}")
+    return _plain(n_candidates)
 
 
 def check_predict_mode(mode):
     """`mode`, when it is one: a fitted estimator may have been given another."""
     rule = RULES["predict_mode"]
     if not rule.accepts(mode):
-        raise ValueError(f"predict_mode must be {rule.takes}; got {mode!r}")
+        raise ValueError(f"predict_mode must be {rule.takes}; got {shown(mode)}")
     return mode
 
 
@@ -281,6 +308,12 @@ class TrainingRows:
             block = values[start : start + _VALUES].astype(np.float64)
             total += float(np.abs(block).sum())
             squares += float(block @ block)
+        if 0 < squares < len(self) * _MIN_LENGTH**2:
+            raise ValueError(
+                f"X must have rows of a length of at least {_MIN_LENGTH:g}, less their mean where "
+                f"X is dense; its root mean square is {(squares / len(self)) ** 0.5:.3g}: scale X, "
+                "for example with MaxAbsScaler"
+            )
         # Seven digits: the last ones depend on whether X is sparse, and training shall not.
         return DataShape(
             n_samples=len(self),
@@ -302,7 +335,7 @@ def check_rows(estimator, X, *y, reset):
     if y:
         _check_structure("y", *y)
     # A float64 too large for float32 becomes infinity and is refused as such.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), _refusing("X or y" if y else "X"):
         checked = validate_data(
             estimator,
             X,
@@ -320,10 +353,11 @@ def check_weights(sample_weight, n_rows):
     """sample_weight as float32 (n_rows,), in units of the mean of those above 0, or None."""
     if sample_weight is None:
         return None
-    shape = np.asarray(sample_weight).shape
+    with _refusing("sample_weight"):
+        shape = np.asarray(sample_weight).shape
     if shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},); got {shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), _refusing("sample_weight"):
         weights = check_array(
             sample_weight, ensure_2d=False, dtype=np.float32, input_name="sample_weight"
         )
@@ -337,9 +371,27 @@ def check_weights(sample_weight, n_rows):
     return (weights / mean).astype(np.float32)
 
 
+@contextmanager
+def _refusing(name):
+    """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError, Warning):
+        raise
+    except Exception as error:  # such as the OverflowError of an int that no float can hold
+        raise ValueError(
+            f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
+        ) from error
+
+
 def _check_structure(name, matrix):
     """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
     if issparse(matrix) and matrix.format in ("csr", "csc", "bsr"):
+        kinds = matrix.indices.dtype.kind + matrix.indptr.dtype.kind
+        if kinds != "ii":
+            raise ValueError(
+                f"{name} is not a valid {matrix.format} matrix: its indices are no ints"
+            )
         try:
             matrix.check_format(full_check=True)
         except ValueError as error:

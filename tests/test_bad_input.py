@@ -553,7 +553,16 @@ def test_values_whose_squares_overflow(to):
 
 
 @pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
-@pytest.mark.parametrize("scale", [1e-36, 1e14])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_values_whose_weights_would_overflow(to, method):
+    clf = classifier()
+    with pytest.raises(ValueError, match=r"X must have rows of a length of at least 1e-16.*scale"):
+        getattr(clf, method)(to(X * np.float32(1e-36)), INDICATOR)
+    assert_unfitted(clf)
+
+
+@pytest.mark.parametrize("to", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("scale", [1e-14, 1e14])
 def test_extreme_values(to, scale):
     x = X * np.float32(scale)
     try:

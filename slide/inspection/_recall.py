@@ -109,8 +109,8 @@ def prediction_recall(estimator, X, k=1, *, n_candidates="auto"):
     check_is_fitted(estimator)
     network = estimator._network
     rows = network.rows(centered(check_rows(estimator, X, reset=False), network.center))
-    check_k(k, network.n_classes)
-    check_n_candidates(n_candidates, k)
+    k = check_k(k, network.n_classes)
+    n_candidates = check_n_candidates(n_candidates, k)
     n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0
     best, _ = _lookup.topk(network, rows, k, n_threads)
     found, _ = _lookup.topk(network, rows, k, n_threads, "lsh", n_candidates)

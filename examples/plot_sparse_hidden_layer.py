@@ -40,9 +40,7 @@ def photographs(digits):
     return canvas.reshape(len(digits), -1)
 
 
-digits_train, digits_test, y_train, y_test = train_test_split(
-    digits, y, stratify=y, random_state=0
-)
+digits_train, digits_test, y_train, y_test = train_test_split(digits, y, stratify=y, random_state=0)
 X_train, y_train = photographs(np.repeat(digits_train, 4, axis=0)), np.repeat(y_train, 4)
 X_test, y_test = photographs(np.repeat(digits_test, 4, axis=0)), np.repeat(y_test, 4)
 print(f"{len(X_train):,} training and {len(X_test):,} test photographs of {SIDE} x {SIDE} pixels")
@@ -92,9 +90,7 @@ for name, rows in results.items():
 # computed, by the network's own weights after training.
 
 styles = {"dense": "ks-", "hashed": "C0o-", "the largest": "C2^--", "random": "C1x:"}
-fig, (left, right) = plt.subplots(
-    1, 2, figsize=(8, 4), width_ratios=(3, 2), layout="constrained"
-)
+fig, (left, right) = plt.subplots(1, 2, figsize=(8, 4), width_ratios=(3, 2), layout="constrained")
 for name, style in styles.items():
     cost, accuracy, _ = zip(*results[name], strict=True)
     left.plot(cost, accuracy, style, label=name)

@@ -24,7 +24,7 @@ Map of the package; an arrow points downward only::
       _start        held-out rows, a new network's initial weights
       _epochs       the course of a training: epochs, when to stop
       _divergence   when a training has diverged
-      _watch        callbacks and the checkpoint, told how a training goes on
+      _observers    callbacks and the checkpoint, told how a training goes on
       _checkpoint   the file of a training: whose it is, when to write it, how to go on
         callback, _course_state   Checkpoint, as users set it; a course as values and arrays
       _prediction   the methods that predict

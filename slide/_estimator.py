@@ -1,7 +1,5 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
-from copy import copy
-
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
@@ -14,6 +12,7 @@ from slide._fitted import FittedAttributes
 from slide._guard import one_at_a_time
 from slide._html import NetworkTable
 from slide._labels import LabelCoder
+from slide._observers import Observers
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
 from slide._saving import Saving
@@ -27,9 +26,6 @@ from slide._validation import (
     check_weights,
     is_true,
 )
-from slide._watch import Watch
-
-_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
 class SparseMLPClassifier(
@@ -372,10 +368,10 @@ class SparseMLPClassifier(
         def as_of(course):
             return self._as_of(course, coder, params)
 
-        watch = Watch(self, settings.max_iter, X, y, sample_weight, as_of, file)
+        observers = Observers(self, settings.max_iter, X, y, sample_weight, as_of, file)
         if kept and kept.done:
             self._become(kept.model)
-            return watch.after_fit()
+            return observers.after_fit()
         if network is None and settings.prototypes:
             stacking = Stacking(data, held_out, rng)
         if kept:
@@ -387,12 +383,12 @@ class SparseMLPClassifier(
         course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
         if kept:
             kept.set_course(course)
-        course.run(watch)
+        course.run(observers)
         results = course.losses, course.scores, course.history
         self._set_fitted(network, coder, params, rng, data, *results)
         if file:
             file.write(self, course, done=True)
-        return watch.after_fit()
+        return observers.after_fit()
 
     @one_at_a_time
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -470,50 +466,9 @@ class SparseMLPClassifier(
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
 
-    def _set_fitted(self, network, coder, params, rng, data, losses, scores, history):
-        """Set all that a fitted estimator has; nothing here can fail."""
-        if self._is_fitted():
-            losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
-            history = self.history_ + history
-        else:
-            self._labels_per_row = len(data.labels.indices) / len(data)
-        scores = scores if self.early_stopping and scores else None
-        self._set_trained(network, coder, params, rng, losses, scores, history)
-
-    def _as_of(self, course, coder, params):
-        """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
-        network = copy(course.network)
-        # For predictions by short lists, without a trace in the training's own.
-        network.centers = list(network.centers)
-        network.note_inputs(course.data.x, course.n_threads)
-        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
-        if course.so_far is not None:
-            losses.append(course.so_far.mean_loss)
-        twin = copy(self)
-        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
-        return twin
-
-    def _is_fitted(self):
-        return hasattr(self, "_network")
-
-    def _forget(self):
-        """Become unfitted."""
-        for name in _fitted_names(self):
-            delattr(self, name)
-
-    def _become(self, other):
-        """Take over all that fitting gave another estimator of this class."""
-        self._forget()
-        for name in _fitted_names(other):
-            setattr(self, name, getattr(other, name))
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         tags.non_deterministic = is_parallel(self.n_jobs)
         return tags
-
-
-def _fitted_names(estimator):
-    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

@@ -18,7 +18,7 @@ from slide import SparseMLPClassifier
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
-class Stop(Exception):
+class Stop(BaseException):
     pass
 
 

@@ -24,7 +24,7 @@ Map of the package; an arrow points downward only::
       _start        held-out rows, a new network's initial weights
       _epochs       the course of a training: epochs, when to stop
       _divergence   when a training has diverged
-      _watch        callbacks and the checkpoint, told how a training goes on
+      _observers    callbacks and the checkpoint, told how a training goes on
       _checkpoint   the file of a training: whose it is, when to write it, how to go on
         callback, _course_state   Checkpoint, as users set it; a course as values and arrays
       _prediction   the methods that predict
@@ -35,7 +35,9 @@ Map of the package; an arrow points downward only::
       _saving       save and load: the estimator as JSON and arrays
         _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
+      _budget       what a network needs of memory, and what there is
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
+      _guard        what keeps apart threads that use one estimator
     inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,
                     _cost; _axes)
     _versions       show_versions

@@ -59,13 +59,11 @@ _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 # ---------------------------------------------------------- micro-batch --
 
 cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
-                             int64_t first, int64_t n, uint64_t counter,
-                             Watch *watch) noexcept nogil:
+                             int64_t first, int64_t n, uint64_t counter) noexcept nogil:
     """Forward, loss, backward and update of n rows from position `first` of the order.
 
-    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. Shared: watch, which leaves
-    out whole micro-batches. `counter` and the seed decide the random numbers. Cost: (active neurons
-    + hidden widths) * n * width, times 3.
+    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. `counter` and the seed
+    decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
     """
     cdef LayerView *output = &model.layers[model.n_layers - 1]
     cdef HiddenState *hidden = &ws.hidden
@@ -78,7 +76,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     cdef const int32_t *labels
     cdef const int32_t *active = ws.active
     cdef uint64_t rng = seed_stream(train.seed, counter)
-    if interrupted(watch):
+    if interrupted(train.solver.watch):
         return
 
     # Forward to the last hidden layer.
@@ -392,7 +390,7 @@ cdef class Trainer:
         cdef float32_t[::1] view
         cdef Watch watch
         train.x.order = &order[0] if n else NULL
-        train.solver.learning_rate = learning_rate
+        train.solver.learning_rate, train.solver.watch = learning_rate, &watch
         for i in range(self.n_threads):
             ws = &workspaces[i]
             memset(&ws.tally, 0, sizeof(Tally))
@@ -403,7 +401,7 @@ cdef class Trainer:
         start_watch(&watch)
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
             _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
-                               min(size, n - i * size), counter + i, &watch)
+                               min(size, n - i * size), counter + i)
         train.x.order = NULL
         end_watch(&watch)
         total, queries = {}, [None] * n_layers
@@ -438,13 +436,17 @@ cdef class Trainer:
         cdef ModelView *model = &self.model.view
         cdef Workspace *ws = self._workspace(0)
         cdef SolverView solver = self.train.solver
+        cdef Watch watch
         solver.learning_rate, solver.seed = learning_rate, <uint32_t>ids[0]
+        solver.watch = &watch
+        start_watch(&watch)
         with nogil:
             rows_backward(&model.layers[model.n_layers - 1], &solver, &ids[0], ids.shape[0],
                           &delta[0, 0], delta.shape[1], &x[0, 0], x.shape[0], &x_delta[0, 0],
                           ws.gradient, ws.hidden.rows,
                           &ws.halves if multiplies_halves(&model.layers[model.n_layers - 1])
                           else NULL)
+        end_watch(&watch)
 
 
 cdef dict _as_dict(const Tally *tally):

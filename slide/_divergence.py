@@ -2,9 +2,9 @@
 
 import numpy as np
 
-# Nats of loss for every decision, beyond which probabilities are 0 or 1 in float32, exp(-104) being
-# the smallest above 0: no weights that an optimiser should have come to are so sure and so wrong.
-_MOST = 1000.0
+# Nats of loss for every decision. The smallest probability that float32 can hold is exp(-104), and
+# from scores of a million on it is at a loss for whole nats: nothing can be learnt any more.
+_MOST = 1e6
 
 
 def check_loss(network, params, epoch, loss):

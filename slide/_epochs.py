@@ -66,10 +66,10 @@ class Course:
         self.drawn_by, self.so_far = rng, None
         self.seconds, self.counted = 0.0, Tally()
 
-    def run(self, watch):
-        """Train until nothing improves, `max_iter` epochs are over or `watch` says stop.
+    def run(self, observers):
+        """Train until nothing improves, `max_iter` epochs are over or `observers` says stop.
 
-        watch : slide._watch.Watch
+        observers : slide._observers.Observers
 
         Raises
         ------
@@ -77,17 +77,17 @@ class Course:
             When training diverges.
         """
         while len(self.losses) < self.max_iter and not self.stopped:
-            watch.before_epoch()
-            self._train_epoch(watch)
+            observers.before_epoch()
+            self._train_epoch(observers)
             self._judge()
-            watch.after_epoch(self)
+            observers.after_epoch(self)
         self._finish()
 
     def stop(self):
         """Let the epoch that is over have been the last."""
         self.stopped = True
 
-    def _train_epoch(self, watch):
+    def _train_epoch(self, observers):
         epoch, network, params = len(self.losses), self.network, self.params
         began = time.perf_counter()
         if self.so_far is None:
@@ -102,7 +102,7 @@ class Course:
             nonlocal began
             self.so_far, now = so_far, time.perf_counter()
             self.seconds, began = self.seconds + now - began, now
-            watch.after_chunk(self)
+            observers.after_chunk(self)
 
         done = _train(
             network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,

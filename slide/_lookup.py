@@ -47,7 +47,8 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=Fals
     if n_candidates == "auto":
         n_candidates = candidates_for(k)
     if mode == "exact" or not pays(network, n_candidates):
-        return _predict.topk(network.model(), x, k, n_threads, apart)
+        with network.guard.reading():
+            return _predict.topk(network.model(), x, k, n_threads, apart)
     listed = shortlist(network, n_threads)
     return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
 
@@ -80,5 +81,9 @@ def shortlist(network, n_threads):
             output, (mean, length) = network.layers[i], network.centers[i]
             seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
             functions = np.random.RandomState(seed)
-            network.shortlist = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+            counter = network.counter
+            made = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+            if network.counter != counter:
+                return made  # another thread trains: it is old already
+            network.shortlist = made
         return network.shortlist

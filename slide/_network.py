@@ -4,6 +4,7 @@ A `Network` owns every array of a model as plain NumPy, so that pickle, joblib a
 keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides is here.
 """
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from time import perf_counter
@@ -15,6 +16,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from slide import _centroids, _predict
 from slide._core import Trainer
+from slide._guard import Guard
 from slide._memory import aligned_copy, aligned_zeros
 from slide._model import PROGRESS, InputRows, Model
 from slide._retrieval import Retrieval
@@ -209,6 +211,7 @@ class Network:
     centers: list = field(init=False)  # mean and length of every layer's inputs, see _center
     prototypes: object = field(init=False, default=None)  # slide._prototypes.Prototypes
     shortlist: object = field(init=False, default=None)  # of `slide._lookup`, or None
+    guard: Guard = field(init=False, default_factory=Guard, repr=False)  # of sparse hidden layers
 
     def __post_init__(self):
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
@@ -424,9 +427,11 @@ class Network:
         The hash functions stay: the network learns with what they find, and loses .5 to 8 points
         when they are drawn anew (Fashion-MNIST, 5 epochs, every eighth rebuild).
         """
+        cost = self.refresh(n_threads)
+        # Not before: what Ctrl-C cut short is then due when training goes on.
         self.samples_to_rebuild = int(self.rebuild_gap)
         self.rebuild_gap = min(self.rebuild_gap * _BACK_OFF, float(self.settings.rehash_at_last))
-        return self.refresh(n_threads)
+        return cost
 
     def refresh(self, n_threads):
         """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""
@@ -436,15 +441,18 @@ class Network:
     def _rehash(self, i, n_threads):
         layer, (mean, length) = self.layers[i], self.centers[i]
         steps = layer.steps[: layer.n_out]
-        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
+        # Nobody predicts by what finds the output's neurons.
+        with self.guard.writing() if layer.n_active else nullcontext():
+            return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 
     def _follow(self, n_threads):
         """Between two rebuilds, hash the neurons of sparse layers that moved much."""
-        return sum(
-            layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
-            for layer in self.layers
-            if layer.n_active and layer.retrieval is not None
-        )
+        sparse = [layer for layer in self.layers if layer.n_active and layer.retrieval is not None]
+        with self.guard.writing() if sparse else nullcontext():
+            return sum(
+                layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
+                for layer in sparse
+            )
 
 
 def _sums(h):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _lookup, _predict
+from slide._budget import check_topk
 from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._parallel import resolve_n_jobs
@@ -193,6 +194,7 @@ class Prediction:
         x = self._input_rows(X)
         k = check_k(k, self.n_outputs_)
         n_candidates = check_n_candidates(n_candidates, k)
+        check_topk(x.n_rows, k)
         mode = check_predict_mode(self.predict_mode)
         n_threads = resolve_n_jobs(self.n_jobs)
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
@@ -206,4 +208,6 @@ class Prediction:
     def _all_scores(self, X):
         x = self._input_rows(X)
         check_scores_fit(x.n_rows, self.n_outputs_)
-        return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
+        n_threads, network = resolve_n_jobs(self.n_jobs), self._network
+        with network.guard.reading():
+            return _predict.scores(network.model(), x, 0, x.n_rows, n_threads)

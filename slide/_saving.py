@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from slide._files import replacing
+from slide._guard import one_at_a_time
 from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
@@ -28,6 +29,7 @@ _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
 class Saving:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
 
+    @one_at_a_time
     def save(self, path):
         """Write the fitted estimator to one file, from which `load` makes it again.
 

@@ -20,6 +20,7 @@ from slide._threads import max_threads
 
 import slide
 from slide import SparseMLPClassifier
+from slide._guard import Guard
 from slide.datasets import make_extreme_classification
 
 ROOT = Path(slide.__file__).parents[1]
@@ -121,9 +122,89 @@ def test_threads_save_read_and_predict_at_once(classifier, planted, network, tmp
     assert {path.name for path in tmp_path.iterdir()} == {"alone", "shared"}
 
 
+def train_and_predict(model, X, y, path, n_passes):
+    """Two threads train one model, the others predict by it, read it and save it till they end.
+
+    Returns how often they predicted."""
+    done, n_predicted = [threading.Event(), threading.Event()], [0] * N
+
+    def work(i):
+        if i < 2:
+            try:
+                for _ in range(n_passes):
+                    model.partial_fit(X, y)
+            finally:
+                done[i].set()
+        while not all(event.is_set() for event in done):
+            if i == 2:
+                model.save(path)  # between two passes, else its checksums would be wrong
+                type(model).load(path)
+            labels, scores = model.predict_topk(X, 3)
+            assert np.isin(labels, model.classes_).all() and np.isfinite(scores).all()
+            assert np.isfinite(model.predict_proba(X)).all()
+            assert all(np.isfinite(w).all() for w in model.coefs_)
+            n_predicted[i] += 1
+
+    at_once(work)
+    return sum(n_predicted)
+
+
+def test_threads_train_and_predict_at_once(classifier, planted, network, tmp_path):
+    X, y = planted
+    model = classifier(**network).fit(X, y)
+    train_and_predict(model, X, y, tmp_path / "model", 3)
+    # No pass and no sample is lost.
+    assert (model.n_iter_, model.t_) == (9, 9 * len(y))
+    twin = pickle.loads(pickle.dumps(model))
+    assert_equal(predictions(twin, X), predictions(model, X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policy", "family"),
+    [
+        *(("rerank", family) for family in ("simhash", "wta", "dwta", "minhash")),
+        *((policy, "simhash") for policy in ("topk", "estimate", "scan")),
+    ],
+)
+def test_threads_train_and_predict_for_long(policy, family, classifier, planted, tmp_path):
+    X, y = planted
+    model = classifier(
+        hidden_layer_sizes=(2000,), active_fraction=(0.02, 1.0), retrieval=policy,
+        hash_family=family, n_tables=20, n_hash_bits=6, rehash_every=50,
+    ).fit(X, y)  # fmt: skip
+    assert train_and_predict(model, X, y, tmp_path / "model", 8) > N
+    assert model.t_ == 19 * len(y)
+
+
+def test_a_fitted_network_is_left_alone_while_it_is_read():
+    guard = Guard()
+    order = []
+    with guard.reading():
+        writer = threading.Thread(target=enter, args=(guard.writing, order, "write"))
+        writer.start()
+        while guard._n_writers == 0:
+            pass
+        late = threading.Thread(target=enter, args=(guard.reading, order, "read"))
+        late.start()
+        late.join(0.1)
+        order.append("first")
+    for thread in (writer, late):
+        thread.join(5)
+        assert not thread.is_alive()
+    assert order == ["first", "write", "read"]
+    assert pickle.loads(pickle.dumps(guard))._n_readers == 0
+
+
+def enter(kind, order, name):
+    with kind():
+        order.append(name)
+
+
 # ---------------------------------------------------------------- processes --
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_joblib_fits_what_one_does(backend, classifier, planted, network, assert_same_weights):
     X, y = planted
@@ -143,6 +224,7 @@ def test_joblib_fits_what_one_does(backend, classifier, planted, network, assert
     assert_same_weights(trained, model)
 
 
+@pytest.mark.slow
 def test_grid_search_in_processes(classifier, planted):
     X, y = planted
     grid = {"learning_rate_init": [1e-3, 1e-2], "n_jobs": [None, 2]}
@@ -155,6 +237,7 @@ def test_grid_search_in_processes(classifier, planted):
     assert np.isfinite(ours).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_processes_of_a_threaded_one(method, classifier, planted):
     X, y = planted
@@ -170,7 +253,7 @@ def test_processes_of_a_threaded_one(method, classifier, planted):
 FORK = """
 import json, multiprocessing, os, signal, sys, threading, time, warnings
 import numpy as np
-from slide import SparseMLPClassifier, _lookup
+from slide import SparseMLPClassifier, _guard, _lookup
 from slide.datasets import make_extreme_classification
 
 X, y = make_extreme_classification(600, 300, 40, n_nonzero=20, random_state=0)
@@ -212,16 +295,25 @@ def predicted(model, n_jobs):
 def again():
     return [in_child(lambda: all_of(2)), make(2).fit(X, y).t_]
 
-def listed():
-    # Whoever holds the lock of the list's making is not in the child.
-    return [bool(_lookup._making.acquire(timeout=5))]
+def hold(held):
+    with _guard._locks[model]:
+        held.set()
+        time.sleep(1000)
 
-model = make(None).fit(X, y)
+def listed():
+    # Whoever holds a lock is not in the child.
+    return [_lookup._making.acquire(timeout=5), model.partial_fit(X, y).predict(X).shape]
+
+model = SparseMLPClassifier((32,), active_fraction=(0.5, 1.0), max_iter=2, random_state=0)
+model.fit(X, y)
 alone = model.predict_proba(X)
 found = {"one, two": in_child(lambda: all_of(2)), "tags": None}
 model.set_params(n_jobs=2).__sklearn_tags__()
 found["tags"] = in_child(lambda: all_of(2))
-with _lookup._making:
+with _lookup._making, model._network.guard.writing():
+    held = threading.Event()
+    threading.Thread(target=hold, args=(held,), daemon=True).start()
+    held.wait()
     found["lock"] = in_child(listed)
 make(2).fit(X, y)
 found["two, one"] = in_child(lambda: all_of(None))
@@ -248,7 +340,7 @@ def test_a_forked_process_has_one_thread_and_says_so():
     for name in ("one, two", "tags"):
         (n_samples, _), seen = found[name]
         assert n_samples == 1800 and seen == []
-    assert found["lock"] == [[True], []]
+    assert found["lock"] == [[True, [600]], []]
     assert found["two, one"] == [[1800, True], []]
     warned = [found["two, two"], found["again"][0][0]]
     if max_threads() > 1:

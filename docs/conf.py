@@ -24,6 +24,7 @@ copyright = author
 version = release = slide.__version__
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -54,6 +55,12 @@ numpydoc_validation_checks = {
     "RT02",  # results have names here
     "SA01",  # what belongs together is on one page of the reference
 }
+
+# Pictures
+plot_formats = [("png", 120)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_pre_code = ""
 
 # Gallery
 sphinx_gallery_conf = {

@@ -50,6 +50,14 @@ def test_curve_over_time_and_work(classifier, planted):
         assert_has_ink(display.figure_)
 
 
+def test_a_longer_curve_beside_another():
+    first = TrainingCurveDisplay([1, 2], [3, 2], against="seconds", of="loss").plot()
+    TrainingCurveDisplay([1, 9], [3, 1], against="seconds", of="loss").plot(first.ax_)
+    low, high = first.ax_.get_xlim()
+    assert low == 0
+    assert high > 9
+
+
 def test_scores_and_several_curves(classifier, planted):
     one = classifier(early_stopping=True, max_iter=3).fit(*planted)
     two = classifier(early_stopping=True, max_iter=3, hidden_layer_sizes=(8,)).fit(*planted)

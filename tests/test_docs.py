@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 DOCS = Path(__file__).parents[1] / "docs"
 _FENCE = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +35,7 @@ def test_examples_of(page, tmp_path, monkeypatch):
         failed, _ = runner.run(test, out=said.append, clear_globs=False)
         names.update(test.globs)  # a DocTest works on a copy
         assert not failed, "".join(said)
+    pyplot.close("all")
 
 
 def test_pages_have_examples():

@@ -58,6 +58,21 @@ class CostDisplay:
         Returns
         -------
         display : CostDisplay
+            What was drawn.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import CostDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> estimators = [
+        ...     SparseMLPClassifier((width,), active_fraction=0.1, max_iter=1, random_state=0)
+        ...     for width in (128, 256)
+        ... ]
+        >>> display = CostDisplay.from_estimators([clf.fit(X, y) for clf in estimators])
+        >>> display.widths.tolist()
+        [128.0, 256.0]
         """
         rows = []
         for estimator in estimators:
@@ -84,6 +99,13 @@ class CostDisplay:
         -------
         display : CostDisplay
             Itself.
+
+        Examples
+        --------
+        >>> from slide.inspection import CostDisplay
+        >>> display = CostDisplay([100, 1_000], cost=[900, 1_200], dense_cost=[2_000, 20_000])
+        >>> display.plot().ax_.get_xscale()
+        'log'
         """
         (self.ax_,) = axes(ax)
         self.figure_ = self.ax_.figure

@@ -72,11 +72,23 @@ class TrainingCurveDisplay:
         Returns
         -------
         display : TrainingCurveDisplay
+            What was drawn.
 
         Raises
         ------
         ValueError
             When there is no such history, or an argument is none of those named.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import TrainingCurveDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+        >>> display = TrainingCurveDisplay.from_estimator(clf, against="epochs", name="ours")
+        >>> display.x.tolist()
+        [1, 2, 3]
         """
         history = history_of(estimator)
         for argument, value, known in (
@@ -113,13 +125,21 @@ class TrainingCurveDisplay:
         -------
         display : TrainingCurveDisplay
             Itself.
+
+        Examples
+        --------
+        >>> from slide.inspection import TrainingCurveDisplay
+        >>> display = TrainingCurveDisplay([1, 2, 3], [0.9, 0.4, 0.3], against="epochs", of="loss")
+        >>> display.plot(color="black").ax_.get_xlabel()
+        'epochs'
         """
         (self.ax_,) = axes(ax)
         self.figure_ = self.ax_.figure
         (self.line_,) = self.ax_.plot(
             self.x, self.y, **{"marker": "o", "markersize": 3, "label": name, **line_kw}
         )
-        self.ax_.set(xlabel=_LABELS[self.against], ylabel=_LABELS[self.of], xlim=(0, None))
+        self.ax_.set(xlabel=_LABELS[self.against], ylabel=_LABELS[self.of])
+        self.ax_.set_xlim(0, auto=None)  # the next curve may be longer
         if name is not None:
             self.ax_.legend()
         return self

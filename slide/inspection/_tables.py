@@ -58,11 +58,23 @@ class HashTablesDisplay:
         Returns
         -------
         display : HashTablesDisplay
+            What was drawn.
 
         Raises
         ------
         ValueError
             When no layer has tables.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import HashTablesDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier((256,), active_fraction=0.1, retrieval="topk", random_state=0)
+        >>> display = HashTablesDisplay.from_estimator(clf.fit(X, y))
+        >>> list(display.sizes)
+        [0]
         """
         check_is_fitted(estimator)
         sizes, n_buckets = {}, {}
@@ -87,6 +99,14 @@ class HashTablesDisplay:
         -------
         display : HashTablesDisplay
             Itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from slide.inspection import HashTablesDisplay
+        >>> display = HashTablesDisplay({0: np.array([[1, 2, 2, 3, 3, 3]])}, {0: 8}, recall={})
+        >>> display.plot().axes_[0].get_ylabel()
+        'share of neurons'
         """
         self.axes_ = axes(n=len(self.sizes))
         self.figure_ = self.axes_[0].figure

@@ -62,11 +62,23 @@ class TimeSpentDisplay:
         Returns
         -------
         display : TimeSpentDisplay
+            What was drawn.
 
         Raises
         ------
         ValueError
             When the estimator has no history.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import TimeSpentDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+        >>> display = TimeSpentDisplay.from_estimator(clf)
+        >>> len(display.seconds["forward"])
+        3
         """
         history = history_of(estimator)
         parts = {
@@ -92,6 +104,15 @@ class TimeSpentDisplay:
         -------
         display : TimeSpentDisplay
             Itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from slide.inspection import TimeSpentDisplay
+        >>> parts = ("search", "forward", "backward", "rebuild", "other")
+        >>> display = TimeSpentDisplay({part: np.array([2.0, 1.0]) for part in parts})
+        >>> display.plot().ax_.get_ylabel()
+        'seconds'
         """
         (self.ax_,) = axes(ax)
         self.figure_, self.bars_ = self.ax_.figure, []

@@ -18,6 +18,7 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 from sklearn.datasets import load_digits, make_gaussian_quantiles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score, train_test_split
@@ -168,6 +169,9 @@ for ax, what in zip(axes, ("seconds an epoch, one thread", "peak memory, MB"), s
     ax.set(xscale="log", yscale="log", xlabel="classes in 20,000 rows", ylabel=what)
     ax.grid(alpha=0.3)
     ax.legend()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:,g}")
 plt.show()
 
 # %%

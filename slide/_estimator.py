@@ -28,8 +28,6 @@ from slide._validation import (
 )
 from slide._watch import Watch
 
-_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
-
 
 class SparseMLPClassifier(
     Prediction,
@@ -479,27 +477,9 @@ class SparseMLPClassifier(
         twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
         return twin
 
-    def _is_fitted(self):
-        return hasattr(self, "_network")
-
-    def _forget(self):
-        """Become unfitted."""
-        for name in _fitted_names(self):
-            delattr(self, name)
-
-    def _become(self, other):
-        """Take over all that fitting gave another estimator of this class."""
-        self._forget()
-        for name in _fitted_names(other):
-            setattr(self, name, getattr(other, name))
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         tags.non_deterministic = is_parallel(self.n_jobs)
         return tags
-
-
-def _fitted_names(estimator):
-    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

@@ -5,6 +5,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from slide import _simd
 
+_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
+
 
 class FittedAttributes:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
@@ -21,6 +23,20 @@ class FittedAttributes:
         self.best_loss_ = None if scores else min(losses)
         self.validation_scores_ = scores
         self.best_validation_score_ = max(scores) if scores else None
+
+    def _is_fitted(self):
+        return hasattr(self, "_network")
+
+    def _forget(self):
+        """Become unfitted."""
+        for name in _fitted_names(self):
+            delattr(self, name)
+
+    def _become(self, other):
+        """Take over all that fitting gave another estimator of this class."""
+        self._forget()
+        for name in _fitted_names(other):
+            setattr(self, name, getattr(other, name))
 
     @property
     def coefs_(self):
@@ -69,3 +85,7 @@ class FittedAttributes:
             "n_rebuilds": self._network.tally.n_rebuilds,
             "instruction_set": _simd.instruction_set(),
         }
+
+
+def _fitted_names(estimator):
+    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

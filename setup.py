@@ -1,6 +1,8 @@
 """Build of the extension modules; metadata stands in pyproject.toml.
 
-SLIDE_DEBUG=1 builds with bounds checks and without optimisation; add --force when switching.
+SLIDE_DEBUG=1 builds with bounds checks and without optimisation, SLIDE_SANITIZE=address,undefined
+or thread with the compiler's sanitizers of these names (see tools/sanitize.sh). With either of them
+debuggers, sanitizers and gcov name lines of the .pyx files. Add --force when switching.
 """
 
 import os
@@ -10,10 +12,12 @@ from extension_helpers import add_openmp_flags_if_available
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
+SANITIZE = os.environ.get("SLIDE_SANITIZE", "")
 
 # module -> (C sources beside its .pyx, uses OpenMP)
 MODULES = {
     "_simd": (["slide/_simd_tables.c"], False),
+    "_scratch": ([], False),
     "_families": ([], False),
     "_hash": ([], False),
     "_directions": ([], False),
@@ -22,10 +26,10 @@ MODULES = {
     "_retrieval": ([], True),
     "_weights": ([], False),
     "_optimizer": ([], False),
-    "_layers": ([], False),
-    "_input": ([], False),
-    "_sparse": ([], False),
-    "_postings": ([], False),
+    "_layers": ([], True),
+    "_input": ([], True),
+    "_sparse": ([], True),
+    "_postings": ([], True),
     "_model": ([], False),
     "_label_means": ([], True),
     "_forward": ([], False),
@@ -40,6 +44,12 @@ MODULES = {
 # A product is rounded before it is added, unless a kernel says otherwise: the hash codes of a
 # neuron and of a query come from different code and must have the same bits.
 COMPILE_ARGS = ["-O0" if DEBUG else "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno"]
+LINK_ARGS = []
+if SANITIZE:
+    COMPILE_ARGS += ["-O1", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
+    LINK_ARGS += [f"-fsanitize={SANITIZE}"]
+if "undefined" in SANITIZE:
+    COMPILE_ARGS += ["-fsanitize=float-cast-overflow", "-fno-sanitize-recover=all"]
 
 SIMD_PARTS = ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
 SIMD_HEADERS = [f"slide/_simd{part}.h" for part in SIMD_PARTS]
@@ -51,7 +61,8 @@ def extension(name, c_sources, openmp):
         [f"slide/{name}.pyx", *c_sources],
         include_dirs=["slide"],
         depends=SIMD_HEADERS if c_sources else [],
-        extra_compile_args=[] if os.name == "nt" else COMPILE_ARGS,
+        extra_compile_args=[] if os.name == "nt" else list(COMPILE_ARGS),
+        extra_link_args=list(LINK_ARGS),
     )
     if openmp:
         add_openmp_flags_if_available(ext)
@@ -61,8 +72,9 @@ def extension(name, c_sources, openmp):
 setup(
     ext_modules=cythonize(
         [extension(name, *spec) for name, spec in MODULES.items()],
-        # The directives below are in the C files, so the two kinds must not be mixed up.
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        # The settings below are in the C files, so their kinds must not be mixed up.
+        build_dir="build/cython" + ("-debug" if DEBUG else "-sanitize" if SANITIZE else ""),
+        emit_linenums=DEBUG or bool(SANITIZE),
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

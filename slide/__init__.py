@@ -8,7 +8,8 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide import SparseMLPClassifier       the estimator
     from slide.metrics import ...               metrics on ranked labels
     from slide.datasets import ...              planted problems, the XMC text format
-    from slide.inspection import ...            recall of the hashing, in layers and in prediction
+    from slide.inspection import ...            recall of the hashing, pictures of a training
+    from slide.callback import Checkpoint       trainings that survive a kill
     python -m slide --help                      train, predict and evaluate from files
 
 Map of the package; an arrow points downward only::
@@ -20,16 +21,26 @@ Map of the package; an arrow points downward only::
     _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
       _validation   parameters, X and sample weights, checked and in the engine's form
       _labels       y <-> CSR of int32 class ids; never a dense indicator
-      _epochs       the course of a training: its start, the epochs, when to stop
+      _start        held-out rows, a new network's initial weights
+      _epochs       the course of a training: epochs, when to stop
+      _divergence   when a training has diverged
+      _observers    callbacks and the checkpoint, told how a training goes on
+      _checkpoint   the file of a training: whose it is, when to write it, how to go on
+        callback, _course_state   Checkpoint, as users set it; a course as values and arrays
       _prediction   the methods that predict
       _decisions    from scores to probabilities and labels
       _auto, _auto_search   what "auto" becomes, from the data's shape
       _fitted       fitted attributes, set or read off the network
+      _html         what a notebook shows of the network
       _saving       save and load: the estimator as JSON and arrays
-        _json, _tensors, _files   JSON of parameters, arrays of a file, files that appear whole
+        _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
         _network_state            the network as plain values and arrays, and back, checked
+      _budget       what a network needs of memory, and what there is
       _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
-    inspection      diagnostics of a fitted network
+      _guard        what keeps apart threads that use one estimator
+    inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,
+                    _cost; _axes)
+    _versions       show_versions
     _mining         hard neurons of every training row, found once by hash codes
     _stacking       how much the prototypes count, found on rows that come late
     _network        the arrays of a model, how they start, one pass of training
@@ -58,6 +69,7 @@ Map of the package; an arrow points downward only::
     _hash           hash functions of four families behind one door
       _families     their kernels: SimHash, WTA, DWTA, MinHash
       _state        the state of these structures, as arrays by name
+    _scratch        memory that a thread works in   (_signals: Ctrl-C in a parallel loop)
     _weights        rows of weights, in float32 or bfloat16, and how they are read
     _simd           vector kernels for each instruction set behind one table
     _reference      a plain NumPy twin of every kernel, for the tests
@@ -66,6 +78,7 @@ Map of the package; an arrow points downward only::
 """
 
 from slide._estimator import SparseMLPClassifier
+from slide._versions import show_versions
 
-__all__ = ["SparseMLPClassifier", "__version__"]
+__all__ = ["SparseMLPClassifier", "__version__", "show_versions"]
 __version__ = "0.1.0"

@@ -8,6 +8,8 @@ from .74 to .98; dividing by the standard deviations as well gains nothing more 
 import numpy as np
 from scipy.sparse import issparse
 
+from slide._budget import check_copy
+
 # Share of values that are not zero, beyond which X counts as dense, whatever holds it. Below it
 # zeros are what makes a row cheap, and the mean is small.
 _DENSE = 0.25
@@ -27,6 +29,7 @@ def centered_by_mean(x, weights):
     """
     if is_sparse(x):
         return x, None
+    check_copy(x.shape)
     dense = x.toarray() if issparse(x) else x
     # Rows that are all alike have no spread about their mean to take a scale from.
     if not ((dense[0] != dense[-1]).any() or np.ptp(dense, axis=0).any()):
@@ -44,6 +47,7 @@ def centered(x, center):
     """x less its centre, dense; x itself where the centre is None."""
     if center is None:
         return x
+    check_copy(x.shape)
     if not issparse(x):
         return x - center
     x = x.toarray()

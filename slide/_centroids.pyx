@@ -3,6 +3,7 @@ import numpy as np
 
 from libc.math cimport sqrtf
 
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._typedefs cimport float32_t, int32_t, int64_t
 
 
@@ -24,12 +25,17 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
     One addition a label and coordinate, in one thread: some 1 % of a training epoch.
     """
     cdef int64_t i, j, c, label, width = h.shape[1]
+    cdef Watch watch
+    start_watch(&watch)
     with nogil:
         for i in range(h.shape[0]):
+            if interrupted(&watch):
+                break
             for j in range(y_indptr[first + i], y_indptr[first + i + 1]):
                 label = y_indices[j]
                 for c in range(width):
                     sums[label, c] += h[i, c]
+    end_watch(&watch)
 
 
 def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_indices,
@@ -39,12 +45,17 @@ def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_i
     cdef const int64_t[::1] indptr = h.indptr.astype(np.int64, copy=False)
     cdef const float32_t[::1] values = h.data
     cdef int64_t i, j, c, label
+    cdef Watch watch
+    start_watch(&watch)
     with nogil:
         for i in range(indptr.shape[0] - 1):
+            if interrupted(&watch):
+                break
             for j in range(y_indptr[first + i], y_indptr[first + i + 1]):
                 label = y_indices[j]
                 for c in range(indptr[i], indptr[i + 1]):
                     sums[label, indices[c]] += values[c]
+    end_watch(&watch)
 
 
 def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,

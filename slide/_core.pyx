@@ -12,6 +12,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from slide._active cimport choose_active
+from slide._clock cimport seconds
 from slide._forward cimport HiddenState, allocate_hidden, forward_layer
 from slide._input cimport InputGroups, InputPair, input_backward
 from slide._layers cimport (
@@ -37,7 +38,8 @@ from slide._optimizer cimport (
     adam_corrections,
 )
 from slide._random cimport next64, seed_stream
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
 from slide._typedefs cimport (
     float32_t,
@@ -69,13 +71,16 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs
     cdef int64_t cost = 0, last = model.n_layers - 2, width = output.width
     cdef float32_t tail_weight = 1, scale
-    cdef float64_t loss, weight
+    cdef float64_t loss, weight, began = seconds(), now
     cdef float32_t *z = ws.z
     cdef const int32_t *labels
     cdef const int32_t *active = ws.active
     cdef uint64_t rng = seed_stream(train.seed, counter)
+    if interrupted(train.solver.watch):
+        return
 
     # Forward to the last hidden layer.
+    hidden.search_seconds = 0
     for i in range(last + 1):
         if train.tracked[i] and i > 0:
             cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
@@ -85,6 +90,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
             drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], &rng)
 
     # Active set and pre-activations.
+    now = seconds()
+    ws.tally.forward_seconds += now - began - hidden.search_seconds
     if train.all_neurons:
         n_exact = n_active = output.n_out
         active = NULL
@@ -95,6 +102,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         cost += choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
+    began = seconds()
+    ws.tally.search_seconds += began - now + hidden.search_seconds
     if h.dense != NULL:
         if multiplies_halves(output):
             cost += halves_forward(output, active, n_active, h.dense, n, z, n_active, &ws.halves)
@@ -125,7 +134,10 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         ws.tally.weight += weight
 
     # Back along the same neurons.
+    now = seconds()
+    ws.tally.forward_seconds += now - began
     cost += _backward(model, train, ws, active, n_active, n, <uint32_t>next64(&rng))
+    ws.tally.backward_seconds += seconds() - now
     n_pairs = n * train.x.n_features
     if train.x.indptr != NULL:
         n_pairs = 0
@@ -376,8 +388,9 @@ cdef class Trainer:
         cdef int n_threads = max(1, min(self.n_threads, n_micro))
         cdef int64_t n_layers = model.n_layers, n_in, layer
         cdef float32_t[::1] view
+        cdef Watch watch
         train.x.order = &order[0] if n else NULL
-        train.solver.learning_rate = learning_rate
+        train.solver.learning_rate, train.solver.watch = learning_rate, &watch
         for i in range(self.n_threads):
             ws = &workspaces[i]
             memset(&ws.tally, 0, sizeof(Tally))
@@ -385,10 +398,12 @@ cdef class Trainer:
                 ws.query_norms2[layer] = 0
                 if train.tracked[layer]:
                     memset(ws.query_sums[layer], 0, model.layers[layer].n_in * sizeof(float32_t))
+        start_watch(&watch)
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
             _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
                                min(size, n - i * size), counter + i)
         train.x.order = NULL
+        end_watch(&watch)
         total, queries = {}, [None] * n_layers
         for i in range(self.n_threads):
             ws = &workspaces[i]
@@ -421,13 +436,17 @@ cdef class Trainer:
         cdef ModelView *model = &self.model.view
         cdef Workspace *ws = self._workspace(0)
         cdef SolverView solver = self.train.solver
+        cdef Watch watch
         solver.learning_rate, solver.seed = learning_rate, <uint32_t>ids[0]
+        solver.watch = &watch
+        start_watch(&watch)
         with nogil:
             rows_backward(&model.layers[model.n_layers - 1], &solver, &ids[0], ids.shape[0],
                           &delta[0, 0], delta.shape[1], &x[0, 0], x.shape[0], &x_delta[0, 0],
                           ws.gradient, ws.hidden.rows,
                           &ws.halves if multiplies_halves(&model.layers[model.n_layers - 1])
                           else NULL)
+        end_watch(&watch)
 
 
 cdef dict _as_dict(const Tally *tally):

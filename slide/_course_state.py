@@ -77,7 +77,7 @@ def set_course_state(course, plain, arrays):
     course.counted = Tally(**plain["counted"])
     so_far = plain["so_far"]
     if so_far is not None:
-        _finite("loss and weight", [so_far["loss"], so_far["weight"]])
+        _finite("numbers so far", [so_far["loss"], so_far["weight"], *so_far["seconds"].values()])
         _count("n_rows", so_far["n_rows"], n_rows)
         _count("n_queries", so_far["n_queries"])
         queries = []

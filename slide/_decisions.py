@@ -44,7 +44,8 @@ def predict_label_rows(network, x, labels_per_row, n_threads, mode="exact"):
     block = max(64 * n_threads, _BLOCK // n_classes)
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
-        scores, threshold = _predict.scores(model, x, first, last, n_threads), 0.0
+        with network.guard.reading():
+            scores, threshold = _predict.scores(model, x, first, last, n_threads), 0.0
         if loss == "softmax":
             log_probabilities(scores, loss, multilabel=True)
             threshold = -np.log1p(labels_per_row)

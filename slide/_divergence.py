@@ -2,9 +2,9 @@
 
 import numpy as np
 
-# Nats of loss for every decision, beyond which probabilities are 0 or 1 in float32, exp(-104) being
-# the smallest above 0: no weights that an optimiser should have come to are so sure and so wrong.
-_MOST = 1000.0
+# Nats of loss for every decision. The smallest probability that float32 can hold is exp(-104), and
+# from scores of a million on it is at a loss for whole nats: nothing can be learnt any more.
+_MOST = 1e6
 
 
 def check_loss(network, params, epoch, loss):
@@ -22,14 +22,14 @@ def check_finite(network, params, epoch, output_rows=None):
     first, *middle, output = network.layers
     arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
     arrays += [layer.b for layer in network.layers]
-    if output_rows is None:
-        arrays += [output.w[rows] for rows in output.blocks()]
-    else:
-        arrays.append(output.w[output_rows])
+    blocks = output.blocks()
+    if output_rows is not None:
+        blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
     with np.errstate(all="ignore"):
         # The first layer's scale is that of X; the others' squares stay far from overflow.
         sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
         sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
+        sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
     if not np.isfinite(sums).all():
         raise diverged(network, params, epoch, "weights are no longer finite")
 

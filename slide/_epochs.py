@@ -7,6 +7,7 @@ import numpy as np
 
 from slide import _mining, _predict
 from slide._divergence import check_finite, check_loss, diverged
+from slide._memory import copy_blocks
 from slide._model import InputRows
 from slide._network import Tally
 
@@ -65,10 +66,10 @@ class Course:
         self.drawn_by, self.so_far = rng, None
         self.seconds, self.counted = 0.0, Tally()
 
-    def run(self, watch):
-        """Train until nothing improves, `max_iter` epochs are over or `watch` says stop.
+    def run(self, observers):
+        """Train until nothing improves, `max_iter` epochs are over or `observers` says stop.
 
-        watch : slide._watch.Watch
+        observers : slide._observers.Observers
 
         Raises
         ------
@@ -76,17 +77,17 @@ class Course:
             When training diverges.
         """
         while len(self.losses) < self.max_iter and not self.stopped:
-            watch.before_epoch()
-            self._train_epoch(watch)
+            observers.before_epoch()
+            self._train_epoch(observers)
             self._judge()
-            watch.after_epoch(self)
+            observers.after_epoch(self)
         self._finish()
 
     def stop(self):
         """Let the epoch that is over have been the last."""
         self.stopped = True
 
-    def _train_epoch(self, watch):
+    def _train_epoch(self, observers):
         epoch, network, params = len(self.losses), self.network, self.params
         began = time.perf_counter()
         if self.so_far is None:
@@ -101,17 +102,17 @@ class Course:
             nonlocal began
             self.so_far, now = so_far, time.perf_counter()
             self.seconds, began = self.seconds + now - began, now
-            watch.after_chunk(self)
+            observers.after_chunk(self)
 
-        loss = _train(
+        done = _train(
             network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
             self.n_threads, self.so_far, after_chunk,
         )  # fmt: skip
         self.so_far = None
-        self.losses.append(loss)
+        self.losses.append(done.mean_loss)
         self.seconds += time.perf_counter() - began
-        self.history.append(_history(network, self.counted, loss, self.seconds))
-        _report(params, f"Iteration {epoch + 1}, loss = {loss:.8f}")
+        self.history.append(_history(network, self.counted, done, self.seconds))
+        _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch):
         """What is found out once, before a certain epoch."""
@@ -153,7 +154,8 @@ class Course:
         network = self.network
         if self.best_weights is not None:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
-                layer.w[...], layer.b[...] = w, b
+                copy_blocks(w, layer.w)
+                layer.b[...] = b
             network.refresh(self.n_threads)
         check_finite(network, self.params, len(self.losses))
         if self.stacking is not None:
@@ -170,21 +172,22 @@ def run_pass(network, data, rng, params, epoch, n_threads):
         return params["learning_rate_init"]
 
     rows = np.arange(len(data))
-    loss = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    done = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
     check_finite(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
     network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
-    return _history(network, counted, loss, time.perf_counter() - began)
+    return _history(network, counted, done, time.perf_counter() - began)
 
 
-def _history(network, before, loss, seconds):
+def _history(network, before, done, seconds):
     """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
     counts = network.tally.since(before)
     n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
     return {
-        "loss": loss,
+        "loss": done.mean_loss,
         "seconds": seconds,
+        "seconds_in": dict(done.seconds),
         "n_samples": counts.n_samples,
         "multiply_adds": counts.multiply_adds,
         "dense_multiply_adds": counts.dense_multiply_adds,
@@ -204,7 +207,7 @@ def validation_score(network, data, k, n_threads):
 
 def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads, so_far=None,
            after_chunk=None):  # fmt: skip
-    """One pass over the rows `rows`; returns the mean loss per unit of sample weight."""
+    """One pass over the rows `rows`; returns its Pass."""
     order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
@@ -212,7 +215,7 @@ def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads,
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
     check_loss(network, params, epoch, done.mean_loss)
-    return done.mean_loss
+    return done
 
 
 def _learning_rate(params, progress):
@@ -225,10 +228,11 @@ def _learning_rate(params, progress):
 def _keep_weights(network, kept):
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        return [(layer.w.copy(), layer.b.copy()) for layer in network.layers]
-    for layer, (w, b) in zip(network.layers, kept, strict=True):
-        w[...], b[...] = layer.w, layer.b
-    return kept
+        kept = [(None, None)] * len(network.layers)
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
 
 
 def _report(params, line):

@@ -1,16 +1,18 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
-from copy import copy
-
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from slide import _auto
+from slide._budget import check_network
 from slide._checkpoint import CheckpointFile
 from slide._epochs import Course, run_pass
 from slide._fitted import FittedAttributes
+from slide._guard import one_at_a_time
+from slide._html import NetworkTable
 from slide._labels import LabelCoder
+from slide._observers import Observers
 from slide._parallel import is_parallel, resolve_n_jobs
 from slide._prediction import Prediction
 from slide._saving import Saving
@@ -24,22 +26,25 @@ from slide._validation import (
     check_weights,
     is_true,
 )
-from slide._watch import Watch
-
-_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
 
 
 class SparseMLPClassifier(
-    Prediction, Saving, FittedAttributes, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    Prediction,
+    Saving,
+    FittedAttributes,
+    NetworkTable,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    A layer is dense, or sparse: then each sample has its own active neurons, which locality-
-    sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass, back-
-    propagation and update touch nothing else. Of a wide output layer a micro-batch computes its
-    labels and a small uniform sample of the rest [3]_. So a step costs little more with a million
-    neurons than with a thousand. Threads share the weights without locks [4]_. Prediction scores
-    every class exactly. Names, order and meaning of parameters follow
+    A layer is dense, or sparse: then each sample has its own active neurons, which
+    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
+    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
+    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
+    scores every class exactly. Names, order and meaning of parameters follow
     :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
     scale (`StandardScaler`).
 
@@ -125,7 +130,8 @@ class SparseMLPClassifier(
     random_state : int, RandomState instance or None, default=None
         Seed of all that is random. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit.
+        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit. In a
+        process that was forked after slide had used several, it is one, with a warning.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
         and, with very many classes, shortens the time; each update is rounded up or down at random,
@@ -143,11 +149,11 @@ class SparseMLPClassifier(
         Class labels; column numbers for a multilabel target.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had any.
     n_outputs_ : int
         Number of output neurons: classes.
-    prototypes_ : csc_array of shape (n_outputs_, n_features_in_), dtype=float32, or None
+    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
         Prototype of every class, of length 1, where `prototypes` gained something.
     prototype_weight_ : float
         What the cosine with it adds to a score; 0 without prototypes.
@@ -165,7 +171,9 @@ class SparseMLPClassifier(
         What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
         "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
         number of neurons that were computed in every layer ("n_active"; of the output a
-        micro-batch's), "n_rebuilds". `save` leaves it out.
+        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
+        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
+        "seconds" went elsewhere. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Its last and its smallest value; no smallest one (None) with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -185,6 +193,14 @@ class SparseMLPClassifier(
         `partial_fit` and `fit` with `warm_start` leave it as it was.
     FloatingPointError
         When training diverges. The estimator is then unfitted.
+    MemoryError
+        When the network, or the copy of dense X that is centred, is larger than what the machine,
+        the process's control group or its limit of address space allow; found before memory is
+        asked for. `fit` then leaves the estimator unfitted, `partial_fit` leaves it as it was.
+    KeyboardInterrupt
+        Soon after Ctrl-C. `fit` then leaves the estimator unfitted. So does `partial_fit` if it was
+        the first; a later one leaves a network that has learnt from a part of the batch, and that
+        predicts, trains and saves as any other.
 
     References
     ----------
@@ -285,6 +301,7 @@ class SparseMLPClassifier(
     # ------------------------------------------------------------ training --
 
     @with_callbacks
+    @one_at_a_time
     def fit(self, X, y, sample_weight=None):
         """Train on X and y.
 
@@ -304,6 +321,15 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, fitted.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.classes_.tolist()
+        ['right', 'up']
         """
         goes_on = is_true(self.warm_start) and self._is_fitted()
         if not goes_on:
@@ -333,16 +359,19 @@ class SparseMLPClassifier(
             data, center = data.centered(network.center), network.center
         if held_out is not None:
             held_out = held_out.centered(center)
-        settings = _auto.resolve(params, data.shape(coder.multilabel))
-        n_threads = resolve_n_jobs(self.n_jobs)
+        shape = data.shape(coder.multilabel)
+        settings, n_threads = _auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
+        if network is None and not kept:
+            n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
+            check_network(params, settings, data, shape, n_threads, n_epochs)
 
         def as_of(course):
             return self._as_of(course, coder, params)
 
-        watch = Watch(self, settings.max_iter, X, y, sample_weight, as_of, file)
+        observers = Observers(self, settings.max_iter, X, y, sample_weight, as_of, file)
         if kept and kept.done:
             self._become(kept.model)
-            return watch.after_fit()
+            return observers.after_fit()
         if network is None and settings.prototypes:
             stacking = Stacking(data, held_out, rng)
         if kept:
@@ -354,13 +383,14 @@ class SparseMLPClassifier(
         course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
         if kept:
             kept.set_course(course)
-        course.run(watch)
+        course.run(observers)
         results = course.losses, course.scores, course.history
         self._set_fitted(network, coder, params, rng, data, *results)
         if file:
             file.write(self, course, done=True)
-        return watch.after_fit()
+        return observers.after_fit()
 
+    @one_at_a_time
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on one batch more: one pass over it, at a constant learning rate.
 
@@ -380,6 +410,19 @@ class SparseMLPClassifier(
         Returns
         -------
         self : SparseMLPClassifier
+            The same estimator, which has learnt from the batch.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(300, 200, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0)
+        >>> for start in range(0, 300, 100):
+        ...     batch = slice(start, start + 100)
+        ...     _ = clf.partial_fit(X[batch], y[batch], classes=range(20))
+        >>> clf.n_iter_
+        3
         """
         was_fitted = self._is_fitted()
         try:
@@ -404,7 +447,9 @@ class SparseMLPClassifier(
         else:
             rng, epoch = check_random_state(self.random_state), 1
             data, center = data.centered_by_mean()
-            settings = _auto.resolve(params, data.shape(coder.multilabel))
+            shape = data.shape(coder.multilabel)
+            settings = _auto.resolve(params, shape)
+            check_network(params, settings, data, shape, n_threads, 1)
             network = start_network(params, settings, data, None, center, rng, n_threads)
         history = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
@@ -421,50 +466,9 @@ class SparseMLPClassifier(
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
 
-    def _set_fitted(self, network, coder, params, rng, data, losses, scores, history):
-        """Set all that a fitted estimator has; nothing here can fail."""
-        if self._is_fitted():
-            losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
-            history = self.history_ + history
-        else:
-            self._labels_per_row = len(data.labels.indices) / len(data)
-        scores = scores if self.early_stopping and scores else None
-        self._set_trained(network, coder, params, rng, losses, scores, history)
-
-    def _as_of(self, course, coder, params):
-        """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
-        network = copy(course.network)
-        # For predictions by short lists, without a trace in the training's own.
-        network.centers = list(network.centers)
-        network.note_inputs(course.data.x, course.n_threads)
-        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
-        if course.so_far is not None:
-            losses.append(course.so_far.mean_loss)
-        twin = copy(self)
-        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
-        return twin
-
-    def _is_fitted(self):
-        return hasattr(self, "_network")
-
-    def _forget(self):
-        """Become unfitted."""
-        for name in _fitted_names(self):
-            delattr(self, name)
-
-    def _become(self, other):
-        """Take over all that fitting gave another estimator of this class."""
-        self._forget()
-        for name in _fitted_names(other):
-            setattr(self, name, getattr(other, name))
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         tags.non_deterministic = is_parallel(self.n_jobs)
         return tags
-
-
-def _fitted_names(estimator):
-    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

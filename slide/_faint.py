@@ -1,7 +1,17 @@
-"""Which neurons can hardly ever be among the best of a row; for the short lists."""
+"""The mean neuron, and which can hardly ever be among the best of a row; for the short lists."""
 
 import numpy as np
 from scipy.special import ndtr
+
+_BLOCK = 1 << 14  # neurons between two looks at Python's signals
+
+
+def mean_row(weights):
+    """The mean of the rows of `weights`, float32 or bfloat16 (n, d): float32 (d,)."""
+    total = np.zeros(weights.shape[1])
+    for start in range(0, len(weights), _BLOCK):
+        total += weights[start : start + _BLOCK].sum(axis=0, dtype=np.float64)
+    return (total / len(weights)).astype(np.float32)
 
 
 def faint(weights, biases, mean, query_mean, query_length, order, n_least):
@@ -16,8 +26,8 @@ def faint(weights, biases, mean, query_mean, query_length, order, n_least):
     """
     n, d = weights.shape
     length2, middle = np.empty(n, np.float32), np.empty(n, np.float32)
-    for start in range(0, n, 1 << 14):
-        part = slice(start, start + (1 << 14))
+    for start in range(0, n, _BLOCK):
+        part = slice(start, start + _BLOCK)
         w = weights[part].astype(np.float32, copy=False)
         # einsum: its sums have one order, whatever the threads of BLAS do.
         length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)

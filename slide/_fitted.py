@@ -1,13 +1,54 @@
 """Fitted attributes, set or read off the network; `SparseMLPClassifier` documents them."""
 
+from copy import copy
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _simd
 
+_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
+
 
 class FittedAttributes:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
+
+    def _set_fitted(self, network, coder, params, rng, data, losses, scores, history):
+        """Set all that a fitted estimator has; nothing here can fail."""
+        if self._is_fitted():
+            losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
+            history = self.history_ + history
+        else:
+            self._labels_per_row = len(data.labels.indices) / len(data)
+        scores = scores if self.early_stopping and scores else None
+        self._set_trained(network, coder, params, rng, losses, scores, history)
+
+    def _as_of(self, course, coder, params):
+        """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
+        network = copy(course.network)
+        # For predictions by short lists, without a trace in the training's own.
+        network.centers = list(network.centers)
+        network.note_inputs(course.data.x, course.n_threads)
+        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
+        if course.so_far is not None:
+            losses.append(course.so_far.mean_loss)
+        twin = copy(self)
+        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
+        return twin
+
+    def _is_fitted(self):
+        return hasattr(self, "_network")
+
+    def _forget(self):
+        """Become unfitted."""
+        for name in _fitted_names(self):
+            delattr(self, name)
+
+    def _become(self, other):
+        """Take over all that fitting gave another estimator of this class."""
+        self._forget()
+        for name in _fitted_names(other):
+            setattr(self, name, getattr(other, name))
 
     def _set_trained(self, network, coder, params, rng, losses, scores, history):
         """Set what follows from a network and from the course of its training."""
@@ -69,3 +110,7 @@ class FittedAttributes:
             "n_rebuilds": self._network.tally.n_rebuilds,
             "instruction_set": _simd.instruction_set(),
         }
+
+
+def _fitted_names(estimator):
+    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

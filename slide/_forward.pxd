@@ -2,7 +2,7 @@ from slide._input cimport InputGroups, InputView
 from slide._model cimport InputRows, Model, ModelView
 from slide._retrieval cimport SearchScratch
 from slide._sparse cimport Pairs, PairScratch, Vectors
-from slide._typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
+from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint64_t
 
 # What a forward pass leaves behind, and its scratch; private to one thread.
 cdef struct HiddenState:
@@ -22,6 +22,7 @@ cdef struct HiddenState:
     float32_t *dense_rows      # (rows, n_features), dense X and a dense first layer only
     InputGroups *groups        # of CSR X and a dense first layer, in training only; else NULL
     float32_t *rows            # (ROW_BLOCK, widest row) of floats, where weights are bfloat16
+    float64_t search_seconds   # that searches took so far
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenState *state, uint64_t *rng) noexcept nogil

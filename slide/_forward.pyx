@@ -3,6 +3,7 @@ import numpy as np
 
 from libc.string cimport memcpy
 
+from slide._clock cimport seconds
 from slide._input cimport InputView, group_by_feature, input_forward
 from slide._layers cimport ROW_BLOCK, activate, rows_forward
 from slide._model cimport InputRows, Model, ModelView
@@ -15,9 +16,9 @@ from slide._retrieval cimport (
     SearchScratch,
     SearchView,
     allocate_search,
-    scratch_array,
     search,
 )
+from slide._scratch cimport scratch_array
 from slide._selection cimport largest
 from slide._sparse cimport (
     Pairs,
@@ -72,6 +73,7 @@ cdef int64_t _forward_sparse(const LayerView *layer, const InputView *rows, int6
     cdef const int32_t *x_ids
     cdef const float32_t *x_values
     cdef uint64_t own = 0
+    state.search_seconds -= seconds()
     for s in range(n):
         if x.dense != NULL:
             x_ids = NULL
@@ -86,6 +88,7 @@ cdef int64_t _forward_sparse(const LayerView *layer, const InputView *rows, int6
         state.sizes[s] = <int32_t>search(view, x_ids, x_values, size,
                                          rng if rng != NULL else &own, &state.search[i],
                                          ids + s * stride, &cost)
+    state.search_seconds += seconds()
     group_by_neuron(ids, state.sizes, n, stride, state.scratch.slot_of, pairs)
     if stride == k:
         return cost + pairs_forward(layer, x, pairs, &state.scratch, state.a[i])

@@ -14,6 +14,7 @@ from slide._layers cimport ROW_BLOCK
 from slide._optimizer cimport (
     LayerView, SolverView, move_row, prefetch_update, row_step, update_biases, update_row,
 )
+from slide._signals cimport interrupted
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 from slide._weights cimport prefetch_row, row_of, rows_of
@@ -165,6 +166,8 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
     if x.indptr != NULL:
         return cost + _grouped_backward(layer, solver, groups, delta, gradient)
     for step in range(blocks_of(d, ROW_BLOCK)):
+        if interrupted(solver.watch):
+            break
         f = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, d - f)
         memset(gradient, 0, block * h * sizeof(float32_t))
@@ -194,6 +197,8 @@ cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
     for slot in range(min(<int64_t>GROUP, n_features)):
         _prefetch(layer, groups.features[slot])
     for step in range(blocks_of(n_features, GROUP)):
+        if interrupted(solver.watch):
+            break
         first = step * GROUP
         for slot in range(first, min(first + GROUP, n_features)):
             if slot + GROUP < n_features:

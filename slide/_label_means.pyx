@@ -13,7 +13,8 @@ from slide._input cimport InputView
 from slide._model cimport InputRows
 from slide._openmp cimport omp_get_thread_num
 from slide._postings cimport inverse_length
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._simd cimport slide_prefetch
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t
 
@@ -129,13 +130,15 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     return kept
 
 
-cdef void _means(const MeansView *view, const Part *part, Scratch *scratch,
-                 int32_t *lengths) noexcept nogil:
+cdef void _means(const MeansView *view, const Part *part, Scratch *scratch, int32_t *lengths,
+                 Watch *watch) noexcept nogil:
     """Means of a part's labels; OUT its arrays, lengths (n_classes,): values of a mean."""
     cdef int64_t j, n = 0
     cdef int32_t label
     cdef float64_t scale = 0
     for label in range(<int32_t>part.first, <int32_t>part.last):
+        if interrupted(watch):
+            return
         lengths[label] = <int32_t>_mean(view, label, scratch, &scale)
         for j in range(lengths[label]):
             part.features[n] = scratch.features[j]
@@ -145,7 +148,8 @@ cdef void _means(const MeansView *view, const Part *part, Scratch *scratch,
 
 
 cdef void _fill(const Part *parts, int64_t n_parts, const int32_t *lengths, int32_t low,
-                int32_t high, int64_t *places, int32_t *labels, float32_t *values) noexcept nogil:
+                int32_t high, int64_t *places, int32_t *labels, float32_t *values,
+                Watch *watch) noexcept nogil:
     """Write the lists of the features low..high, labels rising.
 
     INOUT places (n_features,): where the next of a feature stands; OUT labels, values. Cost: a
@@ -154,6 +158,8 @@ cdef void _fill(const Part *parts, int64_t n_parts, const int32_t *lengths, int3
     cdef int64_t i, _j, p
     cdef int32_t label, feature
     for i in range(n_parts):
+        if interrupted(watch):
+            return
         p = 0
         for label in range(<int32_t>parts[i].first, <int32_t>parts[i].last):
             for _j in range(lengths[label]):
@@ -232,9 +238,12 @@ cdef class LabelMeans:
     def find(self, int64_t first, int64_t last):
         """Find the means of the parts first..last, shared out over the threads."""
         cdef int64_t i
+        cdef Watch watch
+        start_watch(&watch)
         for i in prange(first, last, nogil=True, num_threads=self.n_threads, schedule="dynamic"):
             _means(&self.view, &self.parts[i], &self.scratch[omp_get_thread_num()],
-                   &self.lengths[0])
+                   &self.lengths[0], &watch)
+        end_watch(&watch)
 
     def index(self):
         """The means of all parts, when they are found, by feature.
@@ -254,9 +263,13 @@ cdef class LabelMeans:
         cdef int64_t[::1] places = indptr.copy()
         cdef int32_t[::1] labels_view = labels
         cdef float32_t[::1] values_view = values
+        cdef Watch watch
+        start_watch(&watch)
         for i in prange(self.n_threads, nogil=True, num_threads=self.n_threads):
             _fill(self.parts, self.n_parts, &self.lengths[0], <int32_t>bounds_view[i],
-                  <int32_t>bounds_view[i + 1], &places[0], &labels_view[0], &values_view[0])
+                  <int32_t>bounds_view[i + 1], &places[0], &labels_view[0], &values_view[0],
+                  &watch)
+        end_watch(&watch)
         return values[:n], labels[:n], indptr
 
 

@@ -11,6 +11,7 @@ from slide._optimizer cimport (
     LayerView, SolverView, move_row, prefetch_update, row_step, update_biases,
 )
 from slide._random cimport next64
+from slide._signals cimport interrupted
 from slide._simd cimport chosen, slide_prefetch
 from slide._typedefs cimport (
     float32_t, float64_t, int32_t, int64_t, uint16_t, uint64_t, blocks_of,
@@ -104,6 +105,8 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             prefetch_update(layer, ids[i])
             slide_prefetch(layer.b + ids[i], sizeof(float32_t))
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
+        if interrupted(solver.watch):
+            break
         k = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
         pairs = blocks_of(block, 2)

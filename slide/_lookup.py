@@ -4,6 +4,7 @@ A list is made when it is first asked for after training and is kept with the ne
 it when it trains on; it is never saved or pickled.
 """
 
+import os
 import threading
 
 import numpy as np
@@ -17,6 +18,16 @@ _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 
 _making = threading.Lock()
+
+
+def _unlock():
+    """A lock for a forked process: whoever held its parent's is not there to give it back."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=False):
@@ -36,7 +47,8 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=Fals
     if n_candidates == "auto":
         n_candidates = candidates_for(k)
     if mode == "exact" or not pays(network, n_candidates):
-        return _predict.topk(network.model(), x, k, n_threads, apart)
+        with network.guard.reading():
+            return _predict.topk(network.model(), x, k, n_threads, apart)
     listed = shortlist(network, n_threads)
     return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
 
@@ -69,5 +81,9 @@ def shortlist(network, n_threads):
             output, (mean, length) = network.layers[i], network.centers[i]
             seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
             functions = np.random.RandomState(seed)
-            network.shortlist = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+            counter = network.counter
+            made = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+            if network.counter != counter:
+                return made  # another thread trains: it is old already
+            network.shortlist = made
         return network.shortlist

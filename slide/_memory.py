@@ -3,6 +3,7 @@
 import numpy as np
 
 _LINE = 64
+_BLOCK = 1 << 22  # elements that are copied between two looks at Python's signals
 
 
 def aligned_zeros(shape, dtype=np.float32):
@@ -24,4 +25,16 @@ def aligned_copy(array):
         return array
     out = aligned_zeros(array.shape, array.dtype)
     out[...] = array
+    return out
+
+
+def copy_blocks(source, out=None):
+    """A copy of a C-contiguous array, over `out` if given; returned. Ctrl-C is heard in between.
+
+    To touch new memory for the first time may take seconds a gigabyte.
+    """
+    out = np.empty_like(source) if out is None else out
+    flat, flat_out = source.reshape(-1), out.reshape(-1)
+    for start in range(0, source.size, _BLOCK):
+        flat_out[start : start + _BLOCK] = flat[start : start + _BLOCK]
     return out

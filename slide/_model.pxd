@@ -20,6 +20,7 @@ cdef class InputRows:
     cdef readonly bint is_dense
     cdef readonly int64_t n_rows
     cdef readonly object indptr
+    cdef object _order
     cdef object _keep_alive
 
 cdef class Model:

@@ -15,12 +15,14 @@ _LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 
 
 cdef class InputRows:
-    """Rows of X: a C-contiguous float32 array or a canonical CSR array with int32 indices.
+    """Rows of X: a C-contiguous float32 array or a canonical CSR array.
 
-    The arrays are kept alive and read only.
+    The arrays are kept alive and read only; indices that are not int32 are copied. With `order`,
+    an int array, row i is that of x of the number order[i]. `indptr` is that of x.
     """
 
-    def __init__(self, x):
+    def __init__(self, x, order=None):
+        cdef const int32_t[::1] numbers
         cdef const float32_t[:, ::1] dense
         cdef const float32_t[::1] values
         cdef const int32_t[::1] indices
@@ -28,6 +30,11 @@ cdef class InputRows:
         self.n_rows = x.shape[0]
         self.view.n_features = x.shape[1]
         self.view.order = NULL
+        if order is not None:
+            self.n_rows = len(order)
+            self._order = np.ascontiguousarray(order, np.int32)
+            numbers = self._order
+            self.view.order = &numbers[0] if self.n_rows else NULL
         self.is_dense = isinstance(x, np.ndarray)
         if self.is_dense:
             dense = x

@@ -4,8 +4,10 @@ A `Network` owns every array of a model as plain NumPy, so that pickle, joblib a
 keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides is here.
 """
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 from ml_dtypes import bfloat16
@@ -14,6 +16,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from slide import _centroids, _predict
 from slide._core import Trainer
+from slide._guard import Guard
 from slide._memory import aligned_copy, aligned_zeros
 from slide._model import PROGRESS, InputRows, Model
 from slide._retrieval import Retrieval
@@ -22,6 +25,7 @@ from slide._retrieval import Retrieval
 _CHUNK = 4096
 _BACK_OFF = 1.5  # growth of the gap between two rebuilds
 _BLOCK = 1 << 22  # weights that are held as float32 at a time
+_PHASES = ("search", "forward", "backward")  # of a micro-batch, under the engine's clocks
 _NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
 
 
@@ -53,10 +57,14 @@ class Layer:
         w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
         return w if self.by_feature else w.T
 
-    def blocks(self):
-        """Slices of rows that hold some 4 million weights each, for what wants them as float32."""
+    def blocks(self, n_rows=None):
+        """Slices of n_rows rows (None: all) that hold some 4 million weights each.
+
+        For what wants them as float32, or takes them in turns so that Ctrl-C is heard.
+        """
         size = max(1, _BLOCK // self.w.shape[1])
-        return (slice(start, start + size) for start in range(0, len(self.w), size))
+        n_rows = len(self.w) if n_rows is None else n_rows
+        return (slice(start, start + size) for start in range(0, n_rows, size))
 
     @classmethod
     def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
@@ -133,6 +141,8 @@ class Pass:
         squared lengths.
     n_queries : int
         Rows that these are of.
+    seconds : dict of str to float
+        Where the time went: "search", "forward", "backward" with the updates, "rebuild".
     """
 
     n_rows: int
@@ -140,14 +150,25 @@ class Pass:
     weight: float
     queries: list
     n_queries: int
+    seconds: dict
 
     @classmethod
     def begin(cls, n_layers):
-        return cls(0, 0.0, 0.0, [None] * n_layers, 0)
+        return cls(0, 0.0, 0.0, [None] * n_layers, 0, dict.fromkeys((*_PHASES, "rebuild"), 0.0))
 
     @property
     def mean_loss(self):
         return float(self.loss / self.weight)
+
+    def add_counts(self, counts, n_rows, seconds):
+        """Add what the engine says of some rows, and the time that they took."""
+        self.n_rows += n_rows
+        self.loss += counts["loss"]
+        self.weight += counts["weight"]
+        # Its clocks are of all threads together.
+        parts = [counts[f"{phase}_seconds"] for phase in _PHASES]
+        for phase, part in zip(_PHASES, parts, strict=True):
+            self.seconds[phase] += seconds * part / max(sum(parts), 1e-9)
 
     def add_queries(self, queries, n_rows):
         self.n_queries += n_rows
@@ -190,6 +211,7 @@ class Network:
     centers: list = field(init=False)  # mean and length of every layer's inputs, see _center
     prototypes: object = field(init=False, default=None)  # slide._prototypes.Prototypes
     shortlist: object = field(init=False, default=None)  # of `slide._lookup`, or None
+    guard: Guard = field(init=False, default_factory=Guard, repr=False)  # of sparse hidden layers
 
     def __post_init__(self):
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
@@ -205,17 +227,19 @@ class Network:
 
     # ------------------------------------------------------------- start --
 
-    def start(self, x, y, prior, n_threads):
+    def start(self, x, y, prior, n_threads, order=None):
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
-        x : CSR or dense rows; y : slide._labels.LabelRows; prior : biases of the output, see
-        `log_prior`. Memory beyond the layers: one block of rows.
+        x : CSR or dense rows; order : int array of those that are looked at, None: all; y :
+        slide._labels.LabelRows, theirs; prior : biases of the output, see `log_prior`. Memory
+        beyond the layers: one block of rows.
         """
         # SFC64 is NumPy's fastest generator; the streams of this and of the engine differ.
         random = np.random.Generator(np.random.SFC64(self.seed))
         self.rebuild_gap = float(self.settings.rehash_every)
         self.samples_to_rebuild = int(self.rebuild_gap)
-        rows = InputRows(x)
+        rows = InputRows(x, order)
+        sample = x[:_CHUNK] if order is None else x[order[:_CHUNK]]
         for i, (layer, chosen) in enumerate(zip(self.layers, self.settings.layers, strict=True)):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
             if layer is self.layers[-1]:
@@ -226,28 +250,26 @@ class Network:
                     part *= np.float32(chosen.scale)
                     layer.w[block] = part
                 if layer.n_active:
-                    self._start_sparse(i, x, rows, n_threads)
+                    self._start_sparse(i, sample, rows, n_threads)
             if chosen.search is not None:
-                layer.retrieval = self._retrieval(i, x)
+                layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
-    def _start_sparse(self, i, x, rows, n_threads):
+    def _start_sparse(self, i, sample, rows, n_threads):
         """The centre of a sparse layer's inputs; biases that give every neuron its chance there."""
-        layer, n = self.layers[i], min(_CHUNK, rows.n_rows)
-        if i == 0:
-            h = x[:n]
-        else:
+        layer, n, h = self.layers[i], sample.shape[0], sample
+        if i > 0:
             h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
         self._center(i, *_sums(h), n)
         for rows in layer.blocks():
             layer.b[rows] = -(layer.w[rows].astype(np.float32, copy=False) @ self.centers[i][0])
 
-    def _retrieval(self, i, x):
-        """What finds the neurons of layer i; of layer 0 it may look at x, then dense."""
+    def _retrieval(self, i, sample):
+        """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
         search, layer, directions = self.settings.layers[i].search, self.layers[i], None
         if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
-            rows = x[:_CHUNK] - self.centers[i][0]
+            rows = sample - self.centers[i][0]
             n = min(search.n_directions, *rows.shape)
             directions = randomized_svd(rows, n, random_state=self.seed)[2]
         seed = np.random.SeedSequence([self.seed, i]).generate_state(1)[0]
@@ -274,8 +296,8 @@ class Network:
         # The length at which a sample at the typical distance meets its label's logit.
         length = self.settings.centroid_logit / length
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
-        _centroids.center_and_scale(rows, used, mean, length)
         for block in output.blocks():
+            _centroids.center_and_scale(rows[block], used[block], mean, length)
             if rows is not output.w:
                 output.w[block] = rows[block]
             # The mean input shall meet the prior exactly.
@@ -345,12 +367,11 @@ class Network:
                 rate *= (self.counter + 1) / warm_up
                 n_micro_batches = max(1, warm_up // 16)
             rows = order[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
-            done.n_rows += len(rows)
+            began = perf_counter()
             counts = trainer.run(rows, self.counter, rate)
             self.counter += counts["n_micro_batches"]
             self.tally.add(counts)
-            done.loss += counts["loss"]
-            done.weight += counts["weight"]
+            done.add_counts(counts, len(rows), perf_counter() - began)
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
             if hashed:
@@ -359,22 +380,26 @@ class Network:
                 after_chunk(done)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
+            began = perf_counter()
             self.tally.multiply_adds += self.refresh(n_threads)
+            done.seconds["rebuild"] += perf_counter() - began
         return done
 
     def _keep_up(self, done, queries, n_rows, n_threads):
         """Hash the searched neurons anew when that is due, else those that moved much."""
+        began = perf_counter()
         done.add_queries(queries, n_rows)
         self.samples_to_rebuild -= n_rows
         if self.samples_to_rebuild > 0:
             self.tally.multiply_adds += self._follow(n_threads)
-            return
-        for i, sums in enumerate(done.queries):
-            if sums is not None:
-                self._center(i, *sums, done.n_queries)
-        self.tally.multiply_adds += self.rebuild(n_threads)
-        self.tally.n_rebuilds += 1
-        done.forget_queries()
+        else:
+            for i, sums in enumerate(done.queries):
+                if sums is not None:
+                    self._center(i, *sums, done.n_queries)
+            self.tally.multiply_adds += self.rebuild(n_threads)
+            self.tally.n_rebuilds += 1
+            done.forget_queries()
+        done.seconds["rebuild"] += perf_counter() - began
 
     def note_inputs(self, x, n_threads, share=1.0):
         """Note the mean of the output layer's inputs, for some rows x of a training that ends.
@@ -402,9 +427,11 @@ class Network:
         The hash functions stay: the network learns with what they find, and loses .5 to 8 points
         when they are drawn anew (Fashion-MNIST, 5 epochs, every eighth rebuild).
         """
+        cost = self.refresh(n_threads)
+        # Not before: what Ctrl-C cut short is then due when training goes on.
         self.samples_to_rebuild = int(self.rebuild_gap)
         self.rebuild_gap = min(self.rebuild_gap * _BACK_OFF, float(self.settings.rehash_at_last))
-        return self.refresh(n_threads)
+        return cost
 
     def refresh(self, n_threads):
         """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""
@@ -414,15 +441,18 @@ class Network:
     def _rehash(self, i, n_threads):
         layer, (mean, length) = self.layers[i], self.centers[i]
         steps = layer.steps[: layer.n_out]
-        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
+        # Nobody predicts by what finds the output's neurons.
+        with self.guard.writing() if layer.n_active else nullcontext():
+            return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 
     def _follow(self, n_threads):
         """Between two rebuilds, hash the neurons of sparse layers that moved much."""
-        return sum(
-            layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
-            for layer in self.layers
-            if layer.n_active and layer.retrieval is not None
-        )
+        sparse = [layer for layer in self.layers if layer.n_active and layer.retrieval is not None]
+        with self.guard.writing() if sparse else nullcontext():
+            return sum(
+                layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
+                for layer in sparse
+            )
 
 
 def _sums(h):

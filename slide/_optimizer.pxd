@@ -1,4 +1,5 @@
 from slide._retrieval cimport SearchView
+from slide._signals cimport Watch
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint32_t
 from slide._weights cimport Weights
 
@@ -42,6 +43,7 @@ cdef struct SolverView:
     int64_t update_cost        # multiplications of one step on one weight
     const float32_t *corrections  # (CORRECTIONS, 2), see adam_corrections
     uint32_t seed              # of the rounding of bfloat16 in this micro-batch
+    Watch *watch               # what stops updates: memory that is touched first may take seconds
 
 cdef enum:
     CORRECTIONS = 8192         # steps whose corrections stand in a table

@@ -8,8 +8,9 @@ import numpy as np
 from libc.math cimport sqrt
 
 from slide._input cimport InputView
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
 from slide._selection cimport largest
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t, uint32_t
 
 
@@ -47,16 +48,21 @@ cdef class Postings:
         cdef float32_t[::1] sums = np.zeros(self._n_classes, np.float32)
         cdef InputView rows
         cdef int64_t i, j
+        cdef Watch watch
         if x.nnz == 0:
             out[:] = 0
             return out
         rows.indptr, rows.indices, rows.values = &indptr[0], &indices[0], &values[0]
+        start_watch(&watch)
         with nogil:
             for i in range(labels.shape[0]):
+                if interrupted(&watch):
+                    break
                 _add_row(&self.view, &rows, i, &sums[0])
                 for j in range(labels.shape[1]):
                     out_view[i, j] = sums[labels[i, j]]
                 _clear_row(&self.view, &rows, i, &sums[0])
+        end_watch(&watch)
         return out
 
 

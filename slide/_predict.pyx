@@ -15,8 +15,9 @@ from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._postings cimport PostingsState, add_postings, open_postings
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
 from slide._selection cimport offer, sort_heap
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._sparse cimport pair_all, pairs_forward
 from slide._typedefs cimport float32_t, int32_t, int64_t, blocks_of
 
@@ -102,6 +103,7 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     cdef PostingsState *lists
     n_threads = max(1, min(n_threads, n_blocks))
     n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
+    cdef Watch watch
     keep_alive = []
     states = <HiddenState *>scratch_array(n_threads * sizeof(HiddenState), np.uint8, keep_alive)
     lists = <PostingsState *>scratch_array(n_threads * sizeof(PostingsState), np.uint8, keep_alive)
@@ -116,24 +118,27 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
         lists[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
         lists[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
         lists[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
+    start_watch(&watch)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
                &states[omp_get_thread_num()], &lists[omp_get_thread_num()],
-               &z[omp_get_thread_num(), 0], wanted)
-    return 0
+               &z[omp_get_thread_num(), 0], wanted, &watch)
+    return end_watch(&watch)
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
                  int64_t origin, HiddenState *state, PostingsState *lists, float32_t *z,
-                 const Wanted *wanted) noexcept nogil:
+                 const Wanted *wanted, Watch *watch) noexcept nogil:
     """Forward n rows from `first` on and write what is wanted of them.
 
     IN model, x; OUT the rows' own places in `wanted`; state, lists and z (ROWS, NEURONS) belong to
-    the thread. The output weights are read once for all n rows. Cost: n times the weights that are
-    computed.
+    the thread, watch is shared. The output weights are read once for all n rows. Cost: n times the
+    weights that are computed.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
     cdef int64_t n_out = model.layers[last + 1].n_out, ld
+    if interrupted(watch):
+        return
     for i in range(last + 1):
         forward_layer(model, x, i, first, n, state, NULL)
     if wanted.hidden != NULL:
@@ -145,6 +150,8 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
     if model.postings != NULL:
         open_postings(model.postings, x, first, n, lists)
     for step in range(blocks_of(n_out, NEURONS)):
+        if interrupted(watch):
+            return
         u = step * NEURONS
         size = min(<int64_t>NEURONS, n_out - u)
         _output(model, u, size, n, state, z)

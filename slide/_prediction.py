@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from slide import _lookup, _predict
+from slide._budget import check_topk
 from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._parallel import resolve_n_jobs
@@ -40,6 +41,14 @@ class Prediction:
         -------
         y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
             The best class of every row, or the indicator, sparse if that of `fit` was.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.predict([[0.2, 0.8]]).tolist()
+        ['up']
         """
         x, n_threads = self._input_rows(X), resolve_n_jobs(self.n_jobs)
         mode = check_predict_mode(self.predict_mode)
@@ -65,6 +74,15 @@ class Prediction:
         -------
         probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
             In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> p = clf.predict_proba([[0.2, 0.8]])
+        >>> bool(abs(p.sum() - 1) < 1e-6 and p[0, 1] > p[0, 0])
+        True
         """
         result = self.predict_log_proba(X)
         with np.errstate(under="ignore"):
@@ -84,6 +102,14 @@ class Prediction:
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
             In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> bool((clf.predict_log_proba(X) <= 0).all())
+        True
         """
         scores = self._all_scores(X)
         return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
@@ -102,6 +128,14 @@ class Prediction:
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,), dtype=float32
             In the order of `classes_`; of two classes, one a row, the second's less the first's.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> (clf.decision_function(X) > 0).tolist()
+        [True, False, True, False]
         """
         scores = self._all_scores(X)
         if self._coder.multilabel or self.n_outputs_ != 2:
@@ -149,10 +183,21 @@ class Prediction:
            Similarity Search in High-Dimensional Spaces." SIGIR 2008.
         .. [3] J. Gao, C. Long. "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical
            Error Bound for Approximate Nearest Neighbor Search." SIGMOD 2024.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(1000, 500, 50, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0).fit(X[:900], y[:900])
+        >>> labels, scores = clf.predict_topk(X[900:], k=3)
+        >>> labels.shape, bool((scores[:, 0] >= scores[:, 1]).all())
+        ((100, 3), True)
         """
         x = self._input_rows(X)
         k = check_k(k, self.n_outputs_)
         n_candidates = check_n_candidates(n_candidates, k)
+        check_topk(x.n_rows, k)
         mode = check_predict_mode(self.predict_mode)
         n_threads = resolve_n_jobs(self.n_jobs)
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
@@ -187,4 +232,6 @@ class Prediction:
     def _all_scores(self, X):
         x = self._input_rows(X)
         check_scores_fit(x.n_rows, self.n_outputs_)
-        return _predict.scores(self._network.model(), x, 0, x.n_rows, resolve_n_jobs(self.n_jobs))
+        n_threads, network = resolve_n_jobs(self.n_jobs), self._network
+        with network.guard.reading():
+            return _predict.scores(network.model(), x, 0, x.n_rows, n_threads)

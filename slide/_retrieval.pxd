@@ -80,6 +80,4 @@ cdef class Retrieval:
     cdef int64_t max_found(self)
     cdef int64_t max_ranked(self)
 
-cdef void *scratch_array(size, dtype, list keep_alive) except NULL
-
 cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_alive) except -1

@@ -21,7 +21,9 @@ from slide._families cimport HasherView
 from slide._hash cimport Hasher, hash_vector, simhash_words, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
+from slide._scratch cimport scratch_array
 from slide._selection cimport largest
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._simd cimport chosen
 from slide._tables cimport HashTables, keep_above, keep_most_frequent, query_codes, retrieve
 from slide._typedefs cimport (
@@ -341,7 +343,8 @@ cdef class Retrieval:
         if steps is not None and "hashed_at" in self._arrays:
             self._arrays["hashed_at"][...] = steps
         if self.policy == "scan":
-            self._arrays["columns"][...] = weights.T
+            for i in range(0, self.view.n_neurons, 256):  # blocks are faster, and heed Ctrl-C
+                self._arrays["columns"][:, i:i + 256] = weights[i:i + 256].T
             self._arrays["biases"][...] = biases
             return 0
         if self.hasher is not None:
@@ -375,9 +378,10 @@ cdef class Retrieval:
 
     def _code(self, weights, const float32_t[::1] biases, const int32_t[::1] ids, int n_threads):
         """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
-        cdef int64_t d = self.view.n_in, m = ids.shape[0], block
+        cdef int64_t d = self.view.n_in, m = ids.shape[0], block, per_block = 64
         cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.rows_scratch_size
-        cdef int64_t per_block = 64, n_directions = 0, size = 0
+        cdef int64_t n_directions = 0, size = 0
+        cdef Watch watch
         cdef uint64_t[:, ::1] codes = self._arrays["codes"]
         cdef float32_t[::1] norms = self._arrays["norms"], own = self._arrays["biases"]
         cdef const float32_t[::1] mean = self._arrays["mean"]
@@ -391,13 +395,15 @@ cdef class Retrieval:
         cdef WeightArray rows = WeightArray(weights)
         cdef float32_t[:, ::1] unpacked = rows.scratch(n_threads, per_block)
         cdef const HasherView *hasher = &self.hasher.view
+        start_watch(&watch)
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
             _code_neurons(&self.view, &rows.view, &biases[0], &mean[0], &ids[block * per_block],
                           min(per_block, m - block * per_block), &unpacked[omp_get_thread_num(), 0],
                           &scratch[omp_get_thread_num(), 0], n_scratch,
                           &words[omp_get_thread_num(), 0], &codes[0, 0],
-                          &norms[0] if self.transform else NULL, &own[0])
+                          &norms[0] if self.transform else NULL, &own[0], &watch)
+        end_watch(&watch)
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
         if self.tables is not None:
@@ -416,9 +422,8 @@ cdef class Retrieval:
                                          np.int32)
         cdef uint64_t rng
         cdef int64_t i, n, cost = 0
-        keep_alive = []
+        keep_alive, result = [], []
         allocate_search(&scratch, self, keep_alive)
-        result = []
         for i in range(rows.shape[0]):
             rng = seed + i
             n = search(&self.view, NULL, &rows[i, 0], self.view.n_in, &rng, &scratch, &out[0],
@@ -430,8 +435,8 @@ cdef class Retrieval:
 cdef void _code_neurons(const SearchView *view, const Weights *weights, const float32_t *b,
                         const float32_t *mean, const int32_t *ids, int64_t n,
                         float32_t *unpacked, float32_t *scratch, int64_t n_scratch,
-                        uint64_t *words, uint64_t *codes, float32_t *norms,
-                        float32_t *biases) noexcept nogil:
+                        uint64_t *words, uint64_t *codes, float32_t *norms, float32_t *biases,
+                        Watch *watch) noexcept nogil:
     """Codes (n_neurons, n_words) of the n neurons `ids`; unless NULL, norms and biases too.
 
     With directions codes and norms are those of the rests. Scratch: n_scratch for the hasher, then
@@ -441,8 +446,11 @@ cdef void _code_neurons(const SearchView *view, const Weights *weights, const fl
     cdef int64_t i, k, d = view.n_in
     cdef float32_t *center
     cdef const int32_t *left = ids
-    cdef const float32_t *rows = rows_of(weights, 0, n, &left, unpacked)
+    cdef const float32_t *rows
     cdef const float32_t *w
+    if interrupted(watch):
+        return
+    rows = rows_of(weights, 0, n, &left, unpacked)
     if view.directions == NULL:
         simhash_words(view.hasher, rows, d, left, ids, n, scratch,
                       <uint16_t *>(scratch + n_scratch), view.n_words, codes)
@@ -485,13 +493,6 @@ cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_
     scratch.words = <uint64_t *>scratch_array(n_words + 1, np.uint64, keep_alive)
     scratch.codes = <uint16_t *>scratch_array(n_codes, np.uint16, keep_alive)
     return 0
-
-
-cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
-    """An aligned array of zeros, of at least one element so that it has an address."""
-    array = aligned_zeros(max(1, size), dtype)
-    keep_alive.append(array)
-    return <void *><uint64_t>array.ctypes.data
 
 
 def _cosines(n_bits):

@@ -5,10 +5,12 @@ import os
 import zlib
 
 import numpy as np
+from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from slide._files import replacing
+from slide._guard import one_at_a_time
 from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
@@ -28,6 +30,7 @@ _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
 class Saving:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
 
+    @one_at_a_time
     def save(self, path):
         """Write the fitted estimator to one file, from which `load` makes it again.
 
@@ -94,6 +97,19 @@ class Saving:
             When the file is none of `save`, is cut short or damaged, or was written by a newer
             version. Every array is checked: a file that was tampered with may predict anything,
             but does no harm.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from slide import SparseMLPClassifier
+        >>> X, y = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]], [0, 1, 0, 1]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "model.safetensors"
+        ...     SparseMLPClassifier((16,), random_state=0).fit(X, y).save(path)
+        ...     clf = SparseMLPClassifier.load(path)
+        >>> clf.predict(X).tolist()
+        [0, 1, 0, 1]
         """
         return read_model(cls, os.fsdecode(path))[0]
 
@@ -110,8 +126,12 @@ def write_model(model, path, training=None, training_arrays=None):
         arrays[f"{_TRAINING}{name}"] = array
     plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
     plain["checksum"] = _text_checksum(plain)
+    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
     with replacing(path) as temporary:
-        write_tensors(temporary, arrays, {_KEY: json.dumps(plain, allow_nan=False)})
+        try:
+            write_tensors(temporary, arrays, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_model(cls, path):

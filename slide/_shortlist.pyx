@@ -29,15 +29,16 @@ from slide._model cimport InputRows, Model, ModelView
 from slide._openmp cimport omp_get_thread_num
 from slide._optimizer cimport LayerView
 from slide._postings cimport PostingsSums, allocate_sums, list_postings
-from slide._retrieval cimport scratch_array
+from slide._scratch cimport scratch_array
 from slide._selection cimport largest, offer, sort_heap
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._simd cimport chosen, slide_codes
 from slide._typedefs cimport (
     float32_t, float64_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, blocks_of,
 )
 from slide._weights cimport WeightArray, Weights, row_of
 
-from slide._faint import faint
+from slide._faint import faint, mean_row
 from slide._hash import make_hasher
 from slide._memory import aligned_zeros
 
@@ -90,18 +91,20 @@ cdef struct Asked:
 cdef void _code(const HasherView *hasher, const Weights *weights, const float32_t *b,
                 const float32_t *center, const float32_t *query_mean, float32_t offset,
                 const int32_t *ids, int64_t n, int entry_bits, float32_t *row, float32_t *scratch,
-                uint64_t *words, uint8_t *codes, float32_t *scales,
-                float32_t *biases) noexcept nogil:
+                uint64_t *words, uint8_t *codes, float32_t *scales, float32_t *biases,
+                Watch *watch) noexcept nogil:
     """Code, scale and bias of up to BLOCK neurons.
 
     IN weights (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean
     (n_in,), offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block.
     Cost: a transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and
-    words are their own.
+    words are their own, watch is shared.
     """
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total
     cdef const float32_t *w
+    if interrupted(watch):
+        return
     for i in range(n):
         w = row_of(weights, ids[i], row)
         project(hasher, 0, NULL, w, d, center, scratch)
@@ -159,6 +162,7 @@ cdef class Shortlist:
                  int n_threads):
         cdef int64_t n = weights.shape[0], d = weights.shape[1], block, n_blocks, n_bytes
         cdef float32_t offset
+        cdef Watch watch
         n_blocks, size = blocks_of(n, BLOCK), max(64, 1 << (d - 1).bit_length())
         self.entry_bits = chosen().entry_bits
         self.n_bytes = n_bytes = size // 8 if self.entry_bits == 4 else blocks_of(size, 6)
@@ -167,7 +171,7 @@ cdef class Shortlist:
         self.view = &self.hasher.view
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
-        mean = weights.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean = mean_row(weights)
         offset = np.vdot(mean, query_mean)
         order = random_state.permutation(n).astype(np.int32)
         last = faint(weights, biases, mean, query_mean, query_length, order, CHUNK)
@@ -186,13 +190,16 @@ cdef class Shortlist:
         self.index.codes, self.index.n_bytes = &codes[0, 0, 0], n_bytes
         self.index.scale, self.index.bias = &scales[0], &own_biases[0]
         self.order_at = &order_view[0]
+        start_watch(&watch)
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
             _code(self.view, &rows.view, &biases[0], &center[0], &query_mean[0], offset,
                   &order_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
                   self.entry_bits, &row[omp_get_thread_num(), 0],
                   &scratch[omp_get_thread_num(), 0],
                   &words[omp_get_thread_num(), 0],
-                  &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK])
+                  &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK],
+                  &watch)
+        end_watch(&watch)
         self._set_limits()
         if self.entry_bits == 6:
             self._set_coarse()
@@ -275,6 +282,7 @@ cdef class Shortlist:
         cdef float32_t[:, :, ::1] score_view = scores
         cdef int64_t n_blocks, n_rows, n = last - first, i
         cdef Asked asked
+        cdef Watch watch
         found = (ids, scores) if apart else (ids[0], scores[0])
         if n == 0:
             return found
@@ -293,9 +301,11 @@ cdef class Shortlist:
         cdef const InputView *rows = &x.view
         for i in range(n_threads):
             self._allocate(&scratch[i], model, x, n_candidates, keep_alive)
+        start_watch(&watch)
         for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
             self._rows(layers, rows, first + i * n_rows, min(n_rows, n - i * n_rows), &asked,
-                       &scratch[omp_get_thread_num()])
+                       &scratch[omp_get_thread_num()], &watch)
+        end_watch(&watch)
         return found
 
     cdef int _allocate(self, Scratch *scratch, Model model, InputRows x, int64_t n_candidates,
@@ -318,7 +328,7 @@ cdef class Shortlist:
         return 0
 
     cdef void _rows(self, const ModelView *model, const InputView *x, int64_t first, int64_t n,
-                    const Asked *asked, Scratch *scratch) noexcept nogil:
+                    const Asked *asked, Scratch *scratch, Watch *watch) noexcept nogil:
         """Rows first.. first + n, at most ROWS; their places in `asked` are theirs alone.
 
         Cost of a row: n_neurons * size / 64 byte additions side by side, n_candidates * n_in
@@ -333,6 +343,8 @@ cdef class Shortlist:
         for i in range(n):
             self._ask(h + i * d, &scratch.queries[i], scratch)
         while seen < self.n_neurons:
+            if interrupted(watch):
+                return
             u = SAMPLE if seen == 0 else seen - seen % CHUNK + CHUNK
             u = min(u, self.n_neurons)
             for i in range(n):

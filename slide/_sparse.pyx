@@ -12,6 +12,7 @@ from slide._input cimport InputView
 from slide._optimizer cimport (
     LayerView, SolverView, prefetch_update, update_biases, update_elements, update_row,
 )
+from slide._signals cimport interrupted
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t
 from slide._weights cimport prefetch_row, row_of
@@ -166,6 +167,8 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     cdef const int32_t *ids
     cdef const float32_t *values
     for u in range(pairs.n_rows):
+        if interrupted(solver.watch):
+            break
         row = pairs.rows[u]
         w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]

@@ -19,7 +19,7 @@ def start_network(params, settings, data, rows, center, rng, n_threads):
         seed=int(rng.randint(2**31 - 1)),
         center=center,
     )
-    x, labels = data.x, data.labels
+    labels, order = data.labels, None
     if rows is None:
         rows = np.arange(len(data))
     else:
@@ -31,9 +31,9 @@ def start_network(params, settings, data, rows, center, rng, n_threads):
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):
         rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
-        rows = np.sort(rows)
-        x, labels = x[rows], labels.take(rows)
-    network.start(x, labels, prior, n_threads)
+        order = np.sort(rows)  # not x[rows], as above
+        labels = labels.take(order)
+    network.start(data.x, labels, prior, n_threads, order)
     return network
 
 

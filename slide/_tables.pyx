@@ -20,6 +20,7 @@ from slide._families cimport HasherView
 from slide._hash cimport Hasher, Rows, codes_of_table, hash_rows, hash_vector, table_codes
 from slide._openmp cimport omp_get_thread_num
 from slide._random cimport next_below
+from slide._signals cimport Watch, end_watch, interrupted, start_watch
 from slide._simd cimport chosen
 from slide._typedefs cimport float32_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, blocks_of
 from slide._weights cimport WeightArray, Weights, rows_of
@@ -140,14 +141,17 @@ cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
 
 cdef void _block_statistics(const Weights *weights, const float32_t *b, const float32_t *mean,
                             int64_t first, int64_t n, float32_t *rows, float32_t *bias,
-                            float32_t *norm2) noexcept nogil:
+                            float32_t *norm2, Watch *watch) noexcept nogil:
     """bias[i] = w[i].mean + b[i] and norm2[i] = |w[i]|^2 for n neurons from `first` on.
 
     IN weights, b, mean (width,); OUT bias, norm2 (n_neurons,). Scratch rows (n, width) of the
-    thread, of bfloat16 only. Threads take disjoint ranges.
+    thread, of bfloat16 only. Threads take disjoint ranges; watch is shared.
     """
     cdef const int32_t *ids = NULL
-    cdef const float32_t *w = rows_of(weights, first, n, &ids, rows)
+    cdef const float32_t *w
+    if interrupted(watch):
+        return
+    w = rows_of(weights, first, n, &ids, rows)
     chosen().statistics(w, weights.width, b + first, n, mean, weights.width, bias + first,
                         norm2 + first)
 
@@ -335,15 +339,19 @@ cdef class HashTables:
         cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
         cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0
         cdef const HasherView *hasher = &self.hasher.view
+        cdef Watch watch
         n_blocks = blocks_of(n, per_block)
         cost = n * <int64_t>self.hasher.multiply_adds
         if self.transform:
+            start_watch(&watch)
+            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
+                _block_statistics(&rows.view, &biases[0], &mean[0], block * per_block,
+                                  min(per_block, n - block * per_block),
+                                  &unpacked[omp_get_thread_num(), 0], &bias[0], &norm2[0], &watch)
+            end_watch(&watch)
+            # From here on nothing may stop it: the buckets are in pieces until they are sorted.
             own_mean[:] = mean
             self._set_center()
-            for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-                _block_statistics(&rows.view, &biases[0], &own_mean[0], block * per_block,
-                                  min(per_block, n - block * per_block),
-                                  &unpacked[omp_get_thread_num(), 0], &bias[0], &norm2[0])
             bias_mean = np.mean(bias_array)
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias

@@ -5,7 +5,7 @@ import os
 import zlib
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 _NAMES = {
@@ -24,12 +24,14 @@ def write_tensors(path, arrays, metadata):
     arrays : dict of str to ndarray
         Contiguous, and of native byte order.
     metadata : dict of str to str
+
+    Raises
+    ------
+    SafetensorError
+        When the file cannot be written.
     """
     rights = os.stat(path).st_mode
-    try:
-        save_file(arrays, path, metadata)
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
+    save_file(arrays, path, metadata)
     os.chmod(path, rights)  # it puts a file of its own there
 
 

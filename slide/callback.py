@@ -69,10 +69,26 @@ class Checkpoint:
         self.every_n_seconds = every_n_seconds
 
     def is_due(self, seconds, n_epochs=None):
-        """Whether to keep a training, so many seconds after the last time.
+        """Tell whether to keep a training, so many seconds after the last time.
 
-        n_epochs : int or None
-            Those that are over, where the last one just ended.
+        Parameters
+        ----------
+        seconds : float
+            Seconds since the last checkpoint.
+        n_epochs : int or None, default=None
+            Epochs that are over, where the last one just ended.
+
+        Returns
+        -------
+        due : bool
+            Whether it is time.
+
+        Examples
+        --------
+        >>> from slide.callback import Checkpoint
+        >>> checkpoint = Checkpoint("training.safetensors", every_n_epochs=2, every_n_seconds=60)
+        >>> checkpoint.is_due(10), checkpoint.is_due(10, n_epochs=4), checkpoint.is_due(90)
+        (False, True, True)
         """
         in_epochs = n_epochs is not None and self.every_n_epochs is not None
         return seconds >= (self.every_n_seconds or math.inf) or (

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from ml_dtypes import bfloat16
+from page_end import at_page_end
 from scipy.sparse import csr_array
 from scipy.stats import binom
 from slide._model import InputRows, Model
@@ -41,11 +42,8 @@ def halves(values):
 
 
 def misaligned(array):
-    """A copy that starts one element off a cache line."""
-    buffer = np.zeros(array.size + 33, array.dtype)
-    out = buffer[1 : 1 + array.size]
-    out[...] = array.ravel()
-    return out
+    """A copy beyond whose end lie an element and then no memory."""
+    return at_page_end(array, 77)
 
 
 # ---------------------------------------------------------------- kernels --

@@ -244,7 +244,12 @@ def test_history_counts_what_epochs_took(classifier, multilabel, network):
     history, params = clf.history_, clf.hash_params_
     assert [epoch["loss"] for epoch in history] == clf.loss_curve_
     assert [epoch["n_samples"] for epoch in history] == [600, 600, 600, 100]
-    assert all(epoch["seconds"] > 0 for epoch in history)
+    for epoch in history:
+        parts = epoch["seconds_in"]
+        assert 0 < sum(parts.values()) <= epoch["seconds"]
+        assert parts["forward"] > 0 and parts["backward"] > 0
+        sparse = any(params["n_active"])
+        assert (parts["rebuild"] > 0) == (sparse or params["retrieval"][-1] == "rerank")
     multiply_adds = sum(epoch["multiply_adds"] for epoch in history)
     dense = sum(epoch["dense_multiply_adds"] for epoch in history)
     # What is hashed before the first epoch is of none.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_end import at_page_end
 from scipy.linalg import hadamard as hadamard_matrix
 
 from slide import _reference as reference
@@ -29,11 +30,8 @@ def rng():
 
 
 def misaligned(values, pad=np.nan):
-    """A copy that is read-only and starts 4 bytes off; what lies beyond its end is NaN."""
-    values = np.asarray(values, np.float32)
-    buffer = np.full(values.size + 40, pad, np.float32)
-    out = buffer[1 : 1 + values.size]
-    out[...] = values.ravel()
+    """A copy that is read-only; beyond its end lie a NaN and then no memory."""
+    out = at_page_end(np.asarray(values, np.float32), pad)
     out.flags.writeable = False
     return out
 
@@ -62,7 +60,7 @@ def assert_same_bits(a, b):
 
 
 def read_only(ids):
-    ids = np.array(ids, np.int32)
+    ids = at_page_end(np.array(ids, np.int32), 2**30)
     ids.flags.writeable = False
     return ids
 
@@ -555,12 +553,11 @@ def code_problem(rng, n, n_words):
 
 
 def run_code_scores(name, codes, query, curve, norm, bias, ids=None):
-    buffer = np.zeros(codes.size + 1, np.uint64)[1:]  # 8 bytes off a cache line
-    buffer[:] = codes.ravel()
-    buffer.flags.writeable = query.flags.writeable = False
+    codes_at_end, query = at_page_end(codes, 77), at_page_end(query, 77)
+    codes_at_end.flags.writeable = query.flags.writeable = False
     out = Output(np.zeros(len(codes) if ids is None else len(ids)))
     _simd.code_scores(
-        name, buffer, len(query), None if ids is None else read_only(ids), query,
+        name, codes_at_end, len(query), None if ids is None else read_only(ids), query,
         misaligned(curve), misaligned(norm), misaligned(bias), out.array,
     )  # fmt: skip
     return out.values()

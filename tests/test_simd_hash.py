@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from page_end import at_page_end
 
 from slide import _hash, _simd
 from slide import _reference as reference
@@ -21,11 +22,8 @@ def rng():
 
 
 def misaligned(values, dtype=np.float32):
-    """A read-only copy that starts an element off; what lies beyond its end is NaN, or large."""
-    values = np.asarray(values, dtype)
-    buffer = np.full(values.size + 41, np.nan if dtype == np.float32 else 2**30, dtype)
-    out = buffer[1 : 1 + values.size]
-    out[...] = values.ravel()
+    """A read-only copy; beyond its end lie a NaN, or a large number, and then no memory."""
+    out = at_page_end(np.asarray(values, dtype), np.nan if dtype == np.float32 else 2**30)
     out.flags.writeable = False
     return out
 
@@ -41,7 +39,7 @@ def simhash(name, hasher, shape, x, extras=(None, None), ids=None, n=None, pad=3
     codes = np.full((shape[0], n + pad), 0xABCD, np.uint16)
     extras = [None if e is None else misaligned(e[:n]) for e in extras]
     ids = None if ids is None else misaligned(ids, np.int32)
-    scratch = np.full(hasher.rows_scratch_size + 8, np.nan, np.float32)
+    scratch = at_page_end(np.full(hasher.rows_scratch_size + 8, np.nan, np.float32), np.nan)
     _simd.simhash(name, hasher.parameters, x.shape[1], *shape, misaligned(x), x.shape[1], ids, n,
                   *extras, scratch[:-8], codes)  # fmt: skip
     assert np.isnan(scratch[-8:]).all() and (codes[:, n:] == 0xABCD).all()

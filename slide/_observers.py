@@ -1,7 +1,7 @@
 """What looks on while `fit` trains: scikit-learn's callbacks, and the file that keeps it."""
 
 
-class Watch:
+class Observers:
     """Tells an estimator's callbacks how its `fit` goes on, and keeps that in a checkpoint.
 
     It begins the `fit`.

@@ -55,7 +55,8 @@ def retrieval_recall(estimator, X):
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
     X = centered(check_rows(estimator, X, reset=False), network.center)
     rows = InputRows(X)
-    return {i: _recall(network, i, X, rows) for i in sparse}
+    with network.guard.reading():
+        return {i: _recall(network, i, X, rows) for i in sparse}
 
 
 def _recall(network, i, X, rows):

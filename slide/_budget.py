@@ -1,0 +1,287 @@
+"""Whether a network fits into memory, judged before any of it is asked for.
+
+Linux hands out memory that it does not have, and ends the process that then wants to write to it.
+So the need is added up first, from the sizes of arrays, and compared with what there is. It is a
+lower bound: of arrays in which not every row is written it counts the pages that are.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+try:
+    import resource
+except ImportError:  # a system without limits of its own
+    resource = None
+
+_PROGRESS = 16  # bytes of what an update changes beside a row of weights
+_UNLIMITED = 1 << 62  # what the kernel says where there is no limit
+_LARGE = 1 << 28  # bytes from which on it is worth asking
+_VALUES = 1 << 20  # of X that are looked at together
+
+
+# -------------------------------------------------------------- what there is --
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Bytes that may be used, what says so, and how many of them this process uses already."""
+
+    size: int
+    source: str
+    used: int
+
+    @property
+    def left(self):
+        return self.size - self.used
+
+
+def memory_limit(proc="/proc/self", cgroups="/sys/fs/cgroup"):
+    """The Limit of memory that can be written, or None where nobody tells."""
+    found = [(size, "the limit of its cgroup") for size in _cgroup_limits(proc, cgroups)]
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found.append((size, "its physical memory"))
+    except (AttributeError, ValueError, OSError):
+        pass
+    found = [(size, source) for size, source in found if 0 < size < _UNLIMITED]
+    return Limit(*min(found), _status(proc, "RssAnon")) if found else None
+
+
+def address_limit(proc="/proc/self"):
+    """The Limit of address space, RLIMIT_AS, which counts what is never written too, or None."""
+    if resource is None:
+        return None
+    size = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if size == resource.RLIM_INFINITY or size >= _UNLIMITED:
+        return None
+    return Limit(size, "its limit of address space", _status(proc, "VmSize"))
+
+
+def _cgroup_limits(proc, cgroups):
+    """Limits of this process's control groups and of those above them, of versions 1 and 2."""
+    for line in _read(Path(proc, "cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = Path(cgroups), "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = Path(cgroups, "memory"), "memory.limit_in_bytes"
+        else:
+            continue
+        group = Path(path.lstrip("/"))
+        for part in (group, *group.parents):
+            text = _read(root / part / name).strip()
+            if text.isdigit():
+                yield int(text)
+
+
+def _status(proc, name):
+    """Bytes that /proc/self/status has under a name; 0 where it has not."""
+    match = re.search(rf"^{name}:\s*(\d+) kB", _read(Path(proc, "status")), re.MULTILINE)
+    return 1024 * int(match[1]) if match else 0
+
+
+def _read(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+# ------------------------------------------------------------- what is needed --
+
+
+@dataclass(frozen=True)
+class Use:
+    """Shares of arrays that training surely writes; 1 where every page is."""
+
+    output: float = 1.0  # of the output's weights, from labels and tails
+    output_moments: float = 1.0
+    output_start: float = 1.0  # of the centroids, from the labels
+    input_moments: float = 1.0  # of the first layer, from the features that occur
+
+
+def network_needs(widths, settings, shape, n_threads, early_stopping, use):
+    """Bytes of the large arrays of a network and of its training, by what they are.
+
+    Parameters
+    ----------
+    widths : list of int
+        Features, hidden layers and classes.
+    settings : slide._auto.Settings
+    shape : slide._auto.DataShape
+    n_threads : int
+    early_stopping : bool
+        Whether the best weights are kept beside those in training.
+    use : Use
+    """
+    item = 2 if settings.weight_dtype == "bfloat16" else 4
+    sizes = [item * n_in * n_out for n_in, n_out in pairwise(widths)]
+    input_rows = widths[1] if settings.layers[0].n_active else widths[0]
+    weights = sum(sizes[:-1]) + sizes[-1] * use.output
+    moments = sizes[0] * use.input_moments + sum(sizes[1:-1]) + sizes[-1] * use.output_moments
+    needs = {
+        "moments": moments,
+        "biases and counts": _PROGRESS * (input_rows + sum(widths[2:-1]))
+        + (_PROGRESS + 4) * widths[-1] * use.output,
+        "the best weights": sum(sizes) if early_stopping else 0,
+        "hashing": sum(
+            _search_bytes(layer.search, n_in, n_out)
+            for layer, (n_in, n_out) in zip(settings.layers, pairwise(widths), strict=True)
+        ),
+        "lists": 4 * settings.n_listed * shape.n_samples,
+        "threads": _threads_bytes(widths, settings, shape, n_threads),
+    }
+    # Centroids of bfloat16 rows are float32, and gone when the rest comes to be used.
+    start = 0 if item == 4 else 2 * sizes[-1] * use.output_start
+    needs = {"weights": weights, **needs, "the start": max(0, start - sum(needs.values()))}
+    return {name: int(size) for name, size in needs.items() if size >= 1}
+
+
+def _search_bytes(search, n_in, n_neurons):
+    """Codes, tables or the copy of the weights behind a layer's search."""
+    if search is None:
+        return 0
+    if search.policy == "scan":
+        return 4 * n_in * n_neurons
+    size = 0
+    if search.policy == "estimate":
+        size += n_neurons * (8 * math.ceil(search.n_tables * search.n_hash_bits / 64) + 12)
+    if search.use_tables and search.policy not in ("none", "exact"):
+        size += 4 * search.n_tables * (n_neurons + (1 << search.n_hash_bits))
+    return size
+
+
+def _threads_bytes(widths, settings, shape, n_threads):
+    """What threads hold for a micro-batch each: scores and dense rows."""
+    # Of few micro-batches one thread may take all.
+    n_threads = max(1, min(n_threads, shape.n_samples // settings.batch_size // 4))
+    n = min(settings.batch_size, shape.n_samples)
+    labels = n * shape.n_labels // shape.n_samples
+    n_active = widths[-1]
+    if not settings.all_neurons:
+        n_active = min(n_active, labels + settings.tail_size)
+    dense = 0 if shape.sparse or settings.layers[0].n_active else 4 * n * widths[0]
+    return n_threads * (4 * n * n_active + dense)
+
+
+def least_use(labels, x, settings, widths, shape, n_epochs):
+    """The Use of a network that is trained for n_epochs on rows x, CSR or dense, and `labels`.
+
+    Pages are the small ones: where the kernel has huge ones, it hands them out while there are.
+    """
+    page, item = os.sysconf("SC_PAGE_SIZE"), 2 if settings.weight_dtype == "bfloat16" else 4
+    n_features, n_hidden, *_, n_classes = widths
+    width = widths[-2]
+    seen = len(np.unique(labels.indices)) / n_classes
+    drawn = n_epochs * settings.tail_size * (shape.n_samples // settings.batch_size) / n_classes
+    touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
+    occurring = _n_features_of(x) / n_features if shape.sparse else 1.0
+    output = _pages(touched, item * width, page)
+    # A sparse first layer has a weight of a feature in the row of every neuron.
+    of_feature = item if settings.layers[0].n_active else item * n_hidden
+    return Use(
+        # Prototypes scale every row, bfloat16 is written in full.
+        output=1.0 if settings.prototypes or item == 2 else output,
+        output_moments=output,
+        output_start=_pages(seen, 4 * width, page),
+        input_moments=_pages(occurring, of_feature, page),
+    )
+
+
+def _pages(share, size, page):
+    """Expected share of pages that have one of a share of all rows, of this size, at random."""
+    return 1 - (1 - share) ** max(1.0, page / size)
+
+
+def _n_features_of(x):
+    """How many features occur in x."""
+    if isinstance(x, np.ndarray):
+        return int(np.count_nonzero(x.any(axis=0)))
+    occurs = np.zeros(x.shape[1], bool)
+    for start in range(0, x.nnz, _VALUES):
+        occurs[x.indices[start : start + _VALUES]] = True
+    return int(occurs.sum())
+
+
+# ---------------------------------------------------------------- the verdict --
+
+
+def check_network(params, settings, data, shape, n_threads, n_epochs):
+    """Refuse a network that is larger than memory.
+
+    Parameters
+    ----------
+    params : dict
+        Of the estimator.
+    settings : slide._auto.Settings
+    data : slide._validation.TrainingRows
+    shape : slide._auto.DataShape
+        That of `data`.
+    n_threads : int
+    n_epochs : int
+        That training takes at least.
+
+    Raises
+    ------
+    MemoryError
+        With the sizes that were added up.
+    """
+    widths = [shape.n_features, *params["hidden_layer_sizes"], shape.n_classes]
+    known = (widths, settings, shape, n_threads, params["early_stopping"])
+    needs = network_needs(*known, Use())
+    if sum(needs.values()) < _LARGE:
+        return
+    what = (
+        f"hidden_layer_sizes={params['hidden_layer_sizes']} with {shape.n_features} features and "
+        f"{shape.n_classes} classes"
+    )
+    advice = "use fewer neurons"
+    if settings.weight_dtype == "float32":
+        advice += ", or weight_dtype='bfloat16'"
+    _check(what, needs, address_limit(), advice)
+    limit = memory_limit()
+    if limit is not None and sum(needs.values()) > limit.left:
+        # Only then is it worth a look at what will be written.
+        use = least_use(data.labels, data.x, settings, widths, shape, n_epochs)
+        _check(what, network_needs(*known, use), limit, advice)
+
+
+def check_copy(shape):
+    """Refuse a dense float32 copy of X, of this shape, that is larger than memory."""
+    _check_array(f"X of shape {shape}", 4 * shape[0] * shape[1], "a copy that is centred")
+
+
+def check_topk(n_rows, k):
+    """Refuse a result of predict_topk that is larger than memory."""
+    _check_array(f"k={k} for {n_rows} rows", 8 * n_rows * k, "labels and scores")
+
+
+def _check_array(what, size, name):
+    if size < _LARGE:
+        return
+    for limit in (address_limit(), memory_limit()):
+        _check(what, {name: size}, limit, "pass the rows in parts")
+
+
+def _check(what, needs, limit, advice):
+    total = sum(needs.values())
+    if limit is None or total <= limit.left:
+        return
+    terms = " + ".join(
+        f"{_gb(size)} for {name}" for name, size in needs.items() if 1000 * size > total
+    )
+    used = f", of which {_gb(limit.used)} are in use" if limit.used >= 1e7 else ""
+    raise MemoryError(
+        f"{what} needs {_gb(total)}: {terms}; this machine has {_gb(limit.size)} "
+        f"({limit.source}){used}: {advice}"
+    )
+
+
+def _gb(size):
+    return f"{size / 1e9:.{1 if size >= 1e10 else 2}f} GB"

@@ -1,0 +1,73 @@
+"""What keeps apart threads that use one estimator at the same time."""
+
+import os
+import threading
+from contextlib import contextmanager
+from functools import wraps
+from weakref import WeakKeyDictionary, WeakSet
+
+_locks = WeakKeyDictionary()  # of estimators; none is a part of them, to be pickled or cloned
+_guards = WeakSet()
+
+
+def one_at_a_time(method):
+    """Let the methods of an estimator that bear this mark wait for each other, between threads."""
+
+    @wraps(method)
+    def alone(self, *args, **kwargs):
+        with _locks.setdefault(self, threading.RLock()):
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
+class Guard:
+    """Of the structures that find a sparse layer's neurons: many may read, or one may write.
+
+    Who wants to write comes before who comes later to read. `one_at_a_time` sees to it that there
+    is one writer at most. A reader must not read within reading.
+    """
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._n_readers = self._n_writers = 0
+        _guards.add(self)
+
+    def __reduce__(self):
+        return Guard, ()
+
+    @contextmanager
+    def reading(self):
+        with self._changed:
+            self._changed.wait_for(lambda: self._n_writers == 0)
+            self._n_readers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_readers -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def writing(self):
+        with self._changed:
+            self._n_writers += 1
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._n_readers == 0)
+            yield
+        finally:
+            with self._changed:
+                self._n_writers -= 1
+                self._changed.notify_all()
+
+
+def _free_all():
+    """In a forked process: the threads that held something are not there to give it back."""
+    _locks.clear()
+    for guard in list(_guards):
+        guard.__init__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_all)

@@ -1,0 +1,1 @@
+cdef void *scratch_array(size, dtype, list keep_alive) except NULL

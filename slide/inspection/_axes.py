@@ -1,0 +1,28 @@
+"""What the displays share: axes to draw on, and the history that they draw."""
+
+from sklearn.utils.validation import check_is_fitted
+
+
+def axes(ax=None, n=1):
+    """`ax` as a list, or n new axes beside each other; ImportError without matplotlib."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(
+            "pictures need matplotlib, which is not installed: pip install 'slide[plot]'"
+        ) from error
+    if ax is not None:
+        return [ax]
+    _, found = pyplot.subplots(1, n, figsize=(1 + 5 * n, 4), squeeze=False, layout="constrained")
+    return list(found[0])
+
+
+def history_of(estimator):
+    """The `history_` of a fitted estimator that has one."""
+    check_is_fitted(estimator)
+    if not estimator.history_:
+        raise ValueError(
+            "estimator must have a history_ of its training; one that was loaded from a file has "
+            "none until it is trained on"
+        )
+    return estimator.history_

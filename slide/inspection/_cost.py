@@ -1,0 +1,120 @@
+"""What a sample costs as networks get wider."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from slide.inspection._axes import axes
+
+
+class CostDisplay:
+    """Multiply-adds of a training sample against the width of the widest layer.
+
+    Make it with `from_estimators`. Beside what was counted stands what dense networks of the same
+    shapes would have needed.
+
+    Parameters
+    ----------
+    widths : ndarray of shape (n_estimators,)
+        Neurons of the widest layer, rising.
+    cost, dense_cost : ndarray of shape (n_estimators,)
+        Multiply-adds of a sample, counted, and of a dense network.
+
+    Attributes
+    ----------
+    ax_, figure_
+        What was drawn last, of matplotlib.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> from slide.inspection import CostDisplay
+    >>> estimators = []
+    >>> for n_classes in (1_000, 10_000):
+    ...     X, y = make_extreme_classification(2_000, 1_000, n_classes, random_state=0)
+    ...     clf = SparseMLPClassifier((32,), max_iter=1, random_state=0)
+    ...     estimators.append(clf.fit(X, y))
+    >>> display = CostDisplay.from_estimators(estimators)
+    >>> bool((display.cost < display.dense_cost).all())
+    True
+    """
+
+    def __init__(self, widths, cost, dense_cost):
+        self.widths, self.cost, self.dense_cost = widths, cost, dense_cost
+
+    @classmethod
+    def from_estimators(cls, estimators, *, ax=None, **line_kw):
+        """Draw what training cost fitted estimators of several widths.
+
+        Parameters
+        ----------
+        estimators : list of SparseMLPClassifier
+            Fitted.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **line_kw : dict
+            For matplotlib's `plot`.
+
+        Returns
+        -------
+        display : CostDisplay
+            What was drawn.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import CostDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> estimators = [
+        ...     SparseMLPClassifier((width,), active_fraction=0.1, max_iter=1, random_state=0)
+        ...     for width in (128, 256)
+        ... ]
+        >>> display = CostDisplay.from_estimators([clf.fit(X, y) for clf in estimators])
+        >>> display.widths.tolist()
+        [128.0, 256.0]
+        """
+        rows = []
+        for estimator in estimators:
+            check_is_fitted(estimator)
+            tally = estimator._network.tally
+            width = max(len(b) for b in estimator.intercepts_)
+            costs = np.array([tally.multiply_adds, tally.dense_multiply_adds]) / tally.n_samples
+            rows.append((width, *costs))
+        if not rows:
+            raise ValueError("estimators must hold at least one fitted estimator; got none")
+        return cls(*np.array(sorted(rows)).T).plot(ax, **line_kw)
+
+    def plot(self, ax=None, **line_kw):
+        """Draw both curves, on logarithmic scales.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a figure.
+        **line_kw : dict
+            For matplotlib's `plot`.
+
+        Returns
+        -------
+        display : CostDisplay
+            Itself.
+
+        Examples
+        --------
+        >>> from slide.inspection import CostDisplay
+        >>> display = CostDisplay([100, 1_000], cost=[900, 1_200], dense_cost=[2_000, 20_000])
+        >>> display.plot().ax_.get_xscale()
+        'log'
+        """
+        (self.ax_,) = axes(ax)
+        self.figure_ = self.ax_.figure
+        kw = {"marker": "o", "markersize": 4, **line_kw}
+        self.ax_.plot(self.widths, self.dense_cost, **{"color": "tab:gray", **kw}, label="dense")
+        self.ax_.plot(self.widths, self.cost, **{"color": "tab:blue", **kw}, label="active neurons")
+        self.ax_.set(
+            xscale="log", yscale="log", xlabel="neurons of the widest layer",
+            ylabel="multiply-adds of a training sample",
+        )  # fmt: skip
+        self.ax_.legend()
+        return self

@@ -1,0 +1,145 @@
+"""How a training got better, over its time or over its work."""
+
+import numpy as np
+
+from slide.inspection._axes import axes, history_of
+
+_LABELS = {
+    "seconds": "seconds",
+    "multiply_adds": "multiply-adds",
+    "epochs": "epochs",
+    "loss": "training loss",
+    "validation_score": "validation score",
+}
+
+
+class TrainingCurveDisplay:
+    """Loss or validation score of every epoch, against seconds, multiplications or epochs.
+
+    Make it with `from_estimator`. (scikit-learn's `LearningCurveDisplay` is of another curve: of
+    scores against the number of training rows.)
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n_epochs,)
+        Seconds, multiply-adds or epochs since the start; losses or scores.
+    against : {"seconds", "multiply_adds", "epochs"}
+        What x is.
+    of : {"loss", "validation_score"}
+        What y is.
+
+    Attributes
+    ----------
+    ax_, figure_, line_
+        What was drawn last, of matplotlib.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> from slide.inspection import TrainingCurveDisplay
+    >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+    >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+    >>> display = TrainingCurveDisplay.from_estimator(clf, against="multiply_adds")
+    >>> display.y.shape
+    (3,)
+    """
+
+    def __init__(self, x, y, *, against, of):
+        self.x, self.y, self.against, self.of = x, y, against, of
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, against="seconds", of="loss", ax=None, name=None, **line_kw
+    ):
+        """Draw the training of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : SparseMLPClassifier
+            Fitted; not loaded from a file, which has no history.
+        against : {"seconds", "multiply_adds", "epochs"}, default="seconds"
+            What the curve runs over.
+        of : {"loss", "validation_score"}, default="loss"
+            What it shows; scores want `early_stopping`.
+        ax : matplotlib Axes, default=None
+            Where to draw, for several curves in one picture; None makes a figure.
+        name : str, default=None
+            Of the curve, for the legend.
+        **line_kw : dict
+            For matplotlib's `plot`.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            When there is no such history, or an argument is none of those named.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import TrainingCurveDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+        >>> display = TrainingCurveDisplay.from_estimator(clf, against="epochs", name="ours")
+        >>> display.x.tolist()
+        [1, 2, 3]
+        """
+        history = history_of(estimator)
+        for argument, value, known in (
+            ("against", against, ("seconds", "multiply_adds", "epochs")),
+            ("of", of, ("loss", "validation_score")),
+        ):
+            if value not in known:
+                takes = " or ".join(map(repr, known))
+                raise ValueError(f"{argument} must be {takes}; got {value!r}")
+        if of == "validation_score":
+            if estimator.validation_scores_ is None:
+                raise ValueError(f"of must be 'loss' where early_stopping was off; got {of!r}")
+            y = estimator.validation_scores_
+            history = history[-len(y) :]
+        else:
+            y = [epoch["loss"] for epoch in history]
+        steps = [1 if against == "epochs" else epoch[against] for epoch in history]
+        display = cls(np.cumsum(steps), np.array(y), against=against, of=of)
+        return display.plot(ax, name=name, **line_kw)
+
+    def plot(self, ax=None, *, name=None, **line_kw):
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a figure.
+        name : str, default=None
+            For the legend.
+        **line_kw : dict
+            For matplotlib's `plot`.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+            Itself.
+
+        Examples
+        --------
+        >>> from slide.inspection import TrainingCurveDisplay
+        >>> display = TrainingCurveDisplay([1, 2, 3], [0.9, 0.4, 0.3], against="epochs", of="loss")
+        >>> display.plot(color="black").ax_.get_xlabel()
+        'epochs'
+        """
+        (self.ax_,) = axes(ax)
+        self.figure_ = self.ax_.figure
+        (self.line_,) = self.ax_.plot(
+            self.x, self.y, **{"marker": "o", "markersize": 3, "label": name, **line_kw}
+        )
+        self.ax_.set(xlabel=_LABELS[self.against], ylabel=_LABELS[self.of])
+        self.ax_.set_xlim(0, auto=None)  # the next curve may be longer
+        if name is not None:
+            self.ax_.legend()
+        return self

@@ -1,0 +1,129 @@
+"""Whether hash tables are in good health: full or empty buckets, and what they find."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from slide.inspection._axes import axes
+from slide.inspection._recall import retrieval_recall
+
+
+class HashTablesDisplay:
+    """Neurons in the buckets that a neuron falls into, table by table, and recall.
+
+    Make it with `from_estimator`. Good tables spread the neurons: most share their bucket with a
+    few others. Where most lie in a few full buckets, hash values tell them apart too little: take
+    more `n_hash_bits`. Where most are alone, too much: take fewer, or more `n_tables`.
+
+    Parameters
+    ----------
+    sizes : dict of int to ndarray of shape (n_tables, n_neurons)
+        From the number of a layer, 0 the first, to the size of the bucket of each of its neurons.
+    n_buckets : dict of int to int
+        Buckets of a table.
+    recall : dict of int to float
+        Share of the largest neurons that a layer finds, where it is known.
+
+    Attributes
+    ----------
+    axes_, figure_
+        What was drawn last, of matplotlib.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> from slide.inspection import HashTablesDisplay
+    >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+    >>> clf = SparseMLPClassifier((512,), active_fraction=0.1, retrieval="rerank", random_state=0)
+    >>> display = HashTablesDisplay.from_estimator(clf.fit(X, y), X)
+    >>> display.sizes[0].shape[1]
+    512
+    """
+
+    def __init__(self, sizes, n_buckets, recall):
+        self.sizes, self.n_buckets, self.recall = sizes, n_buckets, recall
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None):
+        """Draw the tables of all layers that have some.
+
+        Parameters
+        ----------
+        estimator : SparseMLPClassifier
+            Fitted, with hash tables: a `retrieval` of "vanilla", "topk", "threshold" or "rerank",
+            or "estimate" in a wide layer.
+        X : {array-like, sparse} of shape (n_samples, n_features), default=None
+            Some hundred rows, to measure the recall of sparse hidden layers with.
+
+        Returns
+        -------
+        display : HashTablesDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            When no layer has tables.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import HashTablesDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier((256,), active_fraction=0.1, retrieval="topk", random_state=0)
+        >>> display = HashTablesDisplay.from_estimator(clf.fit(X, y))
+        >>> list(display.sizes)
+        [0]
+        """
+        check_is_fitted(estimator)
+        sizes, n_buckets = {}, {}
+        for i, layer in enumerate(estimator._network.layers):
+            tables = layer.retrieval.tables if layer.retrieval is not None else None
+            if tables is not None:
+                in_bucket = np.diff(tables.offsets, axis=1)
+                sizes[i] = np.array([np.repeat(counts, counts) for counts in in_bucket])
+                n_buckets[i] = in_bucket.shape[1]
+        if not sizes:
+            used = estimator.hash_params_["retrieval"]
+            raise ValueError(f"estimator must have hash tables; its layers use {used}")
+        recall = {}
+        if X is not None and any(layer.n_active for layer in estimator._network.layers):
+            recall = retrieval_recall(estimator, X)
+        return cls(sizes, n_buckets, recall).plot()
+
+    def plot(self):
+        """Draw a histogram a layer, in a figure of its own.
+
+        Returns
+        -------
+        display : HashTablesDisplay
+            Itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from slide.inspection import HashTablesDisplay
+        >>> display = HashTablesDisplay({0: np.array([[1, 2, 2, 3, 3, 3]])}, {0: 8}, recall={})
+        >>> display.plot().axes_[0].get_ylabel()
+        'share of neurons'
+        """
+        self.axes_ = axes(n=len(self.sizes))
+        self.figure_ = self.axes_[0].figure
+        for ax, (i, sizes) in zip(self.axes_, self.sizes.items(), strict=True):
+            n_tables, n_neurons = sizes.shape
+            bins = np.geomspace(1, max(2, sizes.max()) * 1.01, 25)
+            weights = np.full(sizes.size, 1 / sizes.size)
+            ax.hist(
+                sizes.ravel(), bins=np.unique(np.floor(bins)), weights=weights, color="tab:blue"
+            )
+            even = n_neurons / self.n_buckets[i]
+            ax.axvline(max(even, 1), color="tab:orange", label=f"spread evenly: {even:.3g}")
+            title = f"layer {i}: {n_neurons:,} neurons, {n_tables} x {self.n_buckets[i]:,} buckets"
+            if i in self.recall:
+                title += f"\nrecall {self.recall[i]:.2f}"
+            ax.set(xscale="log", xlabel="neurons in a neuron's bucket", title=title)
+            ax.title.set_fontsize("medium")
+            ax.legend(fontsize="small")
+        self.axes_[0].set_ylabel("share of neurons")
+        return self

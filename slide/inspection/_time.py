@@ -1,0 +1,130 @@
+"""Where the time of a training went."""
+
+import numpy as np
+
+from slide.inspection._axes import axes, history_of
+
+_PARTS = {
+    "search": "find neurons",
+    "forward": "forward",
+    "backward": "backward and update",
+    "rebuild": "rebuild codes and tables",
+    "other": "other: lists, prototypes",
+}
+_COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:gray")
+
+
+class TimeSpentDisplay:
+    """Seconds of every epoch by what they were spent on.
+
+    Make it with `from_estimator`. The time before the first epoch, for initial weights, and that
+    after the last, for prototypes, belong to no epoch and are left out.
+
+    Parameters
+    ----------
+    seconds : dict of str to ndarray of shape (n_epochs,)
+        "search": hashing, looking up and ranking, and the choice of active sets; "forward";
+        "backward": back-propagation with the updates, which go row by row with it; "rebuild": of
+        codes and tables; "other".
+
+    Attributes
+    ----------
+    ax_, figure_, bars_
+        What was drawn last, of matplotlib.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> from slide.inspection import TimeSpentDisplay
+    >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+    >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+    >>> sorted(TimeSpentDisplay.from_estimator(clf).seconds)
+    ['backward', 'forward', 'other', 'rebuild', 'search']
+    """
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **bar_kw):
+        """Draw where the time of a fitted estimator's training went.
+
+        Parameters
+        ----------
+        estimator : SparseMLPClassifier
+            Fitted; not loaded from a file, which has no history.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **bar_kw : dict
+            For matplotlib's `bar`.
+
+        Returns
+        -------
+        display : TimeSpentDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            When the estimator has no history.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> from slide.inspection import TimeSpentDisplay
+        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0, max_iter=3).fit(X, y)
+        >>> display = TimeSpentDisplay.from_estimator(clf)
+        >>> len(display.seconds["forward"])
+        3
+        """
+        history = history_of(estimator)
+        parts = {
+            part: np.array([epoch["seconds_in"][part] for epoch in history])
+            for part in _PARTS
+            if part != "other"
+        }
+        whole = np.array([epoch["seconds"] for epoch in history])
+        parts["other"] = np.maximum(whole - sum(parts.values()), 0)
+        return cls(parts).plot(ax, **bar_kw)
+
+    def plot(self, ax=None, **bar_kw):
+        """Draw a bar an epoch.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a figure.
+        **bar_kw : dict
+            For matplotlib's `bar`.
+
+        Returns
+        -------
+        display : TimeSpentDisplay
+            Itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from slide.inspection import TimeSpentDisplay
+        >>> parts = ("search", "forward", "backward", "rebuild", "other")
+        >>> display = TimeSpentDisplay({part: np.array([2.0, 1.0]) for part in parts})
+        >>> display.plot().ax_.get_ylabel()
+        'seconds'
+        """
+        (self.ax_,) = axes(ax)
+        self.figure_, self.bars_ = self.ax_.figure, []
+        bottom, whole = 0.0, sum(self.seconds.values()).sum()
+        for color, (part, label) in zip(_COLORS, _PARTS.items(), strict=True):
+            seconds = self.seconds[part]
+            share = f"{label} ({seconds.sum() / whole:.0%})"
+            epochs = np.arange(1, len(seconds) + 1)
+            kw = {"color": color, "label": share, "width": 0.8, **bar_kw}
+            self.bars_.append(self.ax_.bar(epochs, seconds, bottom=bottom, **kw))
+            bottom = bottom + seconds
+        self.ax_.set(xlabel="epoch", ylabel="seconds", ylim=(0, 1.45 * np.max(bottom)))
+        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        self.ax_.legend(loc="upper right", fontsize="small")
+        return self

@@ -1,0 +1,42 @@
+"""The examples of the documentation run, block after block of a page, and say what it says."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot
+
+DOCS = Path(__file__).parents[1] / "docs"
+_FENCE = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(page):
+    """Kind, code and line number of every block of a page that runs."""
+    text = page.read_text(encoding="utf-8")
+    return [(m[1], m[2], text[: m.start(2)].count("\n")) for m in _FENCE.finditer(text)]
+
+
+PAGES = [page for page in sorted([*DOCS.glob("*.md"), *DOCS.glob("guide/*.md")]) if blocks(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_examples_of(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(verbose=False, optionflags=_FLAGS)
+    for kind, code, line in blocks(page):
+        if kind == "python":
+            exec(compile("\n" * line + code, str(page), "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
+        said = []
+        failed, _ = runner.run(test, out=said.append, clear_globs=False)
+        names.update(test.globs)  # a DocTest works on a copy
+        assert not failed, "".join(said)
+    pyplot.close("all")
+
+
+def test_pages_have_examples():
+    assert len(PAGES) > 10

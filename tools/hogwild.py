@@ -1,0 +1,113 @@
+"""HOGWILD fits under ThreadSanitizer, which may see races on the weights and on nothing else.
+
+    tools/hogwild.py           fits, rebuilds and predicts with every kind of network
+    tools/hogwild.py NAME      the same as if the array NAME of RACED must not be raced
+
+tools/sanitize.sh starts both under ThreadSanitizer, whose exit status tells what it saw. RACED is
+the list of all races that are meant, by address: ThreadSanitizer gets the address and the size of
+each of these arrays, and reports every race that lies elsewhere. So a race in the same functions
+on another array is seen. Run with a name it must find races: if it did not, the first
+run would say nothing, or the list would be longer than it need be.
+"""
+
+import ctypes
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from slide import SparseMLPClassifier, _network
+from slide.datasets import make_extreme_classification
+
+# Arrays of a layer that threads write and read without locks (Niu et al., NIPS 2011).
+RACED = {
+    "w": "weights",
+    "w_m": "their first moments",
+    "progress": "w_v, steps, b_m and b_v: second moments, counts of updates, moments of biases",
+    "b": "biases",
+}
+THREADS = 4
+SEARCHED = {"active_fraction": (1.0, 0.2), "n_tables": 8, "n_hash_bits": 4, "rehash_every": 200}
+SPARSE = {"hidden_layer_sizes": (64, 32), "active_fraction": (0.25, 0.5, 0.9), "rehash_every": 200}
+NETWORKS = {
+    "dense": {"batch_size": 64},
+    "dense, softmax": {"loss": "softmax", "activation": "tanh"},
+    "dense, sgd": {"solver": "sgd", "learning_rate_init": 0.01, "alpha": 1e-4},
+    "dense, adagrad": {"solver": "adagrad", "learning_rate_init": 0.01, "activation": "logistic"},
+    "dense, bfloat16": {"weight_dtype": "bfloat16", "dropout": 0.3},
+    "prototypes": {"prototypes": True},
+    "tail": {**SEARCHED, "retrieval": "none"},
+    "tail, softmax": {**SEARCHED, "retrieval": "none", "loss": "softmax", "solver": "sgd"},
+    "vanilla": {**SEARCHED, "retrieval": "vanilla"},
+    "topk": {**SEARCHED, "retrieval": "topk", "hash_family": "dwta"},
+    "threshold": {**SEARCHED, "retrieval": "threshold", "hash_family": "minhash"},
+    "rerank": {**SEARCHED, "retrieval": "rerank", "solver": "adagrad"},
+    "rerank, bfloat16": {**SEARCHED, "retrieval": "rerank", "weight_dtype": "bfloat16"},
+    "estimate": {**SPARSE, "retrieval": "estimate"},
+    "estimate, bfloat16": {**SPARSE, "retrieval": "estimate", "weight_dtype": "bfloat16"},
+    "exact": {**SPARSE, "retrieval": "exact", "solver": "adagrad"},
+    "scan": {**SPARSE, "retrieval": "scan", "solver": "sgd"},
+    "hashed": {**SPARSE, "retrieval": "rerank", "hash_family": "wta", "n_tables": 16},
+}
+_ignore = ctypes.CDLL(None).AnnotateBenignRaceSized
+_ignore.argtypes = ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+_kept = []  # all raced arrays: no other memory must ever come to lie where they are
+
+
+def main(strict=None):
+    class RacedLayer(_network.Layer):
+        @classmethod
+        def zeros(cls, *args, **kwargs):
+            layer = super().zeros(*args, **kwargs)
+            for name in RACED:
+                if name != strict:
+                    declare_raced(layer, name)
+            _kept.append(vars(layer).copy())
+            return layer
+
+    _network.Layer = RacedLayer
+    rows = make_extreme_classification(600, 300, 40, n_nonzero=20, random_state=0)
+    multilabel = make_extreme_classification(600, 300, 40, n_nonzero=20, n_labels=3, random_state=0)
+    for i, (name, params) in enumerate(NETWORKS.items()):
+        print(name, flush=True)
+        X, y = multilabel if i % 2 else rows
+        run({**params}, X.toarray() if i % 3 == 1 and "prototypes" not in params else X, y)
+    # So many classes that "lists" and "lsh" make codes of them.
+    print("lists", flush=True)
+    X, y = make_extreme_classification(500, 300, 20_000, n_nonzero=20, random_state=0)
+    run({"hidden_layer_sizes": (64,), "retrieval": "lists", "predict_mode": "lsh"}, X, y)
+
+
+def declare_raced(layer, name):
+    """Tell ThreadSanitizer that races on an array of the layer are meant."""
+    if name == "progress":
+        # Two records of interleaved fields, or one, see `slide._model.PROGRESS`.
+        arrays = [(layer.w_v, layer.steps), (layer.b_m, layer.b_v)]
+        spans = [
+            (a.ctypes.data, b.ctypes.data + b.strides[0] * (len(b) - 1) + 4) for a, b in arrays
+        ]
+    else:
+        array = getattr(layer, name)
+        spans = [(array.ctypes.data, array.ctypes.data + array.nbytes)]
+    for start, end in spans:
+        _ignore(__file__.encode(), 0, start, end - start, RACED[name].encode())
+
+
+def run(params, X, y):
+    """Fit, go on with smaller steps, and predict, in parallel and from parallel threads."""
+    params = {"hidden_layer_sizes": (32,), "batch_size": 8, "prototypes": False, **params}
+    clf = SparseMLPClassifier(max_iter=2, random_state=0, n_jobs=THREADS, **params).fit(X, y)
+    clf.partial_fit(X, y)
+    clf.set_params(n_jobs=2)
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(lambda _: clf.predict_topk(X, k=3), range(THREADS)))
+        scores = list(pool.map(lambda _: clf.decision_function(X[:100]), range(THREADS)))
+    for ids, values in parts:
+        np.testing.assert_array_equal(ids, parts[0][0])
+        np.testing.assert_array_equal(values, parts[0][1])
+    for table in scores:
+        np.testing.assert_array_equal(table, scores[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

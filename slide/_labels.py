@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, csr_matrix, issparse, sparray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from slide._plain import shown
+from slide._plain import refusing, shown
 
 _MAX_CLASSES = 2**31 - 1
 
@@ -194,7 +194,8 @@ def _single_rows(ids, n_classes):
 
 def _column(y, name="y"):
     """y as one dimension of class labels; continuous values are refused."""
-    y = column_or_1d(y, warn=True, input_name=name)
+    with refusing(name):
+        y = column_or_1d(y, warn=True, input_name=name)
     # Only floats can be continuous; of the rest type_of_target judges the first value alone,
     # and need not sort them all.
     with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous

@@ -1,5 +1,6 @@
 """Single values that a user passes: numbers of any type as Python's own, and what messages show."""
 
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -35,3 +36,16 @@ def shown(value):
 def cut(text):
     """The start of a text that is long."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+@contextmanager
+def refusing(name):
+    """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError, Warning):
+        raise
+    except Exception as error:  # such as the OverflowError of an int that no float can hold
+        raise ValueError(
+            f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
+        ) from error

@@ -8,6 +8,7 @@ from slide._budget import check_topk
 from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._parallel import resolve_n_jobs
+from slide._plain import refusing
 from slide._validation import (
     check_k,
     check_n_candidates,
@@ -15,7 +16,6 @@ from slide._validation import (
     check_rows,
     check_scores_fit,
     check_structure,
-    refusing,
 )
 
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))

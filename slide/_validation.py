@@ -1,6 +1,5 @@
 """What a user passes: parameters, X and sample weights, checked and in the engine's form."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
@@ -12,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from slide._auto import DataShape
 from slide._centering import centered, centered_by_mean, is_sparse
 from slide._labels import LabelRows
-from slide._plain import as_float, as_int, shown
+from slide._plain import as_float, as_int, refusing, shown
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
@@ -368,19 +367,6 @@ def check_weights(sample_weight, n_rows):
     # Only their ratios count: relative to their mean they cannot underflow in a gradient.
     mean = weights.mean(dtype=np.float64, where=weights > 0)
     return (weights / mean).astype(np.float32)
-
-
-@contextmanager
-def refusing(name):
-    """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
-    try:
-        yield
-    except (ValueError, TypeError, MemoryError, Warning):
-        raise
-    except Exception as error:  # such as the OverflowError of an int that no float can hold
-        raise ValueError(
-            f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
-        ) from error
 
 
 def check_structure(name, matrix):

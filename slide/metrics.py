@@ -7,8 +7,8 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.pipeline import Pipeline
 
-from slide._plain import as_float, as_int, shown
-from slide._validation import check_structure, refusing
+from slide._plain import as_float, as_int, refusing, shown
+from slide._validation import check_structure
 
 __all__ = [
     "label_propensities",

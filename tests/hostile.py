@@ -125,6 +125,9 @@ class NoRepr:
     def __repr__(self):
         raise RuntimeError("no repr")
 
+    def _repr_pretty_(self, printer, cycle):  # for Hypothesis, which shows what fails
+        printer.text("NoRepr()")
+
 
 class NoArray:
     def __array__(self, dtype=None, copy=None):
@@ -161,7 +164,7 @@ FOREIGN = [
 
 def item_of(items):
     """One of the items, which need neither hash nor compare."""
-    return st.integers(0, len(items) - 1).map(items.__getitem__)
+    return st.integers(0, len(items) - 1).map(lambda i: items[i])
 
 
 values = item_of(NUMBERS) | item_of(FOREIGN)

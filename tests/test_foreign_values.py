@@ -102,6 +102,8 @@ def test_objects_that_make_no_array(wrong):
     for call in (clf.predict, lambda x: clf.partial_fit(x, Y), lambda x: clf.fit(x, Y)):
         with pytest.raises((ValueError, TypeError)):
             call(wrong)
+    with pytest.raises(ValueError, match="classes cannot be made an array"):
+        clf.partial_fit(X, Y, classes=NoArray())
     with pytest.raises((ValueError, TypeError), match="sample_weight"):
         clf.fit(X, Y, NoArray())
 

@@ -10,6 +10,7 @@ _LOG_TINY = np.log(np.finfo(np.float32).tiny)
 _BLOCK = 1 << 22  # scores that a block of rows aims at
 
 
+@np.errstate(under="ignore")  # a probability that is none, for who lets NumPy raise
 def log_probabilities(scores, loss, multilabel):
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 

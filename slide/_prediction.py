@@ -14,6 +14,8 @@ from slide._validation import (
     check_predict_mode,
     check_rows,
     check_scores_fit,
+    check_structure,
+    refusing,
 )
 
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
@@ -83,7 +85,8 @@ class Prediction:
         True
         """
         result = self.predict_log_proba(X)
-        np.exp(result, out=result)
+        with np.errstate(under="ignore"):
+            np.exp(result, out=result)
         # Where no other class limits it, a probability of 1 would be rounding, not certainty.
         return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
 
@@ -199,6 +202,27 @@ class Prediction:
         n_threads = resolve_n_jobs(self.n_jobs)
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
         return self._coder.decode(ids), scores
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the share of rows that are predicted right, of several labels all of them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            Labels, as in `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts.
+
+        Returns
+        -------
+        accuracy : float
+            In [0, 1].
+        """
+        check_structure("y", y)  # scikit-learn would follow indices out of it
+        with refusing("y"):
+            return super().score(X, y, sample_weight)
 
     def _input_rows(self, X):
         check_is_fitted(self)

@@ -52,6 +52,7 @@ class Stacking:
         """
         return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
 
+    @np.errstate(under="ignore")
     def weigh(self, network, n_threads):
         """Find the weight that ranks the judges' labels best, then slope and offset."""
         judges = self.judges

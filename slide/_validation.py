@@ -385,16 +385,33 @@ def refusing(name):
 
 def check_structure(name, matrix):
     """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
-    if issparse(matrix) and matrix.format in ("csr", "csc", "bsr"):
-        kinds = matrix.indices.dtype.kind + matrix.indptr.dtype.kind
-        if kinds != "ii":
-            raise ValueError(
-                f"{name} is not a valid {matrix.format} matrix: its indices are no ints"
-            )
-        try:
-            matrix.check_format(full_check=True)
-        except ValueError as error:
-            raise ValueError(f"{name} is not a valid {matrix.format} matrix: {error}") from error
+    if not issparse(matrix):
+        return
+    problem = None
+    if matrix.format in ("csr", "csc", "bsr"):
+        if matrix.indices.dtype.kind + matrix.indptr.dtype.kind != "ii":
+            problem = "its indices are no ints"
+        else:
+            try:
+                matrix.check_format(full_check=True)
+            except ValueError as error:
+                problem = str(error)
+    elif matrix.format == "coo":
+        for ids, size in zip(matrix.coords, matrix.shape, strict=True):
+            if len(ids) != len(matrix.data) or ids.dtype.kind != "i":
+                problem = "its indices must be as many ints as there are values"
+            elif len(ids) and not 0 <= ids.min() <= ids.max() < size:
+                problem = f"its indices must lie within its shape {matrix.shape}"
+    elif matrix.format == "lil":
+        pairs = zip(matrix.rows, matrix.data, strict=True)
+        last = matrix.shape[1] - 1
+        if not all(
+            len(ids) == len(values) and min(ids, default=0) >= 0 and max(ids, default=-1) <= last
+            for ids, values in pairs
+        ):
+            problem = f"its indices must lie within its shape {matrix.shape}"
+    if problem:
+        raise ValueError(f"{name} is not a valid {matrix.format} matrix: {problem}")
 
 
 def _canonical(x):

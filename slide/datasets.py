@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from slide._files import DAMAGED, Lines, opened
 from slide._plain import as_float, as_int, cut, shown
+from slide._validation import RULES
 
 __all__ = ["load_xmc", "make_extreme_classification"]
 
@@ -126,6 +127,10 @@ def make_extreme_classification(
         raise ValueError(f"similarity must be a number in [0, 1); got {shown(similarity)}")
     if exponent is None or not 0 <= exponent < np.inf:
         raise ValueError(f"zipf_exponent must be a finite number >= 0; got {shown(zipf_exponent)}")
+
+    rule = RULES["random_state"]
+    if not rule.accepts(random_state):
+        raise ValueError(f"random_state must be {rule.takes}; got {shown(random_state)}")
 
     seed = check_random_state(random_state).randint(2**63 - 1, dtype=np.int64)
     rng = np.random.default_rng(seed)

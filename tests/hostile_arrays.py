@@ -1,5 +1,7 @@
 """Hostile arrays for the fuzz tests: features, labels and weights, right ones and any."""
 
+import tempfile
+
 import numpy as np
 import pandas as pd
 from hostile import NoComparison, NoRepr, item_of, values
@@ -20,7 +22,7 @@ def matrix(seed, n_rows, n_columns, density=1.0, scale="one"):
     x = rng.standard_normal((n_rows, n_columns)) * (rng.uniform(size=(n_rows, n_columns)) < density)
     if scale == "columns":
         return x * 10.0 ** rng.randint(-38, 16, n_columns)
-    return x * {"one": 1.0, "tiny": 1e-38, "large": 1e15, "counts": 3.0}[scale]
+    return x * {"one": 1.0, "tiny": 1e-13, "large": 1e15, "counts": 3.0}[scale]
 
 
 @st.composite
@@ -35,7 +37,7 @@ def right_features(draw, n_rows=None, n_columns=None, with_frames=True):
         x[draw(st.integers(0, n - 1))] = 0
     if draw(st.integers(0, 3)) == 0:
         x[:] = x[:1]
-    kinds = ["C", "F", "strided", "backward", "list", "read-only", "ints", *FORMATS]
+    kinds = ["C", "F", "strided", "backward", "list", "read-only", "memmap", "ints", *FORMATS]
     kind = draw(st.sampled_from(kinds + ["frame"] * with_frames))
     x = np.clip(x, -1e16, 1e16)
     return in_container(x, kind, draw)
@@ -54,6 +56,10 @@ def in_container(x, kind, draw):
     if kind == "read-only":
         x.flags.writeable = False
         return x
+    if kind == "memmap":
+        copy = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=x.shape)
+        copy[...] = x
+        return copy
     if kind == "ints":
         return np.clip(np.round(x), -100, 100).astype(draw(st.sampled_from(["i1", "i8", "f2"])))
     if kind == "frame":
@@ -123,11 +129,24 @@ def any_features(draw):
 
 
 def damaged(x, draw):
-    """A CSR matrix whose arrays contradict each other."""
+    """A sparse matrix whose arrays contradict each other, from one in CSR."""
     if x.nnz == 0:
         return x
     place, n = draw(st.integers(0, x.nnz - 1)), x.shape[0]
     wrong = draw(st.sampled_from([-1, 10**6, 2**31 - 1, -(2**31), x.shape[1]]))
+    form = draw(st.sampled_from(["csr", "csr", "csr", "csc", "coo", "lil"]))
+    if form == "coo":
+        x = x.tocoo()
+        draw(item_of([x.row, x.col]))[place] = wrong
+        return x
+    if form == "lil":
+        x = x.tolil()
+        row = draw(st.integers(0, n - 1))
+        x.rows[row] = [*x.rows[row], wrong]
+        x.data[row] = [*x.data[row], *draw(st.sampled_from([[], [1]]))]
+        return x
+    x = x.asformat(form)
+    n = len(x.indptr) - 1
     what = draw(st.sampled_from("indices indptr data falling 64 short type".split()))
     if what == "indices":
         x.indices[place] = wrong

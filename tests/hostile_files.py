@@ -167,7 +167,8 @@ def change_array(arrays, draw):
             values = [np.iinfo(array.dtype).min, np.iinfo(array.dtype).max, 0, 1, 2**15]
         elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
             values = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, 0, 1e20]
-        value = np.array(draw(item_of(values))).astype(array.dtype)
+        with np.errstate(all="ignore"):
+            value = np.array(draw(item_of(values))).astype(array.dtype)
         flat = array.reshape(-1)
         place = draw(st.integers(0, array.size - 1))
         flat[slice(place, None, 3) if kind == "some" else place] = value

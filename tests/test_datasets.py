@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile import NoRepr
 from hostile_files import bomb
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -292,6 +293,8 @@ def test_sizes_of_narrow_types():
     assert same(X, X_again) and same(Y, Y_again)
     with pytest.raises(ValueError, match=r"n_samples must be an int .*cannot be shown"):
         make_extreme_classification(10**5000)
+    with pytest.raises(ValueError, match="random_state must be None, an int"):
+        make_extreme_classification(10, random_state=NoRepr())
 
 
 # ---- load_xmc

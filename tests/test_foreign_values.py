@@ -103,6 +103,14 @@ def test_objects_that_make_no_array(wrong):
         clf.fit(X, Y, NoArray())
 
 
+def test_score_of_labels_that_cannot_be_compared():
+    clf = classifier(max_iter=1).fit(X, Y)
+    labels = np.empty(60, object)
+    labels[:] = [NoComparison(1)] * 60
+    with pytest.raises((ValueError, TypeError), match="y|compar"):
+        clf.score(X, labels)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "?", "f8"])
 def test_sparse_indices_that_are_no_ints(dtype):
     wrong = sparse.csr_matrix(X)
@@ -113,6 +121,28 @@ def test_sparse_indices_that_are_no_ints(dtype):
     labels.indices = labels.indices.astype(dtype)
     with pytest.raises(ValueError, match="y is not a valid csr matrix: its indices are no ints"):
         classifier().fit(X, labels)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 10**6])
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil"])
+def test_indices_that_point_outside_of_a_sparse_matrix(form, wrong):
+    """SciPy and scikit-learn follow them, to a segmentation fault in the end."""
+    eye = np.eye(5, dtype=int)[np.arange(60) % 5]
+    clf = classifier(max_iter=1).fit(X[:, :5], eye)
+    damaged = sparse.csr_matrix(eye).asformat(form)
+    if form == "lil":
+        damaged.rows[3] = [wrong]
+    elif form == "coo":
+        damaged.col[3] = wrong
+    else:
+        damaged.indices[3] = 60 if (form, wrong) == ("csc", 5) else wrong
+    for call in (clf.predict, lambda x: clf.partial_fit(x, eye), lambda x: clf.fit(x, eye)):
+        with pytest.raises(ValueError, match=f"X is not a valid {form} matrix"):
+            call(damaged)
+    clf.fit(X[:, :5], eye)
+    for call in (clf.score, clf.partial_fit, clf.fit):
+        with pytest.raises(ValueError, match=f"y is not a valid {form} matrix"):
+            call(X[:, :5], damaged)
 
 
 # --------------------------------------------------------------- warm_start --

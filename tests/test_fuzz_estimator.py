@@ -221,9 +221,16 @@ def saved_and_loaded(clf):
         return SparseMLPClassifier.load(Path(folder) / "model")
 
 
-@fuzz(40, 2500, params=right_params(4), course=st.lists(calls, min_size=2, max_size=5))
-def test_courses(params, course):
+@fuzz(
+    40, 2500,
+    params=right_params(4),
+    first=st.sampled_from(["labels", "indicator", "nothing"]),
+    course=st.lists(calls, min_size=1, max_size=4),
+)  # fmt: skip
+def test_courses(params, first, course):
     clf = SparseMLPClassifier(**params)
+    if first != "nothing":
+        attempt(clf.fit, X, Y if first == "labels" else INDICATOR)
     for name, *args in course:
         fitted, before = hasattr(clf, "classes_"), None
         if fitted:

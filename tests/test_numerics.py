@@ -81,6 +81,19 @@ def test_zero_rows_among_others_get_their_own_answer():
     assert clf.predict(np.zeros((1, 40))) == 3
 
 
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("prototypes", [False, True])
+def test_numpy_may_raise(loss, prototypes):
+    """Probabilities that underflow are no error, whatever `numpy.seterr` says."""
+    x = csr_array(SPARSE)
+    with np.errstate(all="raise"):
+        clf = fit(x, Y, loss=loss, prototypes=prototypes)
+        assert_certain(clf, x, Y)
+        far = csr_array(1e10 * SPARSE)
+        assert np.isfinite(clf.predict_proba(far)).all()
+        assert np.isfinite(clf.predict_log_proba(far)).all()
+
+
 # ------------------------------------------------------------------- labels --
 
 

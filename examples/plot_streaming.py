@@ -4,8 +4,8 @@ A stream that changes
 
 Data that comes day by day is learnt with ``partial_fit``. In the middle of this stream many labels
 change their meaning, and later labels come that were not there before. A model that was trained
-once falls behind. How fast do models that go on learning recover, and what does that cost, in seconds
-and while nothing changes?
+once falls behind. How fast do models that go on learning recover, and what does that cost, in
+seconds and while nothing changes?
 """
 
 # %%

@@ -98,8 +98,9 @@ def train(args):
     if held_out is not None:
         figures, _ = _evaluate(model, held_out, None)
         words = ", ".join(f"{name} {figures[name]:.4f}" for name in figures if name[:2] == "P@")
-        print(f"{args.validation}: {words}")
-    print(f"{seconds:.1f} s, {model.t_ / seconds:.0f} samples/s, model in {args.model}")
+        print(f"{_printable(args.validation)}: {words}")
+    rate = model.t_ / seconds
+    print(f"{seconds:.1f} s, {rate:.0f} samples/s, model in {_printable(args.model)}")
 
 
 def predict(args):
@@ -126,6 +127,12 @@ def evaluate(args):
         print(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}))
     else:
         print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
+
+
+def _printable(path):
+    """The path as stdout takes it: a file's name may hold bytes that are no text."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return path.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _load(args):

@@ -6,9 +6,12 @@ import secrets
 import shutil
 import zlib
 from contextlib import contextmanager, suppress
+from functools import partial
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
 _GZIP_MAGIC = b"\x1f\x8b"
+_LINE = 1 << 20  # bytes of a line that any file may have
+_MOST_COMPRESSED = 20  # and as many times its size
 
 
 @contextmanager
@@ -92,6 +95,43 @@ def check_replaceable(path):
         raise ValueError(f"{path} cannot be written: it is not a plain file")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{path} cannot be written: no right to write into {folder}")
+
+
+class Lines:
+    """The lines of an `opened` file, for parsers that iterate over files.
+
+    Text compresses to a tenth. A small file whose text is one endless line is meant to fill the
+    memory, and is refused before it does.
+
+    Parameters
+    ----------
+    stream : binary file
+    size : int
+        Bytes of the file itself, of the compressed ones where it is compressed.
+
+    Attributes
+    ----------
+    n_lines : int
+        Lines read so far.
+    """
+
+    def __init__(self, stream, size):
+        self.stream = stream
+        self.n_lines = 0
+        self.limit = _LINE + _MOST_COMPRESSED * size
+
+    def read(self):
+        """Make `load_svmlight_file` take this as a file; it only iterates."""
+        raise NotImplementedError
+
+    def __iter__(self):
+        for line in iter(partial(self.stream.readline, self.limit), b""):
+            self.n_lines += 1
+            if len(line) == self.limit:
+                raise ValueError(
+                    f"a line has {self.limit} bytes or more, too many for so small a file"
+                )
+            yield line
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, csr_matrix, issparse, sparray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from slide._messages import shown
+from slide._plain import shown
 
 _MAX_CLASSES = 2**31 - 1
 

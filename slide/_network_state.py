@@ -186,7 +186,7 @@ def _unfilled(plain, file):
             layer.retrieval = _retrieval(i, layer, chosen.search, file)
     for name in ("counter", "samples_to_rebuild", "rebuild_gap"):
         setattr(network, name, plain[name])
-    counts = {"loss": _NUMBER, "weight": _NUMBER}
+    counts = {"loss": _NUMBER, "weight": _NUMBER, "dense_multiply_adds": integer(1, 2**200)}
     rules = {field.name: counts.get(field.name, integer(0, 2**200)) for field in fields(Tally)}
     _check("tally.", plain["tally"], rules)
     network.tally = Tally(**plain["tally"])

@@ -2,11 +2,10 @@
 
 import os
 import warnings
-from numbers import Integral
 
 from joblib import cpu_count
 
-from slide._messages import shown
+from slide._plain import as_int, shown
 from slide._threads import max_threads
 
 
@@ -70,9 +69,10 @@ def is_parallel(n_jobs):
 def _threads_of(n_jobs):
     if n_jobs is None:
         return 1
-    if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or int(n_jobs) == 0:
+    count = as_int(n_jobs)
+    if not count:
         raise ValueError(f"n_jobs must be None or an int other than 0; got {shown(n_jobs)}")
-    n_jobs, limit = int(n_jobs), max_threads()
-    if n_jobs < 0:
-        n_jobs = max(1, min(cpu_count(), limit) + 1 + n_jobs)
-    return min(n_jobs, limit)
+    limit = max_threads()
+    if count < 0:
+        count = max(1, min(cpu_count(), limit) + 1 + count)
+    return min(count, limit)

@@ -1,5 +1,6 @@
 """Labelled rows from files, for the command line: the XMC text format and svmlight's."""
 
+import os
 from dataclasses import dataclass
 from itertools import chain
 
@@ -7,7 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 
-from slide._files import DAMAGED, opened
+from slide._files import DAMAGED, Lines, opened
+from slide._plain import cut
 from slide.datasets import _MAX_ID, _XMC_HEADER, load_xmc
 
 FORMATS = ("auto", "xmc", "svmlight")
@@ -133,9 +135,14 @@ def _read_xmc(path):
 def _read_svmlight(path):
     with opened(path) as file:
         try:
-            x, labels = load_svmlight_file(file, dtype=np.float32, multilabel=True, zero_based=True)
+            x, labels = load_svmlight_file(
+                Lines(file, os.stat(path).st_size),
+                dtype=np.float32,
+                multilabel=True,
+                zero_based=True,
+            )
         except (ValueError, OverflowError, *DAMAGED) as error:
-            raise ValueError(f"{path} is no svmlight file: {error}") from error
+            raise ValueError(f"{path} is no svmlight file: {cut(str(error))}") from error
     counts = np.array([len(row) for row in labels], np.int64)
     flat = np.fromiter(chain.from_iterable(labels), np.float64, counts.sum())
     whole = np.isfinite(flat).all() and (np.abs(flat) < 2**53).all() and (flat == flat // 1).all()

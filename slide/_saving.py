@@ -14,6 +14,7 @@ from slide._guard import one_at_a_time
 from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
+from slide._plain import cut
 from slide._tensors import TensorFile, checksum, write_tensors
 from slide._validation import check_params
 
@@ -148,7 +149,7 @@ def read_model(cls, path):
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a file that anyone may have written fails in any way
-        raise ValueError(f"{path} is no model that can be loaded: {error}") from error
+        raise ValueError(f"{path} is no model that can be loaded: {cut(str(error))}") from error
 
 
 def _state_of(model):

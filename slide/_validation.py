@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 from slide._auto import DataShape
 from slide._centering import centered, centered_by_mean, is_sparse
 from slide._labels import LabelRows
-from slide._messages import shown
+from slide._plain import as_float, as_int, shown
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
@@ -47,11 +47,8 @@ class Rule:
 
 
 def _is_int(value, low=1, high=_MAX_INT):
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
-
-
-def _is_real(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
+    value = as_int(value)
+    return value is not None and low <= value <= high
 
 
 def integer(low, high=_MAX_INT):
@@ -60,8 +57,11 @@ def integer(low, high=_MAX_INT):
 
 
 def _real(test, interval):
-    # As a float: what is near the limits may not be one in NumPy's narrow types.
-    return Rule(lambda value: _is_real(value) and test(float(value)), f"a number in {interval}")
+    # As a float: NumPy's narrow types do not even hold the limits.
+    return Rule(
+        lambda value: as_float(value) is not None and test(as_float(value)),
+        f"a number in {interval}",
+    )
 
 
 def one_of(*names):
@@ -86,6 +86,7 @@ def _is_seed(value):
 
 
 _AUTO = one_of("auto")
+_SHARE = _real(lambda value: 0 < value <= 1, "(0, 1]")
 BOOL = Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
 BELOW_1 = _real(lambda value: 0 <= value < 1 and np.float32(value) < 1, "[0, 1), as float32")
 _POSITIVE = _real(
@@ -100,12 +101,10 @@ RULES = {
     "activation": one_of("identity", "logistic", "tanh", "relu"),
     "loss": one_of("auto", "softmax", "sigmoid"),
     "active_fraction": _AUTO
+    | _SHARE
     | Rule(
-        lambda value: (
-            (_is_real(value) and 0 < float(value) <= 1)
-            or (_items(value) and all(_is_real(v) and 0 < float(v) <= 1 for v in _items(value)))
-        ),
-        "a number in (0, 1] or a sequence of them",
+        lambda value: _items(value) and all(map(_SHARE.accepts, _items(value))),
+        "a sequence of them",
     ),
     "hash_family": one_of("auto", "simhash", "wta", "dwta", "minhash"),
     "n_tables": _AUTO | integer(1, MAX_TABLES),
@@ -190,6 +189,8 @@ def check_params(params):
                 f"active_fraction must have one number a layer, the output last: {len(sizes) + 1} "
                 f"numbers for hidden_layer_sizes={sizes}; got {share}"
             )
+    elif not isinstance(share, str):
+        share = float(share)
     family, policy = params["hash_family"], params["retrieval"]
     if policy == "estimate" and family not in ("auto", "simhash"):
         raise ValueError(
@@ -197,13 +198,11 @@ def check_params(params):
             f"are made of SimHash codes; got {family!r}"
         )
     plain = {name: _plain(params[name]) for name in RULES if name != "random_state"}
-    if _is_real(share):
-        share = float(share)
     return {**params, **plain, "hidden_layer_sizes": sizes, "active_fraction": share}
 
 
 def _plain(value):
-    """A bool, number or string of Python's own: NumPy's small ints would overflow in a product."""
+    """A bool, number or string as Python's own."""
     for kind, plain in ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str)):
         if isinstance(value, kind):
             return plain(value)
@@ -331,11 +330,11 @@ class TrainingRows:
 
 def check_rows(estimator, X, *y, reset):
     """X as C-contiguous float32 or canonical CSR; with y given, both, y finite and as long."""
-    _check_structure("X", X)
+    check_structure("X", X)
     if y:
-        _check_structure("y", *y)
+        check_structure("y", *y)
     # A float64 too large for float32 becomes infinity and is refused as such.
-    with np.errstate(over="ignore", invalid="ignore"), _refusing("X or y" if y else "X"):
+    with np.errstate(over="ignore", invalid="ignore"), refusing("X or y" if y else "X"):
         checked = validate_data(
             estimator,
             X,
@@ -353,11 +352,11 @@ def check_weights(sample_weight, n_rows):
     """sample_weight as float32 (n_rows,), in units of the mean of those above 0, or None."""
     if sample_weight is None:
         return None
-    with _refusing("sample_weight"):
+    with refusing("sample_weight"):
         shape = np.asarray(sample_weight).shape
     if shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},); got {shape}")
-    with np.errstate(over="ignore", invalid="ignore"), _refusing("sample_weight"):
+    with np.errstate(over="ignore", invalid="ignore"), refusing("sample_weight"):
         weights = check_array(
             sample_weight, ensure_2d=False, dtype=np.float32, input_name="sample_weight"
         )
@@ -372,7 +371,7 @@ def check_weights(sample_weight, n_rows):
 
 
 @contextmanager
-def _refusing(name):
+def refusing(name):
     """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
     try:
         yield
@@ -384,7 +383,7 @@ def _refusing(name):
         ) from error
 
 
-def _check_structure(name, matrix):
+def check_structure(name, matrix):
     """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
     if issparse(matrix) and matrix.format in ("csr", "csc", "bsr"):
         kinds = matrix.indices.dtype.kind + matrix.indptr.dtype.kind

@@ -4,19 +4,20 @@ import os
 import re
 from dataclasses import dataclass
 from itertools import chain
-from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 from sklearn.utils import check_random_state
 
-from slide._files import DAMAGED, opened
+from slide._files import DAMAGED, Lines, opened
+from slide._plain import as_float, as_int, cut, shown
 
 __all__ = ["load_xmc", "make_extreme_classification"]
 
 _MAX_ID = 2**31 - 1  # feature and class ids are int32 everywhere in this package
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
+_BLOCK = 1 << 20  # bytes of the end of a file that are looked at in one go
 _XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
 _XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
 
@@ -112,25 +113,26 @@ def make_extreme_classification(
     >>> int(family.max())
     2
     """
-    _check_int("n_samples", n_samples, 1, np.iinfo(np.int64).max)
-    _check_int("n_features", n_features, 2, _MAX_ID)
-    _check_int("n_classes", n_classes, 1, _MAX_ID)
-    _check_int("n_nonzero", n_nonzero, 1, n_features // 2, "half of n_features")
-    _check_int("n_informative", n_informative, 1, n_nonzero, "n_nonzero")
+    n_samples = _checked("n_samples", n_samples, 1, np.iinfo(np.int64).max)
+    n_features = _checked("n_features", n_features, 2, _MAX_ID)
+    n_classes = _checked("n_classes", n_classes, 1, _MAX_ID)
+    n_nonzero = _checked("n_nonzero", n_nonzero, 1, n_features // 2, "half of n_features")
+    n_informative = _checked("n_informative", n_informative, 1, n_nonzero, "n_nonzero")
     most = (min(n_informative, n_classes) + 1) // 2
-    _check_int("n_labels", n_labels, 1, most, "(min(n_informative, n_classes) + 1) // 2")
-    _check_int("n_siblings", n_siblings, 1, n_classes, "n_classes")
-    if not (_is_number(similarity) and 0 <= similarity < 1):
-        raise ValueError(f"similarity must be a number in [0, 1); got {similarity!r}")
-    if not (_is_number(zipf_exponent) and 0 <= zipf_exponent < np.inf):
-        raise ValueError(f"zipf_exponent must be a finite number >= 0; got {zipf_exponent!r}")
+    n_labels = _checked("n_labels", n_labels, 1, most, "(min(n_informative, n_classes) + 1) // 2")
+    n_siblings = _checked("n_siblings", n_siblings, 1, n_classes, "n_classes")
+    share, exponent = as_float(similarity), as_float(zipf_exponent)
+    if share is None or not 0 <= share < 1:
+        raise ValueError(f"similarity must be a number in [0, 1); got {shown(similarity)}")
+    if exponent is None or not 0 <= exponent < np.inf:
+        raise ValueError(f"zipf_exponent must be a finite number >= 0; got {shown(zipf_exponent)}")
 
     seed = check_random_state(random_state).randint(2**63 - 1, dtype=np.int64)
     rng = np.random.default_rng(seed)
-    labels, counts = _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent)
+    labels, counts = _draw_labels(rng, n_samples, n_classes, n_labels, exponent)
 
     n_slots = 2 * n_informative
-    n_shared = n_slots if n_siblings == 1 else min(round(similarity * n_slots), n_slots - 1)
+    n_shared = n_slots if n_siblings == 1 else min(round(share * n_slots), n_slots - 1)
     signatures = _Signatures(seed, n_features, n_slots, n_siblings, n_shared)
 
     indices = np.empty((n_samples, n_nonzero), dtype=np.int32)
@@ -262,14 +264,13 @@ def _to_csr(data, indices, indptr, n_columns):
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
 
 
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_int(name, value, low, high, why=""):
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+def _checked(name, value, low, high, why=""):
+    """`value` as an int, when it is one in [low, high]."""
+    number = as_int(value)
+    if number is None or not low <= number <= high:
         limit = f"{high} = {why}" if why else f"{high}"
-        raise ValueError(f"{name} must be an int between {low} and {limit}; got {value!r}")
+        raise ValueError(f"{name} must be an int between {low} and {limit}; got {shown(value)}")
+    return number
 
 
 def load_xmc(path):
@@ -319,7 +320,7 @@ def load_xmc(path):
     """
     path = os.fspath(path)
     with opened(path) as file:
-        rows = _XMCRows(file)
+        rows = _XMCRows(file, os.stat(path).st_size)
         try:
             n_samples, n_features, n_labels = rows.read_header()
             X, labels = load_svmlight_file(rows, dtype=np.float32, multilabel=True, zero_based=True)
@@ -328,7 +329,7 @@ def load_xmc(path):
                 f"{path}: damaged or truncated gzip file, after line {rows.n_lines} ({error})"
             ) from error
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}, line {rows.n_lines}: {error}") from error
+            raise ValueError(f"{path}, line {rows.n_lines}: {cut(str(error))}") from error
     if len(labels) != n_samples:
         raise ValueError(
             f"{path}: the header announces {n_samples} rows, the file has {len(labels)}"
@@ -350,21 +351,16 @@ def load_xmc(path):
     return X, Y
 
 
-class _XMCRows:
+class _XMCRows(Lines):
     """The lines of an XMC file, such that `load_svmlight_file` makes a row of every one.
 
     That parser skips blank lines, cuts a line at "#" and drops a "qid:"; here a blank line becomes
     an explicit zero, and a byte that the format does not use is an error.
     """
 
-    def __init__(self, stream):
-        self.stream = stream
+    def __init__(self, stream, size):
+        super().__init__(stream, size)
         self.n_samples = 0
-        self.n_lines = 0
-
-    def read(self):
-        """Make `load_svmlight_file` take this as a file; it only iterates."""
-        raise NotImplementedError
 
     def read_header(self):
         self.n_lines = 1
@@ -380,24 +376,32 @@ class _XMCRows:
         return numbers
 
     def __iter__(self):
-        for line in self.stream:
-            self.n_lines += 1
+        for line in super().__iter__():
+            if self.n_lines > self.n_samples + 1:
+                self._read_end(line)
+                return
             foreign = line.translate(None, _XMC_BYTES)
             if foreign:
                 raise ValueError(
                     "a row is 'label,label feature:value feature:value', in numbers; "
                     f"found {foreign[:20]!r}"
                 )
-            is_blank = line.isspace()
-            if self.n_lines > self.n_samples + 1:
-                if is_blank:  # empty lines at the end of the file
-                    continue
-                raise ValueError(f"more rows than the {self.n_samples} that the header announces")
-            if is_blank:
+            if line.isspace():
                 line = b"0:0"
             elif line[:1].isspace() and b":" not in line.split(None, 1)[0]:
                 raise ValueError("the line has no labels, yet its first entry is not feature:value")
             yield line
+
+    def _read_end(self, block):
+        """After the last row there may be empty lines, however many."""
+        self.n_lines -= 1
+        while block:
+            rest = block.lstrip()
+            self.n_lines += block.count(b"\n", 0, len(block) - len(rest))
+            if rest:
+                self.n_lines += 1
+                raise ValueError(f"more rows than the {self.n_samples} that the header announces")
+            block = self.stream.read(_BLOCK)
 
 
 def _check_entries(path, what, entries, indptr, good, n_ids=None):

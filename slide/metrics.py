@@ -2,11 +2,13 @@
 
 from functools import partial
 from math import fsum, log
-from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.pipeline import Pipeline
+
+from slide._plain import as_float, as_int, shown
+from slide._validation import check_structure, refusing
 
 __all__ = [
     "label_propensities",
@@ -133,6 +135,7 @@ def ndcg_at_k(y_true, y_ranked, k=1):
     0.75
     """
     hits, n_true = _judge(y_true, y_ranked, k)
+    k = hits.shape[1]
     discounts = 1 / np.log2(np.arange(2, k + 2))
     gains = np.cumsum(hits * discounts, axis=1)[:, -1]
     best = np.cumsum(discounts)[np.clip(n_true, 1, k) - 1]
@@ -184,6 +187,7 @@ def psp_at_k(y_true, y_ranked, propensities, k=1):
     y_true = _as_indicator("y_true", y_true)
     hits, n_true = _judge(y_true, y_ranked, k)
     weights = 1 / _check_propensities(propensities, y_true.shape[1])
+    k = hits.shape[1]
     gains = weights[np.asarray(y_ranked)[:, :k][hits]]
 
     # The labels of each row, those of the largest weights first, and their places in that order.
@@ -239,13 +243,14 @@ def label_propensities(Y_train, A=0.55, B=1.5):
     if n_samples < 3:
         raise ValueError(f"Y_train must have at least 3 rows; got {n_samples}")
     for name, value in (("A", A), ("B", B)):
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not (is_number and 0 < value < np.inf):
-            raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+        if as_float(value) is None or not 0 < as_float(value) < np.inf:
+            raise ValueError(f"{name} must be a finite number above 0; got {shown(value)}")
+    A, B = float(A), float(B)
     _, columns = _true_labels("Y_train", Y_train)
     counts = np.bincount(columns, minlength=n_labels)
-    C = (log(n_samples) - 1) * (B + 1) ** A
-    return 1 / (1 + C * (counts + B) ** -A)
+    # Of the ratio, for a large A would be too large for its parts.
+    with np.errstate(over="ignore"):
+        return 1 / (1 + (log(n_samples) - 1) * ((B + 1) / (counts + B)) ** A)
 
 
 # ---------------------------------------------------------------- scorers --
@@ -365,20 +370,25 @@ def _judge(y_true, y_ranked, k):
     n_true : int ndarray of shape (n_samples,)
         How many labels each row has.
     """
-    y_true = csr_array(y_true) if issparse(y_true) else np.asarray(y_true)
-    y_ranked = np.asarray(y_ranked)
+    y_true, y_ranked = _as_array("y_true", y_true), _as_array("y_ranked", y_ranked)
     _check_ranked(y_true, y_ranked, k)
-    y_ranked = y_ranked[:, :k]
-    try:
-        in_order = np.sort(y_ranked, axis=1)
-    except TypeError as error:
-        raise ValueError(f"y_ranked must hold labels of one type that sorts; {error}") from error
-    repeats = (in_order[:, 1:] == in_order[:, :-1]).any(axis=1)
+    y_ranked = y_ranked[:, : int(k)]
+    with refusing("y_ranked"):
+        try:
+            in_order = np.sort(y_ranked, axis=1)
+        except TypeError as error:
+            raise ValueError(
+                f"y_ranked must hold labels of one type that sorts; {error}"
+            ) from error
+        repeats = np.asarray(in_order[:, 1:] == in_order[:, :-1], bool).any(axis=1)
     if repeats.any():
         row = int(np.argmax(repeats))
-        raise ValueError(f"y_ranked has a label twice in row {row}: {y_ranked[row].tolist()}")
+        labels = shown(y_ranked[row].tolist())
+        raise ValueError(f"y_ranked has a label twice in row {row}: {labels}")
     if y_true.ndim == 1:
-        return y_ranked == y_true[:, np.newaxis], np.ones(len(y_true), dtype=np.int64)
+        with refusing("y_true"):
+            hits = np.asarray(y_ranked == y_true[:, np.newaxis], bool)
+        return hits, np.ones(len(y_true), dtype=np.int64)
 
     n_samples, n_labels = y_true.shape
     rows, columns = _true_labels("y_true", y_true)
@@ -404,11 +414,11 @@ def _check_ranked(y_true, y_ranked, k):
             "y_true and y_ranked must have the same number of rows, at least one; "
             f"got {n_samples} and {y_ranked.shape[0]}"
         )
-    is_int = isinstance(k, Integral) and not isinstance(k, bool)
-    if not is_int or not 1 <= k <= y_ranked.shape[1]:
+    number = as_int(k)
+    if number is None or not 1 <= number <= y_ranked.shape[1]:
         raise ValueError(
             "k must be an int between 1 and the number of columns of y_ranked, "
-            f"{y_ranked.shape[1]}; got {k!r}"
+            f"{y_ranked.shape[1]}; got {shown(k)}"
         )
     if y_true.ndim == 1:
         numeric = [array.dtype.kind in "biuf" for array in (y_true, y_ranked)]
@@ -424,9 +434,18 @@ def _check_ranked(y_true, y_ranked, k):
         )
 
 
+def _as_array(name, Y):
+    """Y as CSR where it is sparse, else as it is in NumPy."""
+    if issparse(Y):
+        check_structure(name, Y)
+        return csr_array(Y)
+    with refusing(name):
+        return np.asarray(Y)
+
+
 def _as_indicator(name, Y):
     """Y of two dimensions, CSR or dense."""
-    Y = csr_array(Y) if issparse(Y) else np.asarray(Y)
+    Y = _as_array(name, Y)
     if Y.ndim != 2:
         raise ValueError(f"{name} must be an indicator of 2 dimensions; got shape {Y.shape}")
     return Y
@@ -443,7 +462,7 @@ def _true_labels(name, indicator):
 
 
 def _check_propensities(propensities, n_labels):
-    propensities = np.asarray(propensities)
+    propensities = _as_array("propensities", propensities)
     if propensities.shape != (n_labels,) or propensities.dtype.kind not in "iuf":
         raise ValueError(
             f"propensities must hold a number for each column of y_true, {n_labels}; "

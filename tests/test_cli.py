@@ -278,6 +278,15 @@ def test_malformed_data_is_one_line(content, message, run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def test_a_name_that_is_no_text(run, tmp_path):
+    """Train ends well, and says so as far as stdout can."""
+    line = TRAIN.replace(" model ", " mod\udcff ") + " --validation test.txt.gz"
+    code, out, err = run(line)
+    assert (code, err) == (0, "")
+    assert out.endswith("model in mod\\udcff\n")
+    assert (tmp_path / "mod\udcff").exists()
+
+
 # ----------------------------------------------------------------- errors --
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_files import bomb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -280,6 +281,19 @@ def test_bad_arguments_are_named(name, value):
         make_extreme_classification(**arguments)
 
 
+def test_sizes_of_narrow_types():
+    params = {"n_samples": 200, "n_features": 100, "n_classes": 100, "n_nonzero": 25,
+              "n_informative": 20, "n_labels": 3, "n_siblings": 7}  # fmt: skip
+    X, Y = make_extreme_classification(**params, similarity=0.5, random_state=0)
+    narrow = {name: np.uint8(value) for name, value in params.items()}
+    X_again, Y_again = make_extreme_classification(
+        **narrow, similarity=np.float16(0.5), random_state=0
+    )
+    assert same(X, X_again) and same(Y, Y_again)
+    with pytest.raises(ValueError, match=r"n_samples must be an int .*cannot be shown"):
+        make_extreme_classification(10**5000)
+
+
 # ---- load_xmc
 
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -439,6 +453,34 @@ def test_the_header_allocates_nothing(write):
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "piece", [b"1", b"1:1 ", b"1,", b" "], ids=["id", "pairs", "labels", "blank"]
+)
+def test_a_gzip_bomb_of_one_line_is_refused_early(write, piece):
+    path = write(bomb(piece, 20_000_000 // len(piece), b"2 3 4\n0 0:1\n1 "))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"line 3: a line has \d+ bytes or more"):
+            load_xmc(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_of_blank_lines_is_read_in_blocks(write):
+    content = bomb(b"\n", 5_000_000, b"1 3 4\n0 0:1\n")
+    assert load_xmc(write(content))[0].shape == (1, 3)
+    with pytest.raises(ValueError, match="line 5000004: more rows than the 1 that"):
+        load_xmc(write(content + gzip.compress(b"\n0 0:1\n")))
+
+
+def test_long_rows_are_read(write):
+    features = b" ".join(b"%d:1" % i for i in range(200_000))
+    text = b"1 200000 1\n0 " + features + b"\n"
+    for content in (text, gzip.compress(text)):
+        assert load_xmc(write(content))[0].nnz == 200_000
 
 
 def test_missing_file(tmp_path):

@@ -18,7 +18,7 @@ from slide import SparseMLPClassifier
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
-class Stop(Exception):
+class Stop(BaseException):
     pass
 
 
@@ -130,7 +130,7 @@ WAITS = """
 # One moment after the other, by the signal of Ctrl-C itself, spread over a fit of known length.
 KILLS = """
     def interrupted_after(seconds):
-        sent = []
+        sent, done = [], False
 
         def send():
             time.sleep(seconds)
@@ -141,12 +141,13 @@ KILLS = """
         thread.start()
         try:
             clf.fit(X, Y)
+            done = True
             thread.join()
-            time.sleep(0.1)
+            time.sleep(1)
         except KeyboardInterrupt:
             wait = time.perf_counter() - sent[0]
-        else:
-            raise SystemExit("no KeyboardInterrupt")
+        if done:  # it was faster this time
+            return interrupted_after(0.7 * seconds)
         assert not hasattr(clf, "_network") and not hasattr(clf, "classes_")
         return wait
 
@@ -208,37 +209,53 @@ def test_ctrl_c_returns_within_a_second(problem):
 
 # ------------------------------------------------------------------- the GIL --
 
+BESIDE = """
+    import sys
+    sys.path.insert(0, FOLDER)
+    from test_interrupt import train_on
+
+    train_on(lambda: False)
+"""
+
+
+def train_on(is_over):
+    X, Y = wide(20_000, 50_000, 20_000)
+    clf = SparseMLPClassifier(hidden_layer_sizes=128, random_state=0)
+    while not is_over():
+        clf.partial_fit(X, Y)
+
+
+def steps():
+    """Steps of a loop in a short window, in the best of several: others use the processors too."""
+    best = 0
+    for _ in range(20):
+        n, end = 0, time.perf_counter() + 0.1
+        while time.perf_counter() < end:
+            n += 1
+        best = max(best, n)
+    return best
+
 
 @pytest.mark.slow
 def test_another_thread_keeps_its_speed_while_one_trains():
-    X, Y = wide(20_000, 50_000, 20_000)
-    clf = SparseMLPClassifier(hidden_layer_sizes=128, max_iter=10**6, random_state=0)
-    stop = threading.Event()
-
-    def train():
-        while not stop.is_set():
-            clf.partial_fit(X, Y)
-
-    def speed():
-        """Most steps in one of some short windows: others use the processors too."""
-        best = 0
-        for _ in range(20):
-            n, end = 0, time.perf_counter() + 0.1
-            while time.perf_counter() < end:
-                n += 1
-            best = max(best, n)
-        return best
-
+    # Beside a thread that trains, and beside a process that does: only the thread could hold the
+    # GIL, all else that they share is the same.
+    code = textwrap.dedent(BESIDE).replace("FOLDER", repr(str(Path(__file__).parent)))
     shares = []
-    for _ in range(5):
-        alone, thread = speed(), threading.Thread(target=train)
-        stop.clear()
+    for _ in range(6):
+        alone, over = steps(), threading.Event()
+        with subprocess.Popen([sys.executable, "-c", code]) as process:
+            time.sleep(4)
+            beside_process = steps()
+            process.kill()
+        thread = threading.Thread(target=train_on, args=(over.is_set,))
         thread.start()
-        time.sleep(0.5)
-        shares.append(speed() / alone)
-        stop.set()
+        time.sleep(2)
+        beside_thread = steps()
+        over.set()
         thread.join()
-        if shares[-1] > 0.8:
+        shares.append((beside_thread / beside_process, beside_thread / alone))
+        if shares[-1][0] > 0.8:
             break
-    print("shares of its speed:", np.round(shares, 3))
-    assert max(shares) > 0.8
+    print("speed beside a thread, of that beside a process and of that alone:", np.round(shares, 3))
+    assert max(shares)[0] > 0.8

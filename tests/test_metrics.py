@@ -5,6 +5,7 @@ from math import log2
 
 import numpy as np
 import pytest
+from hostile import NoComparison, NoRepr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -428,3 +429,37 @@ def test_scorer_can_be_pickled_and_cloned(problem):
         assert scorer(Centroids().fit(X, Y), X, Y) == score
         search = clone(GridSearchCV(Centroids(), {"power": [1.0]}, scoring=scorer, cv=3))
         assert search.fit(X, Y).best_score_ == score
+
+
+def test_propensities_of_extreme_parameters():
+    """In the limit of a large A only labels that one row has at most are known to be left out."""
+    Y = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]])
+    found = label_propensities(Y, A=1e300, B=1)
+    np.testing.assert_allclose(found, [1 / np.log(4), 0, 1])
+    np.testing.assert_array_equal(
+        label_propensities(Y, A=np.float16(0.5), B=2), label_propensities(Y, A=0.5, B=2.0)
+    )
+    with pytest.raises(ValueError, match="A must be a finite number above 0"):
+        label_propensities(Y, A=10**400)
+
+
+@pytest.mark.parametrize("metric", [precision_at_k, recall_at_k, ndcg_at_k])
+def test_k_of_a_narrow_type(metric):
+    ranked = np.arange(127)[np.newaxis]
+    assert metric([5], ranked, np.int8(127)) == metric([5], ranked, 127)
+
+
+@pytest.mark.parametrize("damage", ["column", "type"])
+def test_sparse_y_true_that_is_none(damage):
+    y = sparse.csr_matrix(np.eye(3, dtype=int))
+    y.indices = y.indices + 5 if damage == "column" else y.indices.astype(float)
+    with pytest.raises(ValueError, match="y_true is not a valid csr matrix"):
+        precision_at_k(y, np.zeros((3, 1), int))
+
+
+def test_labels_that_cannot_be_compared():
+    labels = np.array([[NoComparison(1), NoComparison(2)]], object)
+    with pytest.raises(ValueError, match="y_ranked"):
+        precision_at_k(np.array([1], object), labels, 2)
+    with pytest.raises(ValueError, match="k must be an int"):
+        precision_at_k([1], [[1]], NoRepr())

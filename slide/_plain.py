@@ -1,0 +1,37 @@
+"""Single values that a user passes: numbers of any type as Python's own, and what messages show."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+_LONGEST = 200
+
+
+def as_int(value):
+    """An int of any type as Python's, whose products do not overflow; None for all else."""
+    is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    return int(value) if is_int else None
+
+
+def as_float(value):
+    """A real number of any type as Python's float; None for all else, and beyond all floats."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def shown(value):
+    """The `repr` of a value, cut where it is long; its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # whatever a foreign class does, an int of too many digits
+        return f"a {type(value).__name__} that cannot be shown"
+    return cut(text)
+
+
+def cut(text):
+    """The start of a text that is long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -57,7 +57,8 @@ def in_container(x, kind, draw):
         x.flags.writeable = False
         return x
     if kind == "memmap":
-        copy = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=x.shape)
+        with tempfile.TemporaryFile() as file:  # the map stays open
+            copy = np.memmap(file, np.float32, "w+", shape=x.shape)
         copy[...] = x
         return copy
     if kind == "ints":

@@ -107,7 +107,7 @@ def test_score_of_labels_that_cannot_be_compared():
     clf = classifier(max_iter=1).fit(X, Y)
     labels = np.empty(60, object)
     labels[:] = [NoComparison(1)] * 60
-    with pytest.raises((ValueError, TypeError), match="y|compar"):
+    with pytest.raises((ValueError, TypeError), match=r"y|compar"):
         clf.score(X, labels)
 
 

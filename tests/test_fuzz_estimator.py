@@ -120,7 +120,7 @@ def problems(draw, right):
     return x, y, weights
 
 
-@fuzz(60, 3000, problem=problems(right=True), params=right_params())
+@fuzz(40, 2000, problem=problems(right=True), params=right_params())
 def test_right_problems(problem, params):
     x, y, weights = problem
     clf = SparseMLPClassifier(**params)
@@ -131,7 +131,7 @@ def test_right_problems(problem, params):
         assert_unfitted(clf)
 
 
-@fuzz(60, 3000, problem=problems(right=False), params=right_params(3))
+@fuzz(40, 2500, problem=problems(right=False), params=right_params(3))
 def test_wrong_problems(problem, params):
     x, y, weights = problem
     clf = SparseMLPClassifier(**params)
@@ -159,7 +159,7 @@ def model_of(kind, multilabel):
 
 
 @fuzz(
-    60, 3000,
+    40, 3000,
     kind=st.sampled_from(sorted(NETWORKS)),
     multilabel=st.booleans(),
     x=right_features(n_columns=5) | any_features(),
@@ -222,7 +222,7 @@ def saved_and_loaded(clf):
 
 
 @fuzz(
-    40, 2500,
+    30, 2000,
     params=right_params(4),
     first=st.sampled_from(["labels", "indicator", "nothing"]),
     course=st.lists(calls, min_size=1, max_size=4),

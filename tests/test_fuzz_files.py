@@ -140,7 +140,7 @@ def test_models_of_damaged_bytes(content):
         use_if_loaded(path)
 
 
-@fuzz(60, 3000, content=wrong_models(models))
+@fuzz(40, 2000, content=wrong_models(models))
 def test_models_of_wrong_parts(content):
     with file_of(content) as path, little_memory(64 * len(content) + 3_000_000):
         use_if_loaded(path)

@@ -2,8 +2,8 @@
 
     python bench/callbacks.py [--rows 200000] [--classes 50000] [--repeats 5]
 
-They take turns; the table has medians of the whole `fit`, and of its ratio to the one without in the
-same turn.
+They take turns; the table has medians of the whole `fit`, and of its ratio to the one without in
+the same turn.
 """
 
 import argparse

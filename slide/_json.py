@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from slide._plain import shown
+
 # What `dtype.str` writes, but no structures, whose syntax NumPy hands to Python's parser.
 _DTYPE = re.compile(r"[<>=|]?[a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,7}\])?", re.ASCII)
 _NUMBERS = "biuf"  # kinds of NumPy's types whose numbers JSON can write
@@ -19,10 +21,10 @@ def encode(name, value):
     """`value` as plain JSON values; ValueError under its `name` where it has none."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of a foreign class, or lists within lists without end
         raise ValueError(
             f"{name} must be None, a bool, a number, a string, a RandomState, or a list, tuple or "
-            f"array of these to be saved; got {value!r}"
+            f"array of these to be saved; got {shown(value)}"
         ) from error
 
 

@@ -217,7 +217,7 @@ def is_true(flag):
 def check_positive(name, value):
     """Refuse what is no positive number."""
     if not _POSITIVE.accepts(value):
-        raise ValueError(f"{name} must be {_POSITIVE.takes}; got {value!r}")
+        raise ValueError(f"{name} must be {_POSITIVE.takes}; got {shown(value)}")
 
 
 def check_k(k, n_classes):

@@ -13,6 +13,9 @@ from slide.inspection import prediction_recall
 
 X = np.random.RandomState(0).standard_normal((60, 8)).astype(np.float32)
 Y = np.arange(60) % 3
+DEEP = []
+for _ in range(100_000):
+    DEEP = [DEEP]
 
 
 def classifier(**params):
@@ -143,6 +146,14 @@ def test_indices_that_point_outside_of_a_sparse_matrix(form, wrong):
     for call in (clf.score, clf.partial_fit, clf.fit):
         with pytest.raises(ValueError, match=f"y is not a valid {form} matrix"):
             call(X[:, :5], damaged)
+
+
+@pytest.mark.parametrize("value", [NoRepr(), 10**5000, DEEP], ids=["", "", ""])
+def test_parameters_that_cannot_be_saved(value, tmp_path):
+    clf = classifier(max_iter=1).fit(X, Y).set_params(n_jobs=value)
+    with pytest.raises(ValueError, match="n_jobs must be None, a bool"):
+        clf.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 # --------------------------------------------------------------- warm_start --

@@ -52,7 +52,8 @@ kernel_lines() {
 lines() {
     cd "$work/coverage" || return
     "$python" -m gcovr --filter "slide/.*\.$1$" --include-internal-functions --merge-lines \
-        --gcov-ignore-errors source_not_found --html-nested "$reports/$2.html" --txt - "${@:3}" build
+        --gcov-ignore-errors source_not_found --gcov-suspicious-hits-threshold 0 \
+        --html-nested "$reports/$2.html" --txt - "${@:3}" build
 }
 
 prepare test,coverage

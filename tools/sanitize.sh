@@ -34,7 +34,10 @@ address() {
 
 thread() {
     local llvm=${LLVM_LIB:-$(dirname "$(ls /usr/lib/llvm-*/lib/libarcher.so 2> /dev/null | tail -1)")}
-    if [[ ! -e $llvm/libarcher.so ]]; then echo "no libarcher.so: see the head of $0"; return 1; fi
+    if [[ ! -e $llvm/libarcher.so || ! -e $llvm/libomp.so ]]; then
+        echo "no libarcher.so and libomp.so in $llvm: see the head of tools/sanitize.sh"
+        return 1
+    fi
     copy thread && build SLIDE_SANITIZE=thread || return
     local sets set names name status
     sets=$(watched -c "from slide import _simd; print(*_simd.available())") || return

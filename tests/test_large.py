@@ -13,10 +13,13 @@ import pytest
 from scipy.sparse import csr_array
 from slide._model import InputRows
 
+import slide
 from slide import _auto, _predict
 from slide._labels import LabelRows
 from slide._network import Network
 from slide._validation import check_params
+
+ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
 FAR = 17_000_000  # rows of 128 weights: 2**31 + 28,516,352 of them
 
@@ -184,7 +187,7 @@ def test_offsets_beyond_31_bits(name):
     done = subprocess.run(
         [sys.executable, "-c", code.replace("FOLDER", repr(str(Path(__file__).parent)))],
         # Else each touch takes two megabytes.
-        env={**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"},
+        cwd=ROOT, env={**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"},
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

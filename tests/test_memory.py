@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+import slide
 from slide import SparseMLPClassifier
+
+ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -22,7 +25,7 @@ def child(code, **names):
     head += "".join(f"{name} = {value!r}\n" for name, value in names.items())
     done = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=600,
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

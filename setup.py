@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 SANITIZE = os.environ.get("SLIDE_SANITIZE", "")
 
-# module -> (C sources beside its .pyx, uses OpenMP)
+# module -> (C sources beside its .pyx, uses OpenMP, be it to ask which thread it is in)
 MODULES = {
     "_simd": (["slide/_simd_tables.c"], False),
     "_scratch": ([], False),

@@ -3,7 +3,6 @@
 import inspect
 import shutil
 import sys
-import warnings
 from pathlib import Path
 
 import slide
@@ -39,12 +38,11 @@ smartquotes = False  # quoted values are code
 suppress_warnings = [] if GALLERY else ["toc.not_readable"]
 
 # Markdown
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 # Docstrings
 autosummary_generate = True
-autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 default_role = "code"  # names in single backticks
 toc_object_entries_show_parents = "hide"
@@ -74,8 +72,6 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 0,
 }
-# matplotlib's Agg backend cannot show a figure; the gallery takes it all the same.
-warnings.filterwarnings("ignore", message=".*non-interactive", category=UserWarning)
 
 # HTML
 html_theme = "pydata_sphinx_theme"

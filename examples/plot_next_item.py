@@ -161,10 +161,10 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %%
-# Of the first few items, which are all that a page has room for, slide's are right most often:
-# only it has learnt to go on from the last item of each of the two shelves. Next best is what
-# came after any of the visitor's items, a simple count that is ready in a second and hard to beat
-# by far. What came after the last item alone is as good for the first place, but has nothing to
-# offer when the visitor changes shelves. "Seen together" knows the shelves and not the order on
-# them: worse at first, but of twenty items it has the most right, as the two shelves have twenty
-# items. Where a long list is re-ranked afterwards, it would be the better choice.
+# Of the first few items, which are all that a page has room for, slide's are right most often: it
+# has learnt to go on from what was last seen of both shelves. Next best is what came after any of
+# the visitor's items, a simple count that is ready in a second and hard to beat by far. What came
+# after the last item alone is nearly as good for the first place, but has nothing to offer when
+# the visitor changes shelves. "Seen together" knows the shelves and not the order on them: worse
+# at first, but of twenty items it has the most right, as the two shelves have twenty items. Where
+# a long list is re-ranked afterwards, it would be the better choice.

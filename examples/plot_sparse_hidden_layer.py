@@ -111,14 +111,14 @@ for ax in (left, right):
 plt.show()
 
 # %%
-# Hash codes find some 60 % of the largest neurons, and that is enough: with a tenth of the
+# Hash codes find 60 to 70 % of the largest neurons, and that is enough: with a tenth of the
 # multiplications or less, the hashed networks are no worse than the dense one of 1,000 neurons. A
 # dense network that is as cheap, because it is narrow, is clearly worse, and so are random
-# neurons. To know the largest for certain would gain another point, for half of the dense
+# neurons. To know the largest for certain would gain another point or two, for half of the dense
 # network's multiplications.
 #
 # Multiplications are not seconds. Dense layers read memory in a row and use the processor's
-# widest instructions, so that at this size the sparse layer takes nearly as long as the dense one
+# widest instructions, so that at this size a sparse layer takes about as long as the dense one
 # and the narrow ones are quickest by far. For time, a sparse layer pays where layers are wider
 # and inputs more than here; on few classes and small images take a narrow dense layer first.
 #

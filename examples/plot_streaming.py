@@ -121,7 +121,7 @@ plt.show()
 # passes, and adds the prototypes, which ``partial_fit`` does not.
 #
 # When labels trade places all fall equally deep, as nobody could know. Five passes a day have
-# made up for most of it after a week. One pass a day is not enough: it recovers half at most, so
-# when a stream changes take its rows several times. To train anew on the last ten days needs ten
-# days to forget the old meaning, and then is as good or better; but it cost four times as much as
-# five passes a day. The same picture when new labels come.
+# made up for most of it after a week. One pass a day is not enough: two weeks give back about
+# half, so when a stream changes take its rows several times. To train anew on the last ten days
+# needs ten days to forget the old meaning, and then is as good or better; but it cost four times
+# as much as five passes a day. The same picture when new labels come.

@@ -82,9 +82,8 @@ print(f"{X.shape[0]:,} rows with {Y.nnz / Y.shape[0]:.1f} labels each")
 # Train
 # -----
 # Word vectors are to be compared by their angle, so the hidden layer is linear and without
-# dropout, and there are no prototypes, as a row has one feature only. (Behind "relu", the
-# default, a word also works through neurons of which only the sign of the weight matters, and the
-# vectors look like noise.)
+# dropout, and there are no prototypes, as a row has one feature only. (With "relu" and dropout,
+# the defaults, the nearest neighbours of these vectors make little sense.)
 
 start = time.perf_counter()
 model = SparseMLPClassifier(
@@ -144,8 +143,8 @@ for name, them in {"slide": vectors, "counts": table, "singular vectors": singul
     )
 
 # %%
-# In both columns the network's vectors are best, and the table's plain rows worst; this is a
-# small test of thirty pairs that came to our mind, so a few per cent mean nothing.
+# The network's vectors are best by both figures. But this is a small test, of thirty pairs that
+# came to our mind, and a few per cent mean nothing.
 #
 # A map
 # -----

@@ -32,7 +32,7 @@ cdef struct Tally:
     int64_t dense_multiply_adds
     float64_t search_seconds   # hashing, looking up, ranking; choice of the active set
     float64_t forward_seconds
-    float64_t backward_seconds # of the updates, too, which go with it row by row
+    float64_t backward_seconds   # of the updates, too, which go with it row by row
 
 # Private to one thread.
 cdef struct Workspace:

@@ -311,7 +311,9 @@ class SparseMLPClassifier(
         Parameters
         ----------
         X : {array-like, sparse} of shape (n_samples, n_features)
-            Features. CSR is taken as it is, other sparse formats are converted.
+            Features. CSR of float32 values and int32 indices is read where it lies, which may be
+            memory-mapped files; all else is copied, as are the rows that `early_stopping` or
+            weights above 0 leave, and dense features to be centred.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
             One label a row, of any type that sorts, or an indicator of zeros and ones, which is
             never made dense.

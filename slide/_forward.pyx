@@ -202,6 +202,11 @@ cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n
 
 
 cdef int _allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except -1:
+    if n_pairs > 2**31 - 1:
+        raise ValueError(
+            f"batch_size must be smaller: a micro-batch would have {n_pairs} pairs of a sample and "
+            "an active neuron, and takes 2147483647"
+        )
     pairs.rows = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
     pairs.starts = <int32_t *>scratch_array(n_rows + 1, np.int32, keep_alive)
     pairs.samples = <int32_t *>scratch_array(n_pairs, np.int32, keep_alive)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
@@ -415,4 +415,8 @@ def _canonical(x):
             f"X must hold values of at most {_MAX_VALUE:g} in size, whose squares float32 can "
             "hold; scale it, for example with MaxAbsScaler"
         )
+    if issparse(x) and x.indices.dtype != np.int32 and x.nnz <= _MAX_INT:
+        # Once: the engine reads int32.
+        indices, indptr = (array.astype(np.int32) for array in (x.indices, x.indptr))
+        x = csr_array((x.data, indices, indptr), shape=x.shape)
     return x

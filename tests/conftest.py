@@ -5,11 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from slide import SparseMLPClassifier, _simd
 from slide.datasets import make_extreme_classification
+
+# How long an example takes says nothing on a busy machine, or with sanitizers.
+hypothesis.settings.register_profile("slide", deadline=None)
+hypothesis.settings.load_profile("slide")
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),
@@ -119,7 +124,7 @@ def rerun_with_simd(request):
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
                  str(request.path), "-k", selection],
                 cwd=root, env={**os.environ, "SLIDE_SIMD": name}, capture_output=True, text=True,
-                timeout=120,
+                timeout=600,
             )  # fmt: skip
             assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}"
             assert " passed" in done.stdout

@@ -6,16 +6,20 @@ import textwrap
 import time
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
+import slide
 from slide import _auto, _budget
 from slide._labels import LabelRows
 from slide._network import Network
 from slide._validation import check_params
+
+ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
 SHAPE = _auto.DataShape(
     n_samples=1000, n_features=300, n_classes=400, n_labels=1000, n_values=20.0,
@@ -239,8 +243,8 @@ CHILD = """
 def child(code, **params):
     code = textwrap.dedent(CHILD).replace("PARAMS", repr(params)) + textwrap.dedent(code)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
-    )  # fmt: skip
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

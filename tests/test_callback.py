@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.callback import ScoringMonitor
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+
+from slide.metrics import precision_at_k, precision_at_k_scorer
 
 
 class Recorder:
@@ -116,3 +118,49 @@ def test_scores_in_a_grid_search(classifier, planted):
     rows = monitor.get_logs().data
     # Two candidates on two folds, and the best one on all: 1 + 2 epochs each, and 2.
     assert sum(row["task_name"] == "epoch" for row in rows) == 2 * (1 + 2) + 2
+
+
+@pytest.fixture
+def progress(monkeypatch, capsys):
+    """Calls a function and returns what its progress bars have on a wide screen at the end."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(fit):
+        fit()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_progress_in_a_pipeline(classifier, planted, progress):
+    clf = classifier(max_iter=4)
+    pipeline = make_pipeline(StandardScaler(with_mean=False), clf).set_callbacks(ProgressBar())
+    shown = progress(lambda: pipeline.fit(*planted))
+    assert "Pipeline - fit" in shown and "SparseMLPClassifier - fit" in shown
+    assert "100%" in shown
+
+
+def test_progress_in_a_grid_search(classifier, planted, progress):
+    search = GridSearchCV(classifier(), {"max_iter": [1, 2]}, cv=2, scoring="accuracy")
+    search.set_callbacks(ProgressBar(max_propagation_depth=None))
+    shown = progress(lambda: search.fit(*planted))
+    assert "GridSearchCV - fit" in shown
+    assert shown.count("SparseMLPClassifier - fit") >= 2 * 2 + 1
+    assert search.best_estimator_.n_iter_ == search.best_params_["max_iter"]
+
+
+def test_progress_in_processes(classifier, planted, progress):
+    search = GridSearchCV(classifier(), {"max_iter": [1, 2]}, cv=2, n_jobs=2)
+    search.set_callbacks(ProgressBar())
+    shown = progress(lambda: search.fit(*planted))
+    assert "GridSearchCV - fit" in shown and "100%" in shown
+
+
+def test_precision_at_k_as_a_monitor(classifier, multilabel):
+    X, y = multilabel
+    scorers = {f"P@{k}": precision_at_k_scorer(k=k) for k in (1, 3)}
+    monitor = ScoringMonitor(scoring=scorers)
+    clf = classifier(max_iter=3).set_callbacks(monitor).fit(X, y)
+    last = monitor.get_logs().data[-1]
+    for k in (1, 3):
+        assert last[f"P@{k}"] == precision_at_k(y, clf.predict_topk(X, k=k)[0], k=k)

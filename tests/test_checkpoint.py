@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,12 @@ from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
+import slide
 from slide import SparseMLPClassifier, _network
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
+
+ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
 KINDS = {
     "lists and prototypes": {},
@@ -326,7 +330,7 @@ def test_sigkill_at_any_moment(tmp_path):
 
     def start(*arguments):
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE
+            [sys.executable, "-c", PROGRAM, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE
         )
         with process.stdout:
             assert process.stdout.readline() == b"begin\n"

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+import slide
 from slide import SparseMLPClassifier
+
+ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -183,7 +186,7 @@ def child(code, params):
     code = code.replace("FOLDER", repr(str(Path(__file__).parent)))
     done = subprocess.run(
         [sys.executable, "-c", code.replace("PARAMS", repr(params))],
-        capture_output=True, text=True, timeout=600,
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -244,7 +247,7 @@ def test_another_thread_keeps_its_speed_while_one_trains():
     shares = []
     for _ in range(6):
         alone, over = steps(), threading.Event()
-        with subprocess.Popen([sys.executable, "-c", code]) as process:
+        with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:
             time.sleep(4)
             beside_process = steps()
             process.kill()

@@ -55,11 +55,13 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
     X, y, *_ = siblings
     if lookup == "codes":
         monkeypatch.setattr("slide._lookup._LEAST", 100)
+        monkeypatch.setattr("slide._lookup._LEAST_PER_CANDIDATE", 1)
         monkeypatch.setattr("slide._lookup._LEAST_WEIGHTS", 100)
     seen, found = _mining.list_hard_neurons, {}
 
     def spy(network, trainer, data, n_threads):
         cost = seen(network, trainer, data, n_threads)
+        assert (network.shortlist is not None) == (lookup == "codes")
         z = np.maximum(data.x @ network.layers[0].w + network.layers[0].b, 0)
         scores = z @ network.layers[1].w.T + network.layers[1].b
         scores[np.arange(len(data)), data.labels.indices] = -np.inf
@@ -72,7 +74,9 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
     clf = classifier(retrieval="lists", max_iter=4).fit(X, y)
     assert found["recall"] == 1 if lookup == "exact" else found["recall"] > 0.8
     right = found["listed"] == found["data"].labels.indices[:, np.newaxis]
-    assert not right.any() and found["cost"] > 0
+    every_score = len(y) * len(clf.classes_) * 32
+    assert not right.any()
+    assert found["cost"] == every_score if lookup == "exact" else found["cost"] < every_score / 5
     assert clf.hash_params_["retrieval"] == ["none", "lists"] and clf.hash_params_["n_listed"] == 5
 
 

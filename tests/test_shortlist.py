@@ -232,6 +232,24 @@ def test_k_distinct_neurons_whatever_comes(n_neurons, kind):
             assert (np.diff(np.sort(ids, axis=1), axis=1) > 0).all()
 
 
+def test_k_neurons_where_those_seen_first_promised_far_too_much():
+    # From them the threshold is set, which then nobody else reaches.
+    w, b, h = layer_problem(8000, 64)
+    mean, n_first, k = h.mean(axis=0), 1024, 500
+    order = Shortlist(w, b, mean, 8.0, np.random.RandomState(0), 1).order
+    b[order[:n_first]] += 500
+    model, rows = as_model(w, b, 64), InputRows(h)
+    shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(0), 1)
+    np.testing.assert_array_equal(shortlist.order, order)
+    ids, scores = shortlist.topk(model, rows, 0, len(h), k, k, 1)
+    assert (np.diff(np.sort(ids, axis=1), axis=1) > 0).all() and (np.diff(scores) <= 0).all()
+    all_scores = _predict.scores(model, rows, 0, len(h), 1)
+    np.testing.assert_array_equal(np.take_along_axis(all_scores, ids, 1), scores)
+    assert np.isin(ids, order[:n_first]).all()
+    best, _ = _predict.topk(model, rows, 5, 1)
+    assert np.mean([np.isin(a, o).mean() for a, o in zip(best, ids, strict=True)]) > 0.9
+
+
 def test_a_row_depends_on_itself_alone(model, data):
     x, labels, scores = data[0][:150], *model.predict_topk(data[0][:150], 3)
     model.set_params(n_jobs=3)

@@ -9,8 +9,9 @@ import joblib
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from slide._model import InputRows
 
-from slide import SparseMLPClassifier
+from slide import SparseMLPClassifier, _predict
 
 POLICIES = ["auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"]
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
@@ -311,3 +312,43 @@ def test_divergence_raises(policy, solver):
         model._network.layers[0].w[7] = nan
         with pytest.raises(FloatingPointError, match="diverged"):
             model.partial_fit(x, y)
+
+
+# -------------------------------------------------------------- directions --
+
+
+@pytest.fixture
+def directed():
+    """A model whose first layer knows two directions exactly, and rows that are off its centre."""
+    x, y = make_data(n_features=64, density=1.0)
+    model = estimator((300,), 0.1, retrieval="estimate", prototypes=False).fit(x, y)
+    assert model._network.layers[0].retrieval.directions.vectors.shape == (2, 64)
+    return model, x
+
+
+def test_sparse_rows_are_split_along_directions_as_dense_ones(directed):
+    model, x = directed
+    network = model._network
+    x = x - network.center
+    x[:, ::3] = 0
+    found = [
+        _predict.hidden(network.model(), InputRows(rows), 0, len(x), 1).toarray()
+        for rows in (x, csr_array(x))
+    ]
+    # Sums of another order may part neurons whose estimates are alike.
+    same = (found[0] != 0) == (found[1] != 0)
+    assert same.mean() > 0.999
+    np.testing.assert_allclose(found[0][same], found[1][same], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_have_the_directions(copied, directed):
+    model, x = directed
+    twin = copied(model)
+    ours, theirs = (m._network.layers[0].retrieval.directions.state() for m in (model, twin))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert_same_bits(ours[name], theirs[name])
+    assert_same_bits(model.decision_function(x), twin.decision_function(x))
+    assert_same_bits(model.partial_fit(x, model.predict(x)).coefs_[0],
+                     twin.partial_fit(x, twin.predict(x)).coefs_[0])  # fmt: skip

@@ -153,6 +153,24 @@ def assert_same_bits(layers, others, names=ARRAYS):
             np.testing.assert_array_equal(a, b, err_msg=f"layer {i}, {name}")
 
 
+def test_the_door_to_the_output_is_its_twin(base):
+    layers, problem = make_layers([N_FEATURES, 19, N_CLASSES]), make_problem()
+    rng, ids = np.random.default_rng(3), np.array([5, 60, 0, 33], np.int32)
+    delta, x, x_delta = (
+        rng.standard_normal((MICRO_BATCH, n)).astype(np.float32) for n in (len(ids), 19, 19)
+    )
+    twin, before = reference.copy_layers(layers), x_delta.copy()
+    solver = reference.Solver(base, 0.01, MICRO_BATCH)
+    expected = before + delta @ twin[1].w[ids]
+    dw, db = np.zeros((N_CLASSES, 19)), np.zeros(N_CLASSES)
+    dw[ids], db[ids] = delta.T.astype(float) @ x, delta.sum(axis=0, dtype=float)
+    reference.update_rows(twin[1], ids, dw, solver)
+    reference.update_biases(twin[1], ids, twin[1].steps[ids], db, solver)
+    trainer_of(layers, problem, base).update_output(ids, delta, x, x_delta, 0.01)
+    assert_is_twins(layers, twin)
+    np.testing.assert_allclose(x_delta, expected, rtol=1e-4, atol=1e-5)
+
+
 def check_against_twin(
     settings, hidden=(19,), sparse=False, weighted=False, moments=True, search=None, seed=0
 ):

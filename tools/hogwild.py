@@ -1,7 +1,7 @@
 """HOGWILD fits under ThreadSanitizer, which may see races on the weights and on nothing else.
 
     tools/hogwild.py           fits, rebuilds and predicts with every kind of network
-    tools/hogwild.py NAME      the same as if the array NAME of RACED must not be raced
+    tools/hogwild.py NAME      the same as if NAME of RACED must not be raced
 
 tools/sanitize.sh starts both under ThreadSanitizer, whose exit status tells what it saw. RACED is
 the list of all races that are meant, by address: ThreadSanitizer gets the address and the size of
@@ -19,13 +19,10 @@ import numpy as np
 from slide import SparseMLPClassifier, _network
 from slide.datasets import make_extreme_classification
 
-# Arrays of a layer that threads write and read without locks (Niu et al., NIPS 2011).
-RACED = {
-    "w": "weights",
-    "w_m": "their first moments",
-    "progress": "w_v, steps, b_m and b_v: second moments, counts of updates, moments of biases",
-    "b": "biases",
-}
+# Arrays of a layer that threads write and read without locks (Niu et al., NIPS 2011): weights,
+# their first moments, biases, and records of second moments, counts of updates and moments of
+# biases, whose fields lie side by side (`slide._model.PROGRESS`).
+RACED = {"w": ["w"], "w_m": ["w_m"], "b": ["b"], "progress": ["w_v", "steps", "b_m", "b_v"]}
 THREADS = 4
 SEARCHED = {"active_fraction": (1.0, 0.2), "n_tables": 8, "n_hash_bits": 4, "rehash_every": 200}
 SPARSE = {"hidden_layer_sizes": (64, 32), "active_fraction": (0.25, 0.5, 0.9), "rehash_every": 200}
@@ -79,18 +76,10 @@ def main(strict=None):
 
 
 def declare_raced(layer, name):
-    """Tell ThreadSanitizer that races on an array of the layer are meant."""
-    if name == "progress":
-        # Two records of interleaved fields, or one, see `slide._model.PROGRESS`.
-        arrays = [(layer.w_v, layer.steps), (layer.b_m, layer.b_v)]
-        spans = [
-            (a.ctypes.data, b.ctypes.data + b.strides[0] * (len(b) - 1) + 4) for a, b in arrays
-        ]
-    else:
-        array = getattr(layer, name)
-        spans = [(array.ctypes.data, array.ctypes.data + array.nbytes)]
-    for start, end in spans:
-        _ignore(__file__.encode(), 0, start, end - start, RACED[name].encode())
+    """Tell ThreadSanitizer that races on arrays of the layer are meant."""
+    for field in RACED[name]:
+        start, end = np.lib.array_utils.byte_bounds(getattr(layer, field))
+        _ignore(__file__.encode(), 0, start, end - start, field.encode())
 
 
 def run(params, X, y):

@@ -18,43 +18,49 @@ trap 'rm -rf "$work"' EXIT
 source "$root/tools/scratch.sh"
 
 bounds() {
-    build bounds SLIDE_DEBUG=1 && tests
+    copy bounds && build SLIDE_DEBUG=1 && tests
 }
 
 address() {
-    build address SLIDE_SANITIZE=address,undefined || return
+    copy address && build SLIDE_SANITIZE=address,undefined || return
     # The interpreter is not sanitized, so the runtime must be there before it. Leaks are not looked
     # for: Python and NumPy leave to the system what they hold at the end. A failed allocation is
     # a MemoryError, as without the sanitizer. Python's own allocator would hide its blocks' ends.
     LD_PRELOAD=$(gcc -print-file-name=libasan.so) \
         ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
-        UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc tests -p tools.guard
+        UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+        PYTEST_PLUGINS=tools.guard tests
 }
 
 thread() {
     local llvm=${LLVM_LIB:-$(dirname "$(ls /usr/lib/llvm-*/lib/libarcher.so 2> /dev/null | tail -1)")}
-    if [[ ! -e $llvm/libarcher.so ]]; then echo "no libarcher.so: see the head of $0"; return 1; fi
-    build thread SLIDE_SANITIZE=thread || return
-    local set name status
-    for set in $(python -c "from slide import _simd; print(*_simd.available())"); do
-        echo "-- races that are meant, $set"
-        hogwild "$llvm" "$set" || return
+    if [[ ! -e $llvm/libarcher.so || ! -e $llvm/libomp.so ]]; then
+        echo "no libarcher.so and libomp.so in $llvm: see the head of tools/sanitize.sh"
+        return 1
+    fi
+    copy thread && build SLIDE_SANITIZE=thread || return
+    local sets set names name status
+    sets=$(watched -c "from slide import _simd; print(*_simd.available())") || return
+    names=$(watched -c "from tools.hogwild import RACED; print(*RACED)") || return
+    for set in $sets; do
+        echo "-- $set: no races but those that are meant"
+        SLIDE_SIMD=$set watched -m tools.hogwild || return
     done
-    for name in $(python -c "from tools.hogwild import RACED; print(*RACED)"); do
-        echo "-- as if '$name' must not be raced: must be seen"
+    for name in $names; do
         status=0
-        hogwild "$llvm" "$set" "$name" > "$work/races.txt" 2>&1 || status=$?
-        if [[ $status -ne 66 ]]; then tail "$work/races.txt"; echo "status $status"; return 1; fi
-        grep -c 'WARNING: ThreadSanitizer: data race' "$work/races.txt"
+        watched -m tools.hogwild "$name" > races.txt 2>&1 || status=$?
+        echo "-- '$name' had better not be raced: $(grep -c 'WARNING: ThreadSani' races.txt) races"
+        if [[ $status -ne 66 ]]; then tail races.txt; return 1; fi
     done
 }
 
-# LLVM's OpenMP stands in for gcc's, whose barriers ThreadSanitizer does not see: libarcher tells it
-# of them. What is not instrumented, as Python and NumPy, is no witness.
-hogwild() {
-    LD_PRELOAD="$(gcc -print-file-name=libtsan.so) $1/libomp.so" SLIDE_SIMD=$2 OMP_NUM_THREADS=4 \
-        OMP_TOOL_LIBRARIES=$1/libarcher.so TSAN_OPTIONS=exitcode=66:ignore_noninstrumented_modules=1 \
-        python -m tools.hogwild "${@:3}"
+# Python under ThreadSanitizer, whose exit status is 66 where it saw a race. LLVM's OpenMP stands in
+# for gcc's, of whose barriers ThreadSanitizer knows nothing; libarcher tells it of LLVM's. What is
+# not instrumented, as Python and NumPy, is no witness.
+watched() {
+    LD_PRELOAD="$(gcc -print-file-name=libtsan.so) $llvm/libomp.so" OMP_NUM_THREADS=4 \
+        OMP_TOOL_LIBRARIES=$llvm/libarcher.so \
+        TSAN_OPTIONS=exitcode=66:ignore_noninstrumented_modules=1 "$python" "$@"
 }
 
 prepare test

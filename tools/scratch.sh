@@ -7,16 +7,13 @@ fi
 export PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 renice -n 19 $$ > /dev/null
 
-# $PYTHON, or a fresh environment with the extras $1 and what builds slide, becomes `python`.
+# $python becomes $PYTHON, or that of a fresh environment with the extras $1 and what builds slide.
 prepare() {
-    if [[ -n ${PYTHON:-} ]]; then
-        mkdir "$work/bin"
-        printf '#!/bin/sh\nexec %q "$@"\n' "$(command -v "$PYTHON")" > "$work/bin/python"
-        chmod +x "$work/bin/python"
-        PATH=$work/bin:$PATH
-    else
-        python3 -m venv "$work/venv" && source "$work/venv/bin/activate" || exit
-        cd "$root" && python - "$1" > "$work/packages.txt" <<'PYTHON' || exit
+    python=$("${PYTHON:-python3}" -c "import sys; print(sys.executable)") || exit
+    if [[ -z ${PYTHON:-} ]]; then
+        "$python" -m venv "$work/venv" || exit
+        python=$work/venv/bin/python
+        cd "$root" && "$python" - "$1" > "$work/packages.txt" <<'END' || exit
 import sys, tomllib
 
 with open("pyproject.toml", "rb") as file:
@@ -25,26 +22,31 @@ project = settings["project"]
 print(*settings["build-system"]["requires"], *project["dependencies"], "pytest-xdist", sep="\n")
 for extra in sys.argv[1].split(","):
     print(*project["optional-dependencies"][extra], sep="\n")
-PYTHON
-        pip install --requirement "$work/packages.txt" || exit
+END
+        "$python" -m pip install --requirement "$work/packages.txt" || exit
     fi
     workers=()
-    if python -c "import xdist" 2> /dev/null; then workers=(-n "$(nproc)"); fi
+    if "$python" -c "import xdist" 2> /dev/null; then workers=(-n "$(nproc)"); fi
 }
 
-# Copy the checkout to the folder $1 of its own, build there with the settings $2..., and stay.
-build() {
+# Copy the checkout to the folder $1 of its own, and stay there.
+copy() {
     mkdir "$work/$1" && cd "$root" || return
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$work/$1"
-    cd "$work/$1" || return
-    export PYTHONPATH=$PWD
-    env "${@:2}" python setup.py build_ext --inplace -j "$(nproc)" > build.log 2>&1 \
+    cd "$work/$1" && export PYTHONPATH=$PWD
+}
+
+# Build in the folder where we are, with the settings $@.
+build() {
+    env "$@" "$python" setup.py build_ext --inplace -j "$(nproc)" > build.log 2>&1 \
         || { tail -40 build.log; return 1; }
-    python -c "import slide, sys; sys.exit(not slide.__file__.startswith('$PWD'))"
+    # Nobody else's slide must be in the way; a sanitized one cannot be imported just so.
+    "$python" -c "from importlib.util import find_spec as find
+assert find('slide').origin == '$PWD/slide/__init__.py', find('slide').origin"
 }
 
 tests() {
-    python -m pytest -q "${workers[@]}" "$@"
+    "$python" -m pytest -q "${workers[@]}" "$@"
 }
 
 # Run every function that is named, each in a shell of its own, and say how it went.
@@ -53,7 +55,12 @@ summary() {
     for name in "$@"; do
         echo "== $name"
         SECONDS=0
-        if ("$name"); then lines+=("$name: well, $SECONDS s"); else lines+=("$name: FAILED"); status=1; fi
+        if ("$name"); then
+            lines+=("$name: well, $SECONDS s")
+        else
+            lines+=("$name: FAILED, $SECONDS s")
+            status=1
+        fi
     done
     printf '== %s\n' "${lines[@]}"
     exit "$status"

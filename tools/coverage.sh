@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Which lines the ordinary tests run: of slide/*.py as coverage sees them, of slide/*.pyx and *.pxd,
+# without their declarations, and of the kernels in C as gcov does, in all threads.
+#
+#   tools/coverage.sh [FOLDER]    fails below 95 % of the Python or 85 % of the Cython lines;
+#                                 leaves reports in FOLDER that show every line
+#
+# Works on a copy of the checkout's files, as they are. $PYTHON is an interpreter that has what
+# builds slide and the extras [test] and [coverage]; without it a fresh environment is made. Wants
+# gcc and gcov.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+reports=$(realpath -m "${1:-$work/reports}")
+mkdir -p "$reports"
+source "$root/tools/scratch.sh"
+
+run_tests() {
+    copy coverage && build_for_gcov && "$python" -m coverage run -m pytest -q "${workers[@]}"
+}
+
+# A debug build names lines of the .pyx files, each once for all the lines of C that follow. gcov
+# would count these on: name it before every one of them.
+build_for_gcov() {
+    SLIDE_DEBUG=1 "$python" setup.py --quiet --version > /dev/null || return
+    local file
+    for file in build/cython-debug/slide/*.c; do
+        awk '/^#line / { line = /"slide\// ? $0 : "" }
+             line != "" && !/^#/ && last !~ /\\$/ { print line }
+             { print; last = $0 }' "$file" > lines.c && cp lines.c "$file"
+    done
+    build SLIDE_DEBUG=1 "CC=gcc --coverage -fprofile-update=atomic"
+}
+
+python_lines() {
+    cd "$work/coverage" && "$python" -m coverage combine -q || return
+    "$python" -m coverage html -q --directory "$reports/python"
+    "$python" -m coverage report --fail-under 95
+}
+
+cython_lines() {
+    lines 'p(yx|xd)' cython --fail-under-line 85
+}
+
+kernel_lines() {
+    lines '[ch]' kernels
+}
+
+# Cython's functions are internal ones to gcovr, and its own helpers' source is no file.
+lines() {
+    cd "$work/coverage" || return
+    "$python" -m gcovr --filter "slide/.*\.$1$" --include-internal-functions --merge-lines \
+        --gcov-ignore-errors source_not_found --gcov-suspicious-hits-threshold 0 \
+        --html-nested "$reports/$2.html" --txt - "${@:3}" build
+}
+
+prepare test,coverage
+summary run_tests python_lines cython_lines kernel_lines

@@ -1,19 +1,20 @@
 """Single values that a user passes: numbers of any type as Python's own, and what messages show."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 _LONGEST = 200
 
 
-def as_int(value):
+def as_int(value: Any) -> int | None:
     """An int of any type as Python's, whose products do not overflow; None for all else."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     return int(value) if is_int else None
 
 
-def as_float(value):
+def as_float(value: Any) -> float | None:
     """A real number of any type as Python's float; None for all else, and beyond all floats."""
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         return None
@@ -23,7 +24,7 @@ def as_float(value):
         return None
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """The `repr` of a value, cut where it is long; its type where it has none."""
     try:
         text = repr(value)
@@ -32,6 +33,6 @@ def shown(value):
     return cut(text)
 
 
-def cut(text):
+def cut(text: str) -> str:
     """The start of a text that is long."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

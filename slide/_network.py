@@ -28,7 +28,6 @@ from slide._typing import Array, Floats, Ids, Ints, Matrix
 
 if TYPE_CHECKING:
     from slide._auto import Settings
-    from slide._auto_search import SearchSettings
     from slide._labels import LabelRows
     from slide._prototypes import Prototypes
     from slide._shortlist import Shortlist
@@ -268,7 +267,7 @@ class Network:
                 if layer.n_active:
                     self._start_sparse(i, sample, rows, n_threads)
             if chosen.search is not None:
-                layer.retrieval = self._retrieval(i, chosen.search, sample)
+                layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
     def _start_sparse(self, i: int, sample: Matrix, rows: InputRows, n_threads: int) -> None:
@@ -280,9 +279,10 @@ class Network:
         for block in layer.blocks():
             layer.b[block] = -(layer.w[block].astype(np.float32, copy=False) @ self.centers[i][0])
 
-    def _retrieval(self, i: int, search: SearchSettings, sample: Matrix) -> Retrieval:
+    def _retrieval(self, i: int, sample: Matrix) -> Retrieval:
         """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
-        layer, directions = self.layers[i], None
+        search, layer, directions = self.settings.layers[i].search, self.layers[i], None
+        assert search is not None
         if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
             rows = sample - self.centers[i][0]

@@ -238,6 +238,14 @@ class Prediction:
         -------
         accuracy : float
             In [0, 1].
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> y = ["up", "right", "up", "right"]
+        >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
+        1.0
         """
         check_structure("y", y)  # scikit-learn would follow indices out of it
         with refusing("y"):

@@ -44,6 +44,7 @@ myst_heading_anchors = 3
 # Docstrings
 autosummary_generate = True
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings tell the types
 default_role = "code"  # names in single backticks
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False

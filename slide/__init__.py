@@ -48,7 +48,8 @@ Map of the package; an arrow points downward only::
       _prototypes   what the rows of a label have in common, in X's own features
         _label_means   their making: means of rows, written into an inverted index
       _memory       arrays that start on a cache line
-      _plain        single values: numbers as Python's own, and what messages show of them
+      _typing         types that signatures share
+    _plain        single values: numbers as Python's own, and what messages show of them
     _core           the engine: the only parallel loop over training samples
       _active       the output layer's active set: labels, hard neurons, tail
     _lookup         top k from all scores or from a short list

@@ -6,5 +6,5 @@ from slide._cli import main
 
 if __name__ == "__main__":
     # Each epoch's line is seen when it is over, also in a log file.
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main())

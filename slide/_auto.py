@@ -5,14 +5,19 @@ problems at once (digits, Fashion-MNIST, Bibtex, Delicious, OEWN, planted proble
 classes), never for one of them alone.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ml_dtypes import bfloat16
 
 from slide._auto_search import CODE_BITS, HASHING, SearchSettings, hidden_search, output_search
+from slide._typing import Params
 
 # Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
 # update moves what comes out of the layer by about the same share, whatever the layer's input.
@@ -78,11 +83,11 @@ class Settings:
     epsilon: float
 
     @property
-    def dtype(self):
+    def dtype(self) -> npt.DTypeLike:
         """`weight_dtype` as NumPy knows it."""
         return bfloat16 if self.weight_dtype == "bfloat16" else np.float32
 
-    def engine(self):
+    def engine(self) -> dict[str, Any]:
         """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
         names = ("all_neurons", "tail_size", "n_hard", "n_listed", "solver", "alpha", "momentum")
         return {
@@ -91,7 +96,7 @@ class Settings:
             **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
         }
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """A dict for people: what was chosen, None for what was not needed."""
         known = asdict(self)
         del known["layers"]
@@ -132,10 +137,10 @@ class DataShape:
     one_label: bool  # every row has exactly one
 
 
-def resolve(params, shape):
+def resolve(params: Params, shape: DataShape) -> Settings:
     """Settings from the estimator's parameters (a dict, validated) and the data's shape."""
 
-    def given(name, default):
+    def given(name: str, default: Any) -> Any:
         return default if params[name] == "auto" else params[name]
 
     batch_size = min(given("batch_size", auto_batch_size(shape.n_samples)), shape.n_samples)
@@ -169,7 +174,7 @@ def resolve(params, shape):
     )
 
 
-def _prototypes(wanted, shape):
+def _prototypes(wanted: Any, shape: DataShape) -> bool:
     """Whether to try them. "auto": where there are many classes, and rows enough to judge by."""
     if wanted == "auto":
         return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
@@ -189,7 +194,7 @@ def _prototypes(wanted, shape):
 # ----------------------------------------------------------------- layers --
 
 
-def _hidden_layers(params, shape):
+def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
     sizes, layers = params["hidden_layer_sizes"], []
     n_in, n_values = shape.n_features, shape.n_values
     square = shape.mean_square_norm or 1.0
@@ -224,7 +229,9 @@ def _hidden_layers(params, shape):
     return layers
 
 
-def _output_layer(params, shape, hidden, all_neurons):
+def _output_layer(
+    params: Params, shape: DataShape, hidden: list[LayerSettings], all_neurons: bool
+) -> LayerSettings:
     width = params["hidden_layer_sizes"][-1]
     search = None
     if not all_neurons and params["retrieval"] not in ("auto", "none", "lists"):
@@ -237,7 +244,7 @@ def _output_layer(params, shape, hidden, all_neurons):
     return LayerSettings(0, search, 0.0, 0.0, rate, bias_rate)
 
 
-def expected_square_norm(n_neurons, n_active):
+def expected_square_norm(n_neurons: int, n_active: int) -> float:
     """E|a|^2 of a layer's activations when its pre-activations are standard normal.
 
     Dense ReLU: half of the variance of each neuron (He et al. 2015). The largest share f of them:
@@ -250,7 +257,7 @@ def expected_square_norm(n_neurons, n_active):
     return n_active * (1 + t * NormalDist().pdf(t) / share)
 
 
-def _n_listed(params, shape, hidden):
+def _n_listed(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
     """Hard neurons of a row's list; 0: there are none.
 
     "auto": lists where every row has exactly one label, so that the hardest others are certainly
@@ -263,7 +270,9 @@ def _n_listed(params, shape, hidden):
     return min(5, shape.n_classes - 1) if wanted else 0
 
 
-def _rates(params, rate, bias_rate, square_norm):
+def _rates(
+    params: Params, rate: float, bias_rate: float, square_norm: float
+) -> tuple[float, float]:
     """Factors of the learning rate for weights and biases, for the solver at hand."""
     if params["solver"] == "sgd":
         return _SGD_FACTOR / square_norm, _SGD_FACTOR
@@ -271,7 +280,7 @@ def _rates(params, rate, bias_rate, square_norm):
     return factor * rate, factor * bias_rate
 
 
-def _n_active(fraction, i, size):
+def _n_active(fraction: Any, i: int, size: int) -> int:
     """Active neurons of hidden layer i; 0 for a dense one."""
     if fraction == "auto":
         n_active = auto_n_active(size)
@@ -285,7 +294,7 @@ def _n_active(fraction, i, size):
 # --------------------------------------------------------------- the rules --
 
 
-def auto_batch_size(n_samples):
+def auto_batch_size(n_samples: int) -> int:
     """64 rows read a weight row once for all and keep their vectors in the second-level cache.
 
     A small data set takes fewer, so that an epoch has some 40 updates.
@@ -293,7 +302,7 @@ def auto_batch_size(n_samples):
     return max(8, min(64, n_samples // 40))
 
 
-def auto_max_iter(n_samples, batch_size):
+def auto_max_iter(n_samples: int, batch_size: int) -> int:
     """Epochs: fewer the more rows there are, more updates all the same.
 
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
@@ -301,19 +310,19 @@ def auto_max_iter(n_samples, batch_size):
     or large batches, there are epochs for 1,000 of them, but no more than MLPClassifier's 200.
     """
     updates = math.ceil(n_samples / batch_size)
-    return max(5, round(80 * n_samples**-0.2), min(200, math.ceil(1000 / updates)))
+    return max(5, round(80 * math.pow(n_samples, -0.2)), min(200, math.ceil(1000 / updates)))
 
 
-def auto_tail_size(n_classes):
+def auto_tail_size(n_classes: int) -> int:
     """Sampled neurons of a micro-batch; the fourth root of the width.
 
     At 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal epochs and better
     at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000 after 8 epochs.
     """
-    return max(128, min(1024, round(20 * n_classes**0.25)))
+    return max(128, min(1024, round(20 * math.pow(n_classes, 0.25))))
 
 
-def auto_loss(multilabel, all_neurons):
+def auto_loss(multilabel: bool, all_neurons: bool) -> str:
     """Softmax where it is exact and its probabilities are the point; else sigmoid.
 
     Over a sampled tail sigmoid was better on every problem (P@1 +.01 to +.05).
@@ -321,7 +330,7 @@ def auto_loss(multilabel, all_neurons):
     return "softmax" if all_neurons and not multilabel else "sigmoid"
 
 
-def auto_dropout(width, depth, rows_per_class):
+def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
     """.3 from 128 hidden neurons on; less in a narrow layer, which has no neuron to spare.
 
     Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
@@ -332,7 +341,7 @@ def auto_dropout(width, depth, rows_per_class):
     return round(0.3 * few / depth * min(1.0, width / 128), 4)
 
 
-def auto_rehash_every(n_samples, any_sparse):
+def auto_rehash_every(n_samples: int, any_sparse: bool) -> int:
     """Neurons move fast at the start: first rebuild after a sixteenth of an epoch.
 
     Sparse hidden layers lean on their codes at every step: after 1,024 samples.
@@ -340,14 +349,16 @@ def auto_rehash_every(n_samples, any_sparse):
     return 1024 if any_sparse else max(2048, n_samples // 16)
 
 
-def auto_rehash_at_last(hidden, sizes, shape):
+def auto_rehash_at_last(
+    hidden: list[LayerSettings], sizes: tuple[int, ...], shape: DataShape
+) -> int:
     """The gap in which each neuron is active 600 times; not so short that rebuilds cost more than
     a tenth of the training.
 
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
     of a point. Of the output layer alone the gap grows for ever.
     """
-    drift = rebuild = training = 0
+    drift = rebuild = training = 0.0
     n_in, n_values = shape.n_features, shape.n_values
     for size, layer in zip(sizes, hidden, strict=True):
         n_active = layer.n_active or size
@@ -362,14 +373,16 @@ def auto_rehash_at_last(hidden, sizes, shape):
     return min(2**31 - 1, round(max(drift, 10 * rebuild / max(training, 1))))
 
 
-def auto_n_active(size):
+def auto_n_active(size: int) -> int:
     """A hidden layer is dense up to 8,192 neurons: a share of them learns worse in the same epochs
     (Fashion-MNIST: by 1 point at 50 of 1,000 or 10,000). Beyond, a dense step takes too long and
     128 neurons are computed."""
     return size if size <= 8192 else 128
 
 
-def _active_output(params, shape, batch_size, any_sparse):
+def _active_output(
+    params: Params, shape: DataShape, batch_size: int, any_sparse: bool
+) -> tuple[bool, int]:
     """Whether all output neurons are computed, and the tail's size when not."""
     n_classes, retrieval = shape.n_classes, params["retrieval"]
     fraction = params["active_fraction"]

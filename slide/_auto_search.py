@@ -1,7 +1,11 @@
 """How the neurons of a layer are found: what "auto" becomes, with its reasons."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+
+from slide._typing import Params
 
 _COARSE = 4096  # neurons from which on all are ranked by 64 bits first
 _WIDE = 32768  # neurons from which on tables are cheaper than a look at 64 bits of every code
@@ -28,7 +32,9 @@ class SearchSettings:
     n_coarse: int = 0  # neurons that a first ranking by 64 bits keeps; 0: there is none
 
 
-def hidden_search(params, n_in, n_values, size, n_active, i):
+def hidden_search(
+    params: Params, n_in: int, n_values: float, size: int, n_active: int, i: int
+) -> SearchSettings:
     """How sparse hidden layer i finds its neurons.
 
     n_values : values of one input vector. "auto" estimates pre-activations from codes, and
@@ -94,7 +100,7 @@ def hidden_search(params, n_in, n_values, size, n_active, i):
     )
 
 
-def output_search(params, n_classes):
+def output_search(params: Params, n_classes: int) -> SearchSettings:
     """How the hardest wrong neurons of the output layer are found: a handful of 64 candidates."""
     policy = params["retrieval"]
     use_tables = _uses_tables(policy, n_classes)
@@ -112,7 +118,7 @@ def output_search(params, n_classes):
     )
 
 
-def _search(params, policy, n_in, n_neurons, **sizes):
+def _search(params: Params, policy: str, n_in: int, n_neurons: int, **sizes: int) -> SearchSettings:
     return SearchSettings(
         policy=policy,
         hash_family=_family(params),
@@ -123,16 +129,16 @@ def _search(params, policy, n_in, n_neurons, **sizes):
     )
 
 
-def _uses_tables(policy, n_neurons):
+def _uses_tables(policy: str, n_neurons: int) -> bool:
     """All policies but the ranking of a narrow layer's codes; exact and random ones ignore it."""
     return policy != "estimate" or n_neurons > _WIDE
 
 
-def _family(params):
+def _family(params: Params) -> str:
     return "simhash" if params["hash_family"] == "auto" else params["hash_family"]
 
 
-def _transform(params, n_in):
+def _transform(params: Params, n_in: int) -> bool:
     """Whether tables search for the inner product. Rank families see a coordinate only by its
     size, and the transform's extra ones are not to scale: without it WTA and DWTA find .22 of the
     right neurons instead of .13 (1,000 neurons whose norms and biases vary). A few coordinates
@@ -140,7 +146,7 @@ def _transform(params, n_in):
     return _family(params) == "simhash" or n_in < 64
 
 
-def _table_shape(params, n_neurons, code_bits):
+def _table_shape(params: Params, n_neurons: int, code_bits: int) -> tuple[int, int]:
     """L and K; of codes without tables (code_bits > 0) only their product counts."""
     n_bits, n_tables = params["n_hash_bits"], params["n_tables"]
     if n_bits == "auto":
@@ -150,6 +156,6 @@ def _table_shape(params, n_neurons, code_bits):
     return n_tables, n_bits
 
 
-def auto_n_hash_bits(n_classes):
+def auto_n_hash_bits(n_classes: int) -> int:
     """Buckets of about 32 neurons: long enough to hold the hardest, short enough to be read."""
     return max(2, min(16, round(math.log2(max(n_classes, 2) / 32))))

@@ -5,19 +5,31 @@ So the need is added up first, from the sizes of arrays, and compared with what 
 lower bound: of arrays in which not every row is written it counts the pages that are.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from slide._typing import Matrix, Params
+
+if TYPE_CHECKING:
+    from slide._auto import DataShape, Settings
+    from slide._auto_search import SearchSettings
+    from slide._labels import LabelRows
+    from slide._validation import TrainingRows
 
 try:
     import resource
 except ImportError:  # a system without limits of its own
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 _PROGRESS = 16  # bytes of what an update changes beside a row of weights
 _UNLIMITED = 1 << 62  # what the kernel says where there is no limit
@@ -37,11 +49,11 @@ class Limit:
     used: int
 
     @property
-    def left(self):
+    def left(self) -> int:
         return self.size - self.used
 
 
-def memory_limit(proc="/proc/self", cgroups="/sys/fs/cgroup"):
+def memory_limit(proc: str = "/proc/self", cgroups: str = "/sys/fs/cgroup") -> Limit | None:
     """The Limit of memory that can be written, or None where nobody tells."""
     found = [(size, "the limit of its cgroup") for size in _cgroup_limits(proc, cgroups)]
     try:
@@ -53,7 +65,7 @@ def memory_limit(proc="/proc/self", cgroups="/sys/fs/cgroup"):
     return Limit(*min(found), _status(proc, "RssAnon")) if found else None
 
 
-def address_limit(proc="/proc/self"):
+def address_limit(proc: str = "/proc/self") -> Limit | None:
     """The Limit of address space, RLIMIT_AS, which counts what is never written too, or None."""
     if resource is None:
         return None
@@ -63,7 +75,7 @@ def address_limit(proc="/proc/self"):
     return Limit(size, "its limit of address space", _status(proc, "VmSize"))
 
 
-def _cgroup_limits(proc, cgroups):
+def _cgroup_limits(proc: str, cgroups: str) -> Iterator[int]:
     """Limits of this process's control groups and of those above them, of versions 1 and 2."""
     for line in _read(Path(proc, "cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -80,13 +92,13 @@ def _cgroup_limits(proc, cgroups):
                 yield int(text)
 
 
-def _status(proc, name):
+def _status(proc: str, name: str) -> int:
     """Bytes that /proc/self/status has under a name; 0 where it has not."""
     match = re.search(rf"^{name}:\s*(\d+) kB", _read(Path(proc, "status")), re.MULTILINE)
     return 1024 * int(match[1]) if match else 0
 
 
-def _read(path):
+def _read(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
@@ -106,7 +118,14 @@ class Use:
     input_moments: float = 1.0  # of the first layer, from the features that occur
 
 
-def network_needs(widths, settings, shape, n_threads, early_stopping, use):
+def network_needs(
+    widths: list[int],
+    settings: Settings,
+    shape: DataShape,
+    n_threads: int,
+    early_stopping: bool,
+    use: Use,
+) -> dict[str, int]:
     """Bytes of the large arrays of a network and of its training, by what they are.
 
     Parameters
@@ -143,7 +162,7 @@ def network_needs(widths, settings, shape, n_threads, early_stopping, use):
     return {name: int(size) for name, size in needs.items() if size >= 1}
 
 
-def _search_bytes(search, n_in, n_neurons):
+def _search_bytes(search: SearchSettings | None, n_in: int, n_neurons: int) -> int:
     """Codes, tables or the copy of the weights behind a layer's search."""
     if search is None:
         return 0
@@ -157,7 +176,7 @@ def _search_bytes(search, n_in, n_neurons):
     return size
 
 
-def _threads_bytes(widths, settings, shape, n_threads):
+def _threads_bytes(widths: list[int], settings: Settings, shape: DataShape, n_threads: int) -> int:
     """What threads hold for a micro-batch each: scores and dense rows."""
     # Of few micro-batches one thread may take all.
     n_threads = max(1, min(n_threads, shape.n_samples // settings.batch_size // 4))
@@ -170,7 +189,14 @@ def _threads_bytes(widths, settings, shape, n_threads):
     return n_threads * (4 * n * n_active + dense)
 
 
-def least_use(labels, x, settings, widths, shape, n_epochs):
+def least_use(
+    labels: LabelRows,
+    x: Matrix,
+    settings: Settings,
+    widths: list[int],
+    shape: DataShape,
+    n_epochs: int,
+) -> Use:
     """The Use of a network that is trained for n_epochs on rows x, CSR or dense, and `labels`.
 
     Pages are the small ones: where the kernel has huge ones, it hands them out while there are.
@@ -194,12 +220,12 @@ def least_use(labels, x, settings, widths, shape, n_epochs):
     )
 
 
-def _pages(share, size, page):
+def _pages(share: float, size: int, page: int) -> float:
     """Expected share of pages that have one of a share of all rows, of this size, at random."""
-    return 1 - (1 - share) ** max(1.0, page / size)
+    return 1 - math.pow(1 - share, max(1.0, page / size))
 
 
-def _n_features_of(x):
+def _n_features_of(x: Matrix) -> int:
     """How many features occur in x."""
     if isinstance(x, np.ndarray):
         return int(np.count_nonzero(x.any(axis=0)))
@@ -212,7 +238,14 @@ def _n_features_of(x):
 # ---------------------------------------------------------------- the verdict --
 
 
-def check_network(params, settings, data, shape, n_threads, n_epochs):
+def check_network(
+    params: Params,
+    settings: Settings,
+    data: TrainingRows,
+    shape: DataShape,
+    n_threads: int,
+    n_epochs: int,
+) -> None:
     """Refuse a network that is larger than memory.
 
     Parameters
@@ -252,24 +285,24 @@ def check_network(params, settings, data, shape, n_threads, n_epochs):
         _check(what, network_needs(*known, use), limit, advice)
 
 
-def check_copy(shape):
+def check_copy(shape: tuple[int, int]) -> None:
     """Refuse a dense float32 copy of X, of this shape, that is larger than memory."""
     _check_array(f"X of shape {shape}", 4 * shape[0] * shape[1], "a copy that is centred")
 
 
-def check_topk(n_rows, k):
+def check_topk(n_rows: int, k: int) -> None:
     """Refuse a result of predict_topk that is larger than memory."""
     _check_array(f"k={k} for {n_rows} rows", 8 * n_rows * k, "labels and scores")
 
 
-def _check_array(what, size, name):
+def _check_array(what: str, size: int, name: str) -> None:
     if size < _LARGE:
         return
     for limit in (address_limit(), memory_limit()):
         _check(what, {name: size}, limit, "pass the rows in parts")
 
 
-def _check(what, needs, limit, advice):
+def _check(what: str, needs: dict[str, int], limit: Limit | None, advice: str) -> None:
     total = sum(needs.values())
     if limit is None or total <= limit.left:
         return
@@ -283,5 +316,5 @@ def _check(what, needs, limit, advice):
     )
 
 
-def _gb(size):
+def _gb(size: float) -> str:
     return f"{size / 1e9:.{1 if size >= 1e10 else 2}f} GB"

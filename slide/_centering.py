@@ -9,19 +9,20 @@ import numpy as np
 from scipy.sparse import issparse
 
 from slide._budget import check_copy
+from slide._typing import Floats, Matrix
 
 # Share of values that are not zero, beyond which X counts as dense, whatever holds it. Below it
 # zeros are what makes a row cheap, and the mean is small.
 _DENSE = 0.25
 
 
-def is_sparse(x):
+def is_sparse(x: Matrix) -> bool:
     """Whether most values of x, dense or CSR, are zero: then they are not centred."""
     n_values = x.nnz if issparse(x) else np.count_nonzero(x)
-    return n_values <= _DENSE * x.shape[0] * x.shape[1]
+    return bool(n_values <= _DENSE * x.shape[0] * x.shape[1])
 
 
-def centered_by_mean(x, weights):
+def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats | None]:
     """x less its weighted mean row, dense, and that row, float32 (n_features,).
 
     x itself and None where x is to stay as it is. x : float32 (n, n_features), dense or CSR;
@@ -43,7 +44,7 @@ def centered_by_mean(x, weights):
     return np.subtract(dense, center, out=dense if issparse(x) else None), center
 
 
-def centered(x, center):
+def centered(x: Matrix, center: Floats | None) -> Matrix:
     """x less its centre, dense; x itself where the centre is None."""
     if center is None:
         return x

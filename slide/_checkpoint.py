@@ -1,9 +1,12 @@
 """The file in which a `fit` is kept: whose training it holds, when to write it, how to go on."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import time
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from scipy.sparse import issparse
@@ -13,7 +16,13 @@ from slide._course_state import course_state, set_course_state
 from slide._files import check_replaceable
 from slide._json import decode, encode
 from slide._saving import read_model, write_model
+from slide._typing import Array, Params, State
 from slide.callback import Checkpoint
+
+if TYPE_CHECKING:
+    from slide._epochs import Course
+    from slide._estimator import SparseMLPClassifier
+    from slide._validation import TrainingRows
 
 _FREE = ("n_jobs", "verbose", "predict_mode", "random_state")  # may change between two runs
 
@@ -33,13 +42,20 @@ class CheckpointFile:
         When the file cannot be written.
     """
 
-    def __init__(self, checkpoint, identity):
+    def __init__(self, checkpoint: Checkpoint, identity: dict[str, Any]) -> None:
         self._checkpoint, self._identity = checkpoint, identity
         self._written = time.monotonic()
         check_replaceable(checkpoint.path)
 
     @classmethod
-    def of(cls, estimator, params, classes, data, rng):
+    def of(
+        cls,
+        estimator: SparseMLPClassifier,
+        params: Params,
+        classes: Array,
+        data: TrainingRows,
+        rng: np.random.RandomState,
+    ) -> CheckpointFile | None:
         """That of an estimator's Checkpoint, or None without one."""
         # scikit-learn keeps the callbacks there; a clone has nothing else of them.
         callbacks = getattr(estimator, "_skl_callbacks", ())
@@ -51,7 +67,7 @@ class CheckpointFile:
         n_before = estimator.t_ if hasattr(estimator, "_network") else 0
         return cls(found[0], identity_of(params, classes, data, rng, n_before))
 
-    def read(self, cls):
+    def read(self, cls: type[SparseMLPClassifier]) -> Kept | None:
         """What the file holds of this training, or None where there is no file.
 
         Raises
@@ -71,18 +87,18 @@ class CheckpointFile:
         self._identity["start"] = kept["identity"]["start"]
         return Kept(model, kept, arrays)
 
-    def is_due(self, n_epochs=None):
+    def is_due(self, n_epochs: int | None = None) -> bool:
         """See `slide.callback.Checkpoint.is_due`."""
         return self._checkpoint.is_due(time.monotonic() - self._written, n_epochs)
 
-    def write(self, model, course, done=False):
+    def write(self, model: SparseMLPClassifier, course: Course, done: bool = False) -> None:
         """Keep a Course, and the estimator as if it had stopped there."""
         plain, arrays = (None, {}) if done else course_state(course)
         kept = {"identity": self._identity, "course": plain, "history": model.history_}
         write_model(model, self._checkpoint.path, kept, arrays)
         self._written = time.monotonic()
 
-    def _refuse(self, content):
+    def _refuse(self, content: str) -> NoReturn:
         raise ValueError(
             f"the path of Checkpoint, {self._checkpoint.path}, must be of no file or of this "
             f"training; the file is {content}. Remove the file, or choose another path"
@@ -100,19 +116,19 @@ class Kept:
         Whether it is over.
     """
 
-    def __init__(self, model, kept, arrays):
+    def __init__(self, model: SparseMLPClassifier, kept: dict[str, Any], arrays: State) -> None:
         self.model, self.done = model, kept["course"] is None
         self.model.history_ = list(kept["history"])
         self._kept, self._arrays = kept, arrays
 
-    def generator(self, rng):
+    def generator(self, rng: np.random.RandomState) -> np.random.RandomState:
         """`rng` as it was when the training began; another one where it is NumPy's own."""
         if rng is check_random_state(None):
             rng = np.random.RandomState()
         rng.set_state(decode(self._kept["identity"]["start"]).get_state())
         return rng
 
-    def set_course(self, course):
+    def set_course(self, course: Course) -> None:
         """Let a Course, of the model's network, go on from here."""
         try:
             set_course_state(course, self._kept["course"], self._arrays)
@@ -120,7 +136,9 @@ class Kept:
             raise ValueError(f"the file of Checkpoint is damaged: {error}") from error
 
 
-def identity_of(params, classes, data, rng, n_before):
+def identity_of(
+    params: Params, classes: Array, data: TrainingRows, rng: np.random.RandomState, n_before: int
+) -> dict[str, Any]:
     """What tells a training from others, of JSON's values.
 
     Parameters
@@ -148,7 +166,7 @@ def identity_of(params, classes, data, rng, n_before):
     }
 
 
-def _differing(ours, theirs):
+def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
     """The first thing that tells two identities apart, or None."""
     pairs = [
         (f"parameter {k}", v, theirs["parameter"].get(k)) for k, v in ours["parameter"].items()
@@ -157,7 +175,7 @@ def _differing(ours, theirs):
     return next((name for name, one, other in pairs if one != other), None)
 
 
-def _digest(*arrays):
+def _digest(*arrays: Array) -> str:
     """Of arrays of numbers, dates or texts."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
@@ -165,5 +183,5 @@ def _digest(*arrays):
         if array.dtype.kind in "OU":
             digest.update(json.dumps([str(item) for item in array.tolist()]).encode())
         else:
-            digest.update(np.ascontiguousarray(array).view(np.uint8))
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()

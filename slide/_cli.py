@@ -1,12 +1,16 @@
 """The commands of ``python -m slide``."""
 
+from __future__ import annotations
+
 import argparse
 import gzip
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +19,11 @@ from slide._evaluation import evaluate_ranked, table_of
 from slide._files import check_replaceable, replacing
 from slide._parallel import resolve_n_jobs
 from slide._reading import FORMATS, read_rows
+from slide._typing import Array, Floats, Matrix
 from slide._validation import check_k, check_params
+
+if TYPE_CHECKING:
+    from slide._reading import LabelledRows
 
 _BLOCK = 4096  # rows that are predicted at a time
 _KS = (1, 3, 5)
@@ -32,7 +40,7 @@ files:
 """
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
     0 when all went well, 1 after a line on stderr about files or values that will not do, 130 when
@@ -64,7 +72,7 @@ def main(argv=None):
 # --------------------------------------------------------------- commands --
 
 
-def train(args):
+def train(args: argparse.Namespace) -> None:
     """Fit an estimator to a file and save it."""
     shares = args.active_fraction
     model = SparseMLPClassifier(
@@ -103,7 +111,7 @@ def train(args):
     print(f"{seconds:.1f} s, {rate:.0f} samples/s, model in {_printable(args.model)}")
 
 
-def predict(args):
+def predict(args: argparse.Namespace) -> None:
     """Write the best labels of every row and their scores."""
     model = _load(args)
     k = _known_k(args.k, model)
@@ -114,7 +122,7 @@ def predict(args):
             write("".join(map(_line, ranked)))
 
 
-def evaluate(args):
+def evaluate(args: argparse.Namespace) -> None:
     """Print how good the best labels of every row are."""
     model = _load(args)
     for k in args.k or ():
@@ -129,19 +137,21 @@ def evaluate(args):
         print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
 
 
-def _printable(path):
+def _printable(path: str) -> str:
     """The path as stdout takes it: a file's name may hold bytes that are no text."""
     encoding = sys.stdout.encoding or "utf-8"
     return path.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _load(args):
+def _load(args: argparse.Namespace) -> SparseMLPClassifier:
     given = {"n_jobs": args.threads, "predict_mode": args.mode}
     given = {name: value for name, value in given.items() if value is not None}
-    return SparseMLPClassifier.load(args.model).set_params(**given)
+    model = SparseMLPClassifier.load(args.model)
+    model.set_params(**given)
+    return model
 
 
-def _known_k(k, model):
+def _known_k(k: int | None, model: SparseMLPClassifier) -> int:
     """`k`, or 5 where it is None and there are so many classes."""
     if k is None:
         return min(5, model.n_outputs_)
@@ -149,7 +159,12 @@ def _known_k(k, model):
     return k
 
 
-def _evaluate(model, rows, ks, trained_on=None):
+def _evaluate(
+    model: SparseMLPClassifier,
+    rows: LabelledRows,
+    ks: list[int] | None,
+    trained_on: LabelledRows | None = None,
+) -> tuple[dict[str, float], float]:
     """Figures by name, and the seconds of prediction; ks None takes the usual ones."""
     x = rows.features(model.n_features_in_)
     shape = model._coder.multilabel, model.n_outputs_
@@ -162,19 +177,19 @@ def _evaluate(model, rows, ks, trained_on=None):
     return evaluate_ranked(y, ranked, ks, y_train), seconds
 
 
-def _ranked(model, x, k):
+def _ranked(model: SparseMLPClassifier, x: Matrix, k: int) -> Iterator[tuple[Array, Floats]]:
     """`predict_topk`, some rows at a time: what is made of them stays small."""
     for start in range(0, x.shape[0], _BLOCK):
         yield model.predict_topk(x[start : start + _BLOCK], k)
 
 
-def _line(ranked):
+def _line(ranked: Any) -> str:
     pairs = zip(*ranked, strict=True)
     return " ".join(f"{label}:{score:.6g}" for label, score in pairs) + "\n"
 
 
 @contextmanager
-def _output(path):
+def _output(path: str) -> Iterator[Callable[[str], object]]:
     """What writes text to a file, which then appears whole, or for "-" to stdout."""
     if path == "-":
         yield sys.stdout.write
@@ -187,7 +202,7 @@ def _output(path):
 # -------------------------------------------------------------- arguments --
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slide",
         description="Train a wide sparse network on a file, predict labels with it, evaluate it.",
@@ -199,8 +214,10 @@ def _parser():
     return parser
 
 
-def _add(commands, run, does, example):
-    parser = commands.add_parser(
+def _add(
+    commands: Any, run: Callable[[argparse.Namespace], None], does: str, example: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
         run.__name__,
         help=does,
         description=f"{does[0].upper()}{does[1:]}.",
@@ -211,14 +228,14 @@ def _add(commands, run, does, example):
     return parser
 
 
-def _add_shared(parser):
+def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default="auto", help="of the data (default: auto)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads; -1 takes all processors")
 
 
-def _add_mode(parser):
+def _add_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", choices=("exact", "lsh"),
         help="score every label, or with lsh only those that their codes promise most of, which "
@@ -226,7 +243,7 @@ def _add_mode(parser):
     )  # fmt: skip
 
 
-def _add_train(commands):
+def _add_train(commands: Any) -> None:
     parser = _add(
         commands,
         train,
@@ -286,7 +303,7 @@ def _add_train(commands):
     _add_shared(parser)
 
 
-def _add_predict(commands):
+def _add_predict(commands: Any) -> None:
     parser = _add(
         commands,
         predict,
@@ -306,7 +323,7 @@ def _add_predict(commands):
     _add_shared(parser)
 
 
-def _add_evaluate(commands):
+def _add_evaluate(commands: Any) -> None:
     parser = _add(
         commands,
         evaluate,

@@ -1,12 +1,20 @@
 """A course of training as plain values and arrays, and back."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from slide._json import decode, encode
 from slide._network import Pass, Tally
+from slide._typing import Array, State
+
+if TYPE_CHECKING:
+    from slide._epochs import Course
 
 
-def course_state(course):
+def course_state(course: Course) -> tuple[dict[str, Any], State]:
     """What `Course` needs to go on, beside its network and its data.
 
     Returns
@@ -44,7 +52,7 @@ def course_state(course):
     return plain, arrays
 
 
-def set_course_state(course, plain, arrays):
+def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> None:
     """Let a Course of the same data and parameters go on from what `course_state` returned.
 
     Raises
@@ -72,6 +80,8 @@ def set_course_state(course, plain, arrays):
         ]
     if plain["weighed"] is not None:
         stacking = course.stacking
+        if stacking is None:
+            raise ValueError("weighed must be None without prototypes")
         stacking.weight, stacking.slope, stacking.offset = _finite("weighed", plain["weighed"])
     course.seconds = _finite("seconds", [plain["seconds"]])[0]
     course.counted = Tally(**plain["counted"])
@@ -89,19 +99,19 @@ def set_course_state(course, plain, arrays):
         course.so_far = Pass(**{**so_far, "queries": queries})
 
 
-def _finite(name, values):
+def _finite(name: str, values: Any) -> list[float]:
     if not all(isinstance(v, float) and np.isfinite(v) for v in values):
         raise ValueError(f"{name} must be finite numbers; got {values!r}")
     return list(values)
 
 
-def _count(name, value, high=None):
+def _count(name: str, value: Any, high: int | None = None) -> int:
     if type(value) is not int or value < 0 or (high is not None and value > high):
         raise ValueError(f"{name} must be a count of at most {high}; got {value!r}")
     return value
 
 
-def _like(name, wanted, arrays):
+def _like(name: str, wanted: Array, arrays: State) -> Array:
     array = arrays[name]
     if array.dtype != wanted.dtype or array.shape != wanted.shape:
         raise ValueError(

@@ -1,17 +1,26 @@
 """From scores to probabilities and labels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import log_expit
 
 from slide import _lookup, _predict
 from slide._labels import LabelRows
+from slide._typing import Floats
+
+if TYPE_CHECKING:
+    from slide._model import InputRows
+    from slide._network import Network
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
 _BLOCK = 1 << 22  # scores that a block of rows aims at
 
 
 @np.errstate(under="ignore")  # a probability that is none, for who lets NumPy raise
-def log_probabilities(scores, loss, multilabel):
+def log_probabilities(scores: Floats, loss: str, multilabel: bool) -> Floats:
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 
     A row sums to 1, but for the independent labels of a multilabel target under the sigmoid loss.
@@ -25,7 +34,9 @@ def log_probabilities(scores, loss, multilabel):
     return np.maximum(scores, _LOG_TINY, out=scores)
 
 
-def predict_label_rows(network, x, labels_per_row, n_threads, mode="exact"):
+def predict_label_rows(
+    network: Network, x: InputRows, labels_per_row: float, n_threads: int, mode: str = "exact"
+) -> LabelRows:
     """The labels that every row of a multilabel target gets, as LabelRows.
 
     Under the sigmoid loss those with a score above 0. Under the softmax loss the labels share one
@@ -55,7 +66,9 @@ def predict_label_rows(network, x, labels_per_row, n_threads, mode="exact"):
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)
 
 
-def _listed_label_rows(network, x, n_candidates, n_threads):
+def _listed_label_rows(
+    network: Network, x: InputRows, n_candidates: int, n_threads: int
+) -> LabelRows:
     """The labels of a score above 0 among the n_candidates most promising ones of every row."""
     model, n_classes = network.model(), network.n_classes
     listed = _lookup.shortlist(network, n_threads)

@@ -1,20 +1,32 @@
 """When a training has diverged, and what is said about it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+from slide._typing import Array, Params
+
+if TYPE_CHECKING:
+    from slide._network import Network
 
 # Nats of loss for every decision. The smallest probability that float32 can hold is exp(-104), and
 # from scores of a million on it is at a loss for whole nats: nothing can be learnt any more.
 _MOST = 1e6
 
 
-def check_loss(network, params, epoch, loss):
+def check_loss(network: Network, params: Params, epoch: int, loss: float) -> None:
     """Refuse a mean loss of a row that only weights beyond all measure give."""
     n_decisions = network.n_classes if network.settings.loss == "sigmoid" else 1
     if not loss <= _MOST * n_decisions:
         raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
 
 
-def check_finite(network, params, epoch, output_rows=None):
+def check_finite(
+    network: Network, params: Params, epoch: int, output_rows: Array | None = None
+) -> None:
     """Refuse a network whose weights are no numbers, or so large that scores would be none.
 
     Of the output layer's weights only `output_rows` are looked at, if given.
@@ -22,7 +34,7 @@ def check_finite(network, params, epoch, output_rows=None):
     first, *middle, output = network.layers
     arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
     arrays += [layer.b for layer in network.layers]
-    blocks = output.blocks()
+    blocks: Iterator[Any] = output.blocks()
     if output_rows is not None:
         blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
     with np.errstate(all="ignore"):
@@ -34,7 +46,7 @@ def check_finite(network, params, epoch, output_rows=None):
         raise diverged(network, params, epoch, "weights are no longer finite")
 
 
-def diverged(network, params, epoch, what):
+def diverged(network: Network, params: Params, epoch: int, what: str) -> FloatingPointError:
     """The error of a training that diverged; `what` tells how that shows."""
     return FloatingPointError(
         f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
@@ -43,5 +55,5 @@ def diverged(network, params, epoch, what):
     )
 
 
-def _square(array):
+def _square(array: Array) -> Any:
     return np.vdot(array, array)

@@ -1,7 +1,11 @@
 """The course of a training: epochs, the fall of the learning rate, when to stop."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
 from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -10,6 +14,16 @@ from slide._divergence import check_finite, check_loss, diverged
 from slide._memory import copy_blocks
 from slide._model import InputRows
 from slide._network import Tally
+from slide._typing import Array, Params
+
+if TYPE_CHECKING:
+    from slide._core import Trainer
+    from slide._network import Network, Pass
+    from slide._observers import Observers
+    from slide._stacking import Stacking
+    from slide._validation import TrainingRows
+
+_Weights: TypeAlias = list[tuple[Array, Array]]  # and biases, of every layer
 
 
 class Course:
@@ -54,19 +68,32 @@ class Course:
         That the epoch in progress has taken, and what was counted before it.
     """
 
-    def __init__(self, network, data, held_out, stacking, rng, params, max_iter, n_threads):
+    def __init__(
+        self,
+        network: Network,
+        data: TrainingRows,
+        held_out: TrainingRows | None,
+        stacking: Stacking | None,
+        rng: np.random.RandomState,
+        params: Params,
+        max_iter: int,
+        n_threads: int,
+    ) -> None:
         self.network, self.data, self.held_out, self.stacking = network, data, held_out, stacking
         self.rng, self.params, self.max_iter, self.n_threads = rng, params, max_iter, n_threads
         self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
         # One label a row: precision at 1.
         self.k = max(1, round(len(data.labels.indices) / len(data)))
-        self.losses, self.scores, self.history = [], [], []
-        self.best, self.best_weights, self.n_stale = -np.inf, None, 0
-        self.stopped = False
-        self.drawn_by, self.so_far = rng, None
+        self.losses: list[float] = []
+        self.scores: list[float] = []
+        self.history: list[Params] = []
+        self.best, self.n_stale, self.stopped = -np.inf, 0, False
+        self.best_weights: _Weights | None = None
+        self.drawn_by = rng
+        self.so_far: Pass | None = None
         self.seconds, self.counted = 0.0, Tally()
 
-    def run(self, observers):
+    def run(self, observers: Observers) -> None:
         """Train until nothing improves, `max_iter` epochs are over or `observers` says stop.
 
         observers : slide._observers.Observers
@@ -83,11 +110,11 @@ class Course:
             observers.after_epoch(self)
         self._finish()
 
-    def stop(self):
+    def stop(self) -> None:
         """Let the epoch that is over have been the last."""
         self.stopped = True
 
-    def _train_epoch(self, observers):
+    def _train_epoch(self, observers: Observers) -> None:
         epoch, network, params = len(self.losses), self.network, self.params
         began = time.perf_counter()
         if self.so_far is None:
@@ -95,10 +122,10 @@ class Course:
             self._open_epoch(epoch)
             self.drawn_by = deepcopy(self.rng)
 
-        def learning_rate(share):
+        def learning_rate(share: float) -> float:
             return _learning_rate(params, (epoch + share) / self.max_iter)
 
-        def after_chunk(so_far):
+        def after_chunk(so_far: Pass) -> None:
             nonlocal began
             self.so_far, now = so_far, time.perf_counter()
             self.seconds, began = self.seconds + now - began, now
@@ -114,7 +141,7 @@ class Course:
         self.history.append(_history(network, self.counted, done, self.seconds))
         _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
-    def _open_epoch(self, epoch):
+    def _open_epoch(self, epoch: int) -> None:
         """What is found out once, before a certain epoch."""
         network, stacking = self.network, self.stacking
         if stacking is not None and stacking.is_due(epoch, self.max_iter):
@@ -123,13 +150,13 @@ class Course:
             cost = _mining.list_hard_neurons(network, self.trainer, self.data, self.n_threads)
             network.tally.multiply_adds += cost
 
-    def _rows(self):
+    def _rows(self) -> Array:
         """Rows to train on now: all, but for those that are to come late."""
         if self.stacking is None or self.stacking.weight is not None:
             return np.arange(len(self.data))
         return self.stacking.rows
 
-    def _judge(self):
+    def _judge(self) -> None:
         """Note how good the last epoch was, and whether it shall have been the last."""
         params, merit = self.params, -self.losses[-1]
         if self.held_out is not None:
@@ -150,7 +177,7 @@ class Course:
                 f"{params['n_iter_no_change']} consecutive epochs. Stopping.",
             )
 
-    def _finish(self):
+    def _finish(self) -> None:
         network = self.network
         if self.best_weights is not None:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
@@ -163,12 +190,19 @@ class Course:
         network.note_inputs(self.data.x, self.n_threads)
 
 
-def run_pass(network, data, rng, params, epoch, n_threads):
+def run_pass(
+    network: Network,
+    data: TrainingRows,
+    rng: np.random.RandomState,
+    params: Params,
+    epoch: int,
+    n_threads: int,
+) -> dict[str, Any]:
     """Train one epoch, number `epoch`, at a constant learning rate; returns its history."""
     began, counted = time.perf_counter(), copy(network.tally)
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
 
-    def learning_rate(share):
+    def learning_rate(share: float) -> Any:
         return params["learning_rate_init"]
 
     rows = np.arange(len(data))
@@ -180,7 +214,7 @@ def run_pass(network, data, rng, params, epoch, n_threads):
     return _history(network, counted, done, time.perf_counter() - began)
 
 
-def _history(network, before, done, seconds):
+def _history(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
     """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
     counts = network.tally.since(before)
     n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
@@ -196,7 +230,7 @@ def _history(network, before, done, seconds):
     }
 
 
-def validation_score(network, data, k, n_threads):
+def validation_score(network: Network, data: TrainingRows, k: int, n_threads: int) -> float:
     """`slide.metrics.ndcg_at_k` of the rows' k best classes, a mean by weight."""
     ids, _ = _predict.topk(network.model(), network.rows(data.x), k, n_threads)
     discounts = 1 / np.log2(np.arange(2, k + 2))
@@ -205,8 +239,18 @@ def validation_score(network, data, k, n_threads):
     return float(np.average(gains / best, weights=data.weights))
 
 
-def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads, so_far=None,
-           after_chunk=None):  # fmt: skip
+def _train(
+    network: Network,
+    trainer: Trainer,
+    rows: Array,
+    rng: np.random.RandomState,
+    params: Params,
+    learning_rate: Callable[[float], float],
+    epoch: int,
+    n_threads: int,
+    so_far: Pass | None = None,
+    after_chunk: Callable[[Pass], None] | None = None,
+) -> Pass:
     """One pass over the rows `rows`; returns its Pass."""
     order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
@@ -218,23 +262,24 @@ def _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads,
     return done
 
 
-def _learning_rate(params, progress):
+def _learning_rate(params: Params, progress: float) -> float:
     """Adam's step size after the share `progress` of all epochs."""
-    if params["learning_rate"] == "constant":
-        return params["learning_rate_init"]
-    return params["learning_rate_init"] * max(1 - progress, 0.01)
+    rate: float = params["learning_rate_init"]
+    return rate if params["learning_rate"] == "constant" else rate * max(1 - progress, 0.01)
 
 
-def _keep_weights(network, kept):
+def _keep_weights(
+    network: Network, kept: list[tuple[Array, Array]] | None
+) -> list[tuple[Array, Array]]:
     """Copy weights and biases, over the copies kept before if there are any."""
     if kept is None:
-        kept = [(None, None)] * len(network.layers)
+        return [(copy_blocks(layer.w), copy_blocks(layer.b)) for layer in network.layers]
     return [
         (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
         for layer, (w, b) in zip(network.layers, kept, strict=True)
     ]
 
 
-def _report(params, line):
+def _report(params: Params, line: str) -> None:
     if params["verbose"]:
         print(line)

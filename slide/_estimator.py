@@ -1,5 +1,11 @@
 """The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
@@ -18,6 +24,7 @@ from slide._prediction import Prediction
 from slide._saving import Saving
 from slide._stacking import Stacking
 from slide._start import hold_out, start_network
+from slide._typing import Params
 from slide._validation import (
     TrainingRows,
     check_params,
@@ -26,6 +33,9 @@ from slide._validation import (
     check_weights,
     is_true,
 )
+
+F = TypeVar("F", bound=Callable[..., Any])
+_with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
 
 
 class SparseMLPClassifier(
@@ -229,41 +239,41 @@ class SparseMLPClassifier(
 
     def __init__(
         self,
-        hidden_layer_sizes=(256,),
-        activation="relu",
+        hidden_layer_sizes: int | Sequence[int] = (256,),
+        activation: str = "relu",
         *,
-        loss="auto",
-        active_fraction="auto",
-        hash_family="auto",
-        n_tables="auto",
-        n_hash_bits="auto",
-        retrieval="auto",
-        tail_size="auto",
-        rehash_every="auto",
-        solver="adam",
-        alpha=0.0,
-        dropout="auto",
-        batch_size="auto",
-        learning_rate="linear",
-        learning_rate_init=0.001,
-        momentum=0.9,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        max_iter="auto",
-        prototypes="auto",
-        shuffle=True,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        weight_dtype="float32",
-        predict_mode="exact",
-        verbose=False,
-    ):
+        loss: str = "auto",
+        active_fraction: str | float | Sequence[float] = "auto",
+        hash_family: str = "auto",
+        n_tables: int | str = "auto",
+        n_hash_bits: int | str = "auto",
+        retrieval: str = "auto",
+        tail_size: int | str = "auto",
+        rehash_every: int | str = "auto",
+        solver: str = "adam",
+        alpha: float = 0.0,
+        dropout: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: str = "linear",
+        learning_rate_init: float = 0.001,
+        momentum: float = 0.9,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        max_iter: int | str = "auto",
+        prototypes: bool | str = "auto",
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        weight_dtype: str = "float32",
+        predict_mode: str = "exact",
+        verbose: bool | int = False,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.loss = loss
@@ -300,9 +310,9 @@ class SparseMLPClassifier(
 
     # ------------------------------------------------------------ training --
 
-    @with_callbacks
+    @_with_callbacks
     @one_at_a_time
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X and y.
 
         Ctrl-C ends it within about a second, and the estimator is then unfitted; so it is after any
@@ -345,7 +355,7 @@ class SparseMLPClassifier(
             raise
         return self
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         params, coder, data = self._prepare(X, y, sample_weight, LabelCoder.from_y)
         rng, held_out = check_random_state(self.random_state), None
         file = CheckpointFile.of(self, params, coder.classes, data, rng)
@@ -367,7 +377,7 @@ class SparseMLPClassifier(
             n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
             check_network(params, settings, data, shape, n_threads, n_epochs)
 
-        def as_of(course):
+        def as_of(course: Course) -> SparseMLPClassifier:
             return self._as_of(course, coder, params)
 
         observers = Observers(self, settings.max_iter, X, y, sample_weight, as_of, file)
@@ -393,7 +403,7 @@ class SparseMLPClassifier(
         return observers.after_fit()
 
     @one_at_a_time
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on one batch more: one pass over it, at a constant learning rate.
 
         The first batch decides the initial weights and what "auto" becomes: take a fair sample.
@@ -435,7 +445,7 @@ class SparseMLPClassifier(
             raise
         return self
 
-    def _partial_fit(self, X, y, classes, sample_weight):
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
         params, coder, data = self._prepare(
@@ -456,7 +466,9 @@ class SparseMLPClassifier(
         history = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
 
-    def _prepare(self, X, y, sample_weight, make_coder):
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, make_coder: Callable[[Any], LabelCoder]
+    ) -> tuple[Params, LabelCoder, TrainingRows]:
         """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
         goes_on = self._is_fitted()
         params = check_params(self.get_params(deep=False))
@@ -468,7 +480,7 @@ class SparseMLPClassifier(
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True

@@ -1,12 +1,15 @@
 """What `python -m slide evaluate` tells of ranked labels."""
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 
+from slide._typing import Array
 from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
 
 
-def evaluate_ranked(y, ranked, ks, y_train=None):
+def evaluate_ranked(y: Any, ranked: Array, ks: list[int], y_train: Any = None) -> dict[str, float]:
     """Figures by name, every metric at every k.
 
     Parameters
@@ -40,7 +43,7 @@ def evaluate_ranked(y, ranked, ks, y_train=None):
     return figures
 
 
-def table_of(figures):
+def table_of(figures: dict[str, float]) -> str:
     """The figures as lines of text, a metric each, a column for every k."""
     names = list(dict.fromkeys(name.split("@")[0] for name in figures))
     ks = list(dict.fromkeys(name.split("@")[1] for name in figures))
@@ -51,7 +54,7 @@ def table_of(figures):
     return "\n".join(lines)
 
 
-def _in_columns(y, ranked, y_train):
+def _in_columns(y: Any, ranked: Array, y_train: Any) -> tuple[csr_array, Array, csr_array]:
     """All three over the same columns: indicators of all labels that occur anywhere."""
     if y.ndim == 2:
         n_columns = max(y.shape[1], y_train.shape[1])
@@ -61,10 +64,10 @@ def _in_columns(y, ranked, y_train):
     return y, np.searchsorted(labels, ranked), y_train
 
 
-def _widened(y, n_columns):
+def _widened(y: csr_array, n_columns: int) -> csr_array:
     return csr_array((y.data, y.indices, y.indptr), shape=(y.shape[0], n_columns))
 
 
-def _one_a_row(columns, n_columns):
+def _one_a_row(columns: Array, n_columns: int) -> csr_array:
     ones = np.ones(len(columns), dtype=np.int8)
     return csr_array((ones, columns, np.arange(len(columns) + 1)), shape=(len(columns), n_columns))

@@ -3,10 +3,12 @@
 import numpy as np
 from scipy.special import ndtr
 
+from slide._typing import Array, Bools, Floats
+
 _BLOCK = 1 << 14  # neurons between two looks at Python's signals
 
 
-def mean_row(weights):
+def mean_row(weights: Array) -> Floats:
     """The mean of the rows of `weights`, float32 or bfloat16 (n, d): float32 (d,)."""
     total = np.zeros(weights.shape[1])
     for start in range(0, len(weights), _BLOCK):
@@ -14,7 +16,15 @@ def mean_row(weights):
     return (total / len(weights)).astype(np.float32)
 
 
-def faint(weights, biases, mean, query_mean, query_length, order, n_least):
+def faint(
+    weights: Array,
+    biases: Floats,
+    mean: Floats,
+    query_mean: Floats,
+    query_length: float,
+    order: Array,
+    n_least: int,
+) -> Bools:
     """Which of the neurons `order`, random, can hardly ever be among the best: bool (n,).
 
     Were hidden vectors spread evenly around their mean, the score of neuron i would have the mean

@@ -1,12 +1,15 @@
 """Files that appear whole or not at all, and files that may be compressed."""
 
 import gzip
+import io
 import os
 import secrets
 import shutil
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import NoReturn
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -15,7 +18,7 @@ _MOST_COMPRESSED = 20  # and as many times its size
 
 
 @contextmanager
-def replacing(path):
+def replacing(path: str) -> Iterator[str]:
     """A new, empty file beside `path`, which takes its place when the block ends well.
 
     Whatever goes wrong before that, `path` is as it was and nothing else is left behind. A process
@@ -75,7 +78,7 @@ def replacing(path):
     _sync_folder(folder)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str) -> None:
     """Have the names in a folder written to the disk, where the system knows how to."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -85,7 +88,7 @@ def _sync_folder(folder):
             os.close(descriptor)
 
 
-def check_replaceable(path):
+def check_replaceable(path: str) -> None:
     """Raise what `replacing` would, so that hours of work need not come before it."""
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
@@ -115,16 +118,16 @@ class Lines:
         Lines read so far.
     """
 
-    def __init__(self, stream, size):
+    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
         self.stream = stream
         self.n_lines = 0
         self.limit = _LINE + _MOST_COMPRESSED * size
 
-    def read(self):
+    def read(self) -> NoReturn:
         """Make `load_svmlight_file` take this as a file; it only iterates."""
         raise NotImplementedError
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         for line in iter(partial(self.stream.readline, self.limit), b""):
             self.n_lines += 1
             if len(line) == self.limit:
@@ -135,7 +138,7 @@ class Lines:
 
 
 @contextmanager
-def opened(path):
+def opened(path: str) -> Iterator[io.BufferedIOBase]:
     """A binary file to read from, decompressed when its content, not its name, is gzip's."""
     with open(path, "rb") as raw:
         is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)

@@ -1,24 +1,31 @@
 """What keeps apart threads that use one estimator at the same time."""
 
+from __future__ import annotations
+
 import os
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
-_locks = WeakKeyDictionary()  # of estimators; none is a part of them, to be pickled or cloned
-_guards = WeakSet()
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Of estimators; none is a part of them, to be pickled or cloned.
+_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_guards: WeakSet[Guard] = WeakSet()
 
 
-def one_at_a_time(method):
+def one_at_a_time(method: F) -> F:
     """Let the methods of an estimator that bear this mark wait for each other, between threads."""
 
     @wraps(method)
-    def alone(self, *args, **kwargs):
+    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
         with _locks.setdefault(self, threading.RLock()):
             return method(self, *args, **kwargs)
 
-    return alone
+    return cast(F, alone)
 
 
 class Guard:
@@ -28,16 +35,16 @@ class Guard:
     is one writer at most. A reader must not read within reading.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._n_readers = self._n_writers = 0
         _guards.add(self)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Guard], tuple[()]]:
         return Guard, ()
 
     @contextmanager
-    def reading(self):
+    def reading(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: self._n_writers == 0)
             self._n_readers += 1
@@ -49,7 +56,7 @@ class Guard:
                 self._changed.notify_all()
 
     @contextmanager
-    def writing(self):
+    def writing(self) -> Iterator[None]:
         with self._changed:
             self._n_writers += 1
         try:
@@ -62,11 +69,11 @@ class Guard:
                 self._changed.notify_all()
 
 
-def _free_all():
+def _free_all() -> None:
     """In a forked process: the threads that held something are not there to give it back."""
     _locks.clear()
     for guard in list(_guards):
-        guard.__init__()
+        guard.__init__()  # type: ignore[misc]
 
 
 if hasattr(os, "register_at_fork"):

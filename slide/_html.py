@@ -1,6 +1,9 @@
 """What a notebook shows of a fitted estimator, beside its parameters: the network."""
 
 from html import escape
+from typing import Any
+
+from slide._typing import Params
 
 _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 
@@ -8,12 +11,12 @@ _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 class NetworkTable:
     """Mixin of an estimator with `hash_params_`: its network as a table, in its HTML."""
 
-    def _html_repr(self):
-        diagram = super()._html_repr()
+    def _html_repr(self) -> str:
+        diagram: str = super()._html_repr()  # type: ignore[misc]
         return diagram + network_html(self) if hasattr(self, "_network") else diagram
 
 
-def network_html(estimator):
+def network_html(estimator: Any) -> str:
     """A table of the layers of a fitted estimator, and a line of what training it took."""
     params, widths = estimator.hash_params_, [len(b) for b in estimator.intercepts_]
     rows = [("input", f"{estimator.n_features_in_:,} features", "", "", "", "")]
@@ -34,7 +37,7 @@ def network_html(estimator):
     )
 
 
-def _found(params, i, width, is_output):
+def _found(params: Params, i: int, width: int, is_output: bool) -> tuple[Any, ...]:
     """Active neurons, how they are found, codes and dropout of a layer."""
     policy = params["retrieval"][i]
     dropout = "" if is_output else params["dropout"][i] or "0"
@@ -50,7 +53,7 @@ def _found(params, i, width, is_output):
     return active, "" if policy == "none" and is_output else policy, codes, dropout
 
 
-def _summary(estimator):
+def _summary(estimator: Any) -> str:
     share = estimator.compute_fraction_
     n_epochs = estimator.n_iter_
     parts = [

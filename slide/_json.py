@@ -6,6 +6,7 @@ Beyond JSON's own types it knows tuples, NumPy's numbers and arrays of numbers, 
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _NUMBERS = "biuf"  # kinds of NumPy's types whose numbers JSON can write
 _MT19937 = 624  # words of the generator's state
 
 
-def encode(name, value):
+def encode(name: str, value: Any) -> Any:
     """`value` as plain JSON values; ValueError under its `name` where it has none."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
@@ -28,7 +29,7 @@ def encode(name, value):
         ) from error
 
 
-def decode(value):
+def decode(value: Any) -> Any:
     """The value that `encode` was given, but for subclasses of Python's types."""
     if isinstance(value, list):
         return [decode(item) for item in value]
@@ -47,14 +48,14 @@ def decode(value):
     raise ValueError(f"a value must be of a type that save writes; got {kind!r}")
 
 
-def decode_dtype(text):
+def decode_dtype(text: Any) -> np.dtype[Any]:
     """The dtype of which `text` is the `str`; one of a structure is refused."""
     if not (isinstance(text, str) and _DTYPE.fullmatch(text)):
         raise ValueError(f"a dtype must be one of numbers, dates or texts; got {text!r}")
     return np.dtype(text)
 
 
-def _tagged(value):
+def _tagged(value: Any) -> Any:
     if isinstance(value, list):
         return [_tagged(item) for item in value]
     if isinstance(value, tuple):
@@ -73,7 +74,7 @@ def _tagged(value):
     return value
 
 
-def _random_state(key, position, has_gauss, gauss):
+def _random_state(key: Any, position: Any, has_gauss: Any, gauss: Any) -> np.random.RandomState:
     key = np.array(key, np.uint32)
     # NumPy looks up the next word without a check, and all zeros would never give another number.
     if key.shape != (_MT19937,) or not key.any():

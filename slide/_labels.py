@@ -1,6 +1,9 @@
 """Targets and what the engine reads: y <-> rows of int32 class ids, never a dense indicator."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix, issparse, sparray
@@ -8,6 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from slide._plain import refusing, shown
+from slide._typing import Array, Bools
 
 _MAX_CLASSES = 2**31 - 1
 
@@ -28,10 +32,10 @@ class LabelRows:
     indices: np.ndarray
     n_classes: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    def take(self, rows):
+    def take(self, rows: Array) -> LabelRows:
         """The labels of `rows`, an int array, in that order."""
         counts = np.diff(self.indptr)[rows]
         indptr = np.concatenate(([0], np.cumsum(counts)))
@@ -39,14 +43,14 @@ class LabelRows:
         places += np.arange(indptr[-1])
         return LabelRows(indptr, self.indices[places], self.n_classes)
 
-    def only(self, rows):
+    def only(self, rows: Array) -> LabelRows:
         """The labels of `rows`, an int array; the other rows have none."""
         counts, kept = np.diff(self.indptr), np.zeros(len(self), bool)
         kept[rows] = True
         indptr = np.concatenate(([0], np.cumsum(counts * kept)))
         return LabelRows(indptr, self.indices[np.repeat(kept, counts)], self.n_classes)
 
-    def contain(self, ids):
+    def contain(self, ids: Array) -> Bools:
         """Whether row i has the labels ids[i]: bool, of the shape of `ids`, (n_rows, k)."""
         if len(self.indices) == 0:
             return np.zeros(ids.shape, bool)
@@ -54,7 +58,8 @@ class LabelRows:
         keys = rows * self.n_classes + self.indices  # rising
         wanted = np.arange(len(self))[:, np.newaxis] * self.n_classes + ids
         places = np.searchsorted(keys, wanted)
-        return keys[np.minimum(places, len(keys) - 1)] == wanted
+        found: Bools = keys[np.minimum(places, len(keys) - 1)] == wanted
+        return found
 
 
 class LabelCoder:
@@ -68,27 +73,27 @@ class LabelCoder:
         What an indicator is written into; None where y has one label a row.
     """
 
-    def __init__(self, classes, container=None):
+    def __init__(self, classes: Array, container: Any = None) -> None:
         self.classes = classes
         self.container = container
 
     @property
-    def multilabel(self):
+    def multilabel(self) -> bool:
         return self.container is not None
 
     @property
-    def n_classes(self):
+    def n_classes(self) -> int:
         return len(self.classes)
 
     @classmethod
-    def from_y(cls, y):
+    def from_y(cls, y: Any) -> Self:
         """A coder for the classes of y."""
         if _is_indicator(y):
             return cls(np.arange(y.shape[1]), _container(y))
         return cls(_unique(_column(y), "y"))
 
     @classmethod
-    def from_first_batch(cls, y, classes):
+    def from_first_batch(cls, y: Any, classes: Any) -> Self:
         """A coder for `classes`; of an indicator y, for its columns, and classes may be None."""
         if _is_indicator(y):
             return cls(np.arange(y.shape[1]), _container(y))
@@ -102,7 +107,7 @@ class LabelCoder:
             raise ValueError("classes must hold at least one label; got none")
         return cls(classes)
 
-    def check_classes(self, classes):
+    def check_classes(self, classes: Any) -> None:
         """Refuse other classes than those known; None is no others."""
         if classes is None:
             return
@@ -113,7 +118,7 @@ class LabelCoder:
                 f"from {_some(self.classes)}"
             )
 
-    def encode(self, y):
+    def encode(self, y: Any) -> LabelRows:
         """LabelRows of y, whose labels must all be known."""
         if self.multilabel:
             if y.ndim != 2 or y.shape[1] != self.n_classes:
@@ -140,11 +145,11 @@ class LabelCoder:
             )
         return _single_rows(ids, self.n_classes)
 
-    def decode(self, ids):
+    def decode(self, ids: Array) -> Array:
         """Labels of class ids of any shape."""
         return self.classes[ids]
 
-    def indicator(self, rows):
+    def indicator(self, rows: LabelRows) -> Any:
         """The indicator of LabelRows, int64, in the form that y had."""
         shape = (len(rows), rows.n_classes)
         if self.container is np.ndarray:
@@ -155,20 +160,20 @@ class LabelCoder:
         return self.container((ones, rows.indices, rows.indptr), shape=shape)
 
 
-def _is_indicator(y):
+def _is_indicator(y: Any) -> bool:
     """Two columns or more, or sparse; one dense column is a 1-D y in the wrong shape."""
     if issparse(y) and y.ndim != 2:
         raise ValueError(f"y must have two dimensions where it is sparse; got shape {y.shape}")
-    return issparse(y) or (y.ndim == 2 and y.shape[1] > 1)
+    return bool(issparse(y) or (y.ndim == 2 and y.shape[1] > 1))
 
 
-def _container(y):
+def _container(y: Any) -> Any:
     if not issparse(y):
         return np.ndarray
     return csr_array if isinstance(y, sparray) else csr_matrix
 
 
-def _indicator_rows(y):
+def _indicator_rows(y: Any) -> LabelRows:
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y of two dimensions must be a label indicator; got dtype {y.dtype}")
     if y.shape[1] > _MAX_CLASSES:
@@ -188,11 +193,11 @@ def _indicator_rows(y):
     return LabelRows(indptr, np.ascontiguousarray(y.indices, np.int32), y.shape[1])
 
 
-def _single_rows(ids, n_classes):
+def _single_rows(ids: Array, n_classes: int) -> LabelRows:
     return LabelRows(np.arange(len(ids) + 1), ids.astype(np.int32), n_classes)
 
 
-def _column(y, name="y"):
+def _column(y: Any, name: str = "y") -> Any:
     """y as one dimension of class labels; continuous values are refused."""
     with refusing(name):
         y = column_or_1d(y, warn=True, input_name=name)
@@ -208,7 +213,7 @@ def _column(y, name="y"):
     return y
 
 
-def _of_dtype(y, dtype):
+def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
     """Numbers y in another dtype, and which of them it cannot hold; all else as it is.
 
     NumPy would compare int64 and uint64 as float64, in which large labels are no longer apart.
@@ -220,14 +225,14 @@ def _of_dtype(y, dtype):
         return converted, converted.astype(y.dtype) != y
 
 
-def _unique(y, name):
+def _unique(y: Array, name: str) -> Array:
     try:
         return np.unique(y)
     except Exception as error:  # of a foreign class
         raise ValueError(f"{name} must hold labels of one type; got {_some(y)}") from error
 
 
-def _some(values):
+def _some(values: Array) -> str:
     """The first few values, for a message."""
     text = ", ".join(map(shown, values[:5].tolist()))
     return f"[{text}, …]" if len(values) > 5 else f"[{text}]"

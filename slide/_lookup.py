@@ -4,13 +4,21 @@ A list is made when it is first asked for after training and is kept with the ne
 it when it trains on; it is never saved or pickled.
 """
 
+from __future__ import annotations
+
 import os
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide import _predict
 from slide._shortlist import MAX_WIDTH, Shortlist
+from slide._typing import Floats, Ids
+
+if TYPE_CHECKING:
+    from slide._model import InputRows
+    from slide._network import Network
 
 # Fewer neurons, neurons a candidate or weights than these are as fast scored as looked up.
 _LEAST = 16_384
@@ -20,7 +28,7 @@ _LEAST_WEIGHTS = 1 << 20
 _making = threading.Lock()
 
 
-def _unlock():
+def _unlock() -> None:
     """A lock for a forked process: whoever held its parent's is not there to give it back."""
     global _making
     _making = threading.Lock()
@@ -30,7 +38,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
 
 
-def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=False):
+def topk(
+    network: Network,
+    x: InputRows,
+    k: int,
+    n_threads: int,
+    mode: str = "exact",
+    n_candidates: int | str = "auto",
+    apart: bool = False,
+) -> tuple[Ids, Floats]:
     """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
 
     Parameters
@@ -44,7 +60,7 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=Fals
     apart : bool
         Whether both are (2, n, k): the best without what prototypes add, then the best with it.
     """
-    if n_candidates == "auto":
+    if isinstance(n_candidates, str):  # "auto"
         n_candidates = candidates_for(k)
     if mode == "exact" or not pays(network, n_candidates):
         with network.guard.reading():
@@ -53,7 +69,7 @@ def topk(network, x, k, n_threads, mode="exact", n_candidates="auto", apart=Fals
     return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
 
 
-def candidates_for(k):
+def candidates_for(k: int) -> int:
     """What "auto" is for the best k.
 
     For the best five, 272, they hold .96 to .999 of the best and .90 to .99 of the five (see
@@ -62,10 +78,10 @@ def candidates_for(k):
     return 192 + 16 * k
 
 
-def pays(network, n_candidates):
+def pays(network: Network, n_candidates: int) -> bool:
     """Whether a list of so many neurons is found faster than all are scored."""
     *_, last, output = network.layers
-    return (
+    return bool(
         last.n_active == 0
         and output.n_in <= MAX_WIDTH
         and output.n_out >= max(_LEAST, _LEAST_PER_CANDIDATE * n_candidates)
@@ -73,7 +89,7 @@ def pays(network, n_candidates):
     )
 
 
-def shortlist(network, n_threads):
+def shortlist(network: Network, n_threads: int) -> Shortlist:
     """The Shortlist of the network's output layer, made where there is none."""
     with _making:
         if network.shortlist is None:

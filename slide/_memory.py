@@ -1,12 +1,15 @@
 """NumPy arrays that start on a cache line."""
 
 import numpy as np
+import numpy.typing as npt
+
+from slide._typing import Array
 
 _LINE = 64
 _BLOCK = 1 << 22  # elements that are copied between two looks at Python's signals
 
 
-def aligned_zeros(shape, dtype=np.float32):
+def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
     """A C-contiguous array of zeros whose first element lies on a 64-byte boundary.
 
     The vector kernels read whole rows in 64-byte steps; on NumPy's own 16-byte
@@ -19,7 +22,7 @@ def aligned_zeros(shape, dtype=np.float32):
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def aligned_copy(array):
+def aligned_copy(array: Array) -> Array:
     """`array` as C-contiguous and 64-byte aligned; itself where it already is."""
     if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _LINE == 0:
         return array
@@ -28,7 +31,7 @@ def aligned_copy(array):
     return out
 
 
-def copy_blocks(source, out=None):
+def copy_blocks(source: Array, out: Array | None = None) -> Array:
     """A copy of a C-contiguous array, over `out` if given; returned. Ctrl-C is heard in between.
 
     To touch new memory for the first time may take seconds a gigabyte.

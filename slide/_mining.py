@@ -6,17 +6,25 @@ in the training, and are active whenever the row comes (Dahiya et al., DeepXML, 
 al., ANCE, ICLR 2021).
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide import _lookup
 
+if TYPE_CHECKING:
+    from slide._core import Trainer
+    from slide._network import Network
+    from slide._validation import TrainingRows
+
 _BLOCK = 4096  # rows between two looks at Python's signals
 _CANDIDATES = 64  # that a row scores: of the best 5, .94 are among them (see docs/how-it-works.md)
 
 
-def is_due(epoch, max_iter):
+def is_due(epoch: int, max_iter: int) -> bool:
     """Whether lists are made before this epoch: a quarter of the way, when scores mean something.
 
     On planted siblings (20,000 classes, 8 epochs, P@1 .51 without): .62 then, .58 from the middle
@@ -25,9 +33,12 @@ def is_due(epoch, max_iter):
     return epoch == max(1, max_iter // 4)
 
 
-def list_hard_neurons(network, trainer, data, n_threads):
+def list_hard_neurons(
+    network: Network, trainer: Trainer, data: TrainingRows, n_threads: int
+) -> int:
     """Write every row's hardest wrong neurons into `trainer.listed`; returns the multiply-adds."""
-    n_listed, n_classes = trainer.listed.shape[1], network.n_classes
+    n_listed: int = trainer.listed.shape[1]
+    n_classes = network.n_classes
     # So many that the labels of a usual row can be left out.
     k = min(n_classes, n_listed + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)

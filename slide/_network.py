@@ -4,10 +4,14 @@ A `Network` owns every array of a model as plain NumPy, so that pickle, joblib a
 keep it whole. What multiplies is compiled (`_core`, `_predict`); what decides is here.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_dtypes import bfloat16
@@ -20,6 +24,13 @@ from slide._guard import Guard
 from slide._memory import aligned_copy, aligned_zeros
 from slide._model import PROGRESS, InputRows, Model
 from slide._retrieval import Retrieval
+from slide._typing import Array, Floats, Ids, Ints, Matrix
+
+if TYPE_CHECKING:
+    from slide._auto import Settings
+    from slide._labels import LabelRows
+    from slide._prototypes import Prototypes
+    from slide._shortlist import Shortlist
 
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
 _CHUNK = 4096
@@ -52,12 +63,12 @@ class Layer:
     retrieval: Retrieval | None = None  # what finds them
 
     @property
-    def coefs(self):
+    def coefs(self) -> Floats:
         """Weights (n_in, n_out), float32: a view, of bfloat16 a copy."""
         w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
         return w if self.by_feature else w.T
 
-    def blocks(self, n_rows=None):
+    def blocks(self, n_rows: int | None = None) -> Iterator[slice]:
         """Slices of n_rows rows (None: all) that hold some 4 million weights each.
 
         For what wants them as float32, or takes them in turns so that Ctrl-C is heard.
@@ -67,7 +78,9 @@ class Layer:
         return (slice(start, start + size) for start in range(0, n_rows, size))
 
     @classmethod
-    def zeros(cls, n_in, n_out, by_feature, n_active=0, dtype=np.float32):
+    def zeros(
+        cls, n_in: int, n_out: int, by_feature: bool, n_active: int = 0, dtype: Any = np.float32
+    ) -> Layer:
         shape = (n_in, n_out) if by_feature else (n_out, n_in)
         return cls(
             n_in,
@@ -80,7 +93,7 @@ class Layer:
             n_active=n_active,
         )
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickle keeps values, not addresses: move the rows back onto cache lines, and what belongs
         # together side by side.
         progress = _progress(len(state["w_v"]), state["n_out"], state["by_feature"])
@@ -92,7 +105,7 @@ class Layer:
             setattr(self, name, progress.get(name, value))
 
 
-def _progress(n_rows, n_out, by_feature):
+def _progress(n_rows: int, n_out: int, by_feature: bool) -> dict[str, Any]:
     """The arrays w_v, steps, b_m and b_v of a layer, by name: fields of arrays of PROGRESS."""
     rows = aligned_zeros(n_rows + 1, PROGRESS)
     biases = aligned_zeros(n_out, PROGRESS) if by_feature else rows[:n_out]
@@ -117,11 +130,11 @@ class Tally:
     dense_multiply_adds: int = 0
     n_rebuilds: int = 0
 
-    def add(self, counts):
+    def add(self, counts: dict[str, Any]) -> None:
         for name in vars(self):
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
 
-    def since(self, before):
+    def since(self, before: Tally) -> Tally:
         """What was counted since a copy of it was made."""
         return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
 
@@ -148,19 +161,19 @@ class Pass:
     n_rows: int
     loss: float
     weight: float
-    queries: list
+    queries: list[tuple[Array, float] | None]
     n_queries: int
-    seconds: dict
+    seconds: dict[str, float]
 
     @classmethod
-    def begin(cls, n_layers):
+    def begin(cls, n_layers: int) -> Pass:
         return cls(0, 0.0, 0.0, [None] * n_layers, 0, dict.fromkeys((*_PHASES, "rebuild"), 0.0))
 
     @property
-    def mean_loss(self):
+    def mean_loss(self) -> float:
         return float(self.loss / self.weight)
 
-    def add_counts(self, counts, n_rows, seconds):
+    def add_counts(self, counts: dict[str, Any], n_rows: int, seconds: float) -> None:
         """Add what the engine says of some rows, and the time that they took."""
         self.n_rows += n_rows
         self.loss += counts["loss"]
@@ -170,14 +183,14 @@ class Pass:
         for phase, part in zip(_PHASES, parts, strict=True):
             self.seconds[phase] += seconds * part / max(sum(parts), 1e-9)
 
-    def add_queries(self, queries, n_rows):
+    def add_queries(self, queries: list[Any], n_rows: int) -> None:
         self.n_queries += n_rows
         for i, new in enumerate(queries):
             if new is not None:
                 old = self.queries[i] or (0.0, 0.0)
                 self.queries[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
 
-    def forget_queries(self):
+    def forget_queries(self) -> None:
         self.queries, self.n_queries = [None] * len(self.queries), 0
 
 
@@ -199,21 +212,21 @@ class Network:
 
     n_features: int
     n_classes: int
-    hidden_layer_sizes: tuple
-    settings: object
+    hidden_layer_sizes: tuple[int, ...]
+    settings: Settings
     seed: int
     center: np.ndarray | None = None
-    layers: list = field(init=False)
+    layers: list[Layer] = field(init=False)
     tally: Tally = field(init=False, default_factory=Tally)
     counter: int = field(init=False, default=0)
     samples_to_rebuild: int = field(init=False, default=0)
     rebuild_gap: float = field(init=False, default=0.0)
-    centers: list = field(init=False)  # mean and length of every layer's inputs, see _center
-    prototypes: object = field(init=False, default=None)  # slide._prototypes.Prototypes
-    shortlist: object = field(init=False, default=None)  # of `slide._lookup`, or None
+    centers: list[tuple[Floats, float]] = field(init=False)  # of every layer's inputs, see _center
+    prototypes: Prototypes | None = field(init=False, default=None)
+    shortlist: Shortlist | None = field(init=False, default=None)  # of `slide._lookup`
     guard: Guard = field(init=False, default_factory=Guard, repr=False)  # of sparse hidden layers
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         widths = [self.n_features, *self.hidden_layer_sizes, self.n_classes]
         self.layers = [
             Layer.zeros(
@@ -227,7 +240,9 @@ class Network:
 
     # ------------------------------------------------------------- start --
 
-    def start(self, x, y, prior, n_threads, order=None):
+    def start(
+        self, x: Matrix, y: LabelRows, prior: Array, n_threads: int, order: Array | None = None
+    ) -> None:
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
         x : CSR or dense rows; order : int array of those that are looked at, None: all; y :
@@ -255,18 +270,19 @@ class Network:
                 layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
-    def _start_sparse(self, i, sample, rows, n_threads):
+    def _start_sparse(self, i: int, sample: Matrix, rows: InputRows, n_threads: int) -> None:
         """The centre of a sparse layer's inputs; biases that give every neuron its chance there."""
         layer, n, h = self.layers[i], sample.shape[0], sample
         if i > 0:
             h = _predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
         self._center(i, *_sums(h), n)
-        for rows in layer.blocks():
-            layer.b[rows] = -(layer.w[rows].astype(np.float32, copy=False) @ self.centers[i][0])
+        for block in layer.blocks():
+            layer.b[block] = -(layer.w[block].astype(np.float32, copy=False) @ self.centers[i][0])
 
-    def _retrieval(self, i, sample):
+    def _retrieval(self, i: int, sample: Matrix) -> Retrieval:
         """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
         search, layer, directions = self.settings.layers[i].search, self.layers[i], None
+        assert search is not None
         if search.n_directions and search.transform:
             # Those in which the layer's inputs differ most.
             rows = sample - self.centers[i][0]
@@ -276,7 +292,7 @@ class Network:
         functions = np.random.RandomState(seed)
         return Retrieval(layer.n_out, layer.n_in, asdict(search), functions, directions)
 
-    def _start_output(self, x, y, prior, n_threads):
+    def _start_output(self, x: InputRows, y: LabelRows, prior: Array, n_threads: int) -> None:
         output, model = self.layers[-1], self.model()
         # In place, or for bfloat16 beside the weights, before the moments' memory is used.
         rows = output.w if output.w.dtype == np.float32 else aligned_zeros(output.w.shape)
@@ -303,7 +319,7 @@ class Network:
             # The mean input shall meet the prior exactly.
             output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean
 
-    def _center(self, i, total, squares, n):
+    def _center(self, i: int, total: Array, squares: float, n: int) -> None:
         """Set the mean of layer i's inputs and the root mean square of their distance to it."""
         mean = total / n
         # What float32 rounding leaves of vectors that are all alike is not a distance.
@@ -311,26 +327,30 @@ class Network:
         length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
         self.centers[i] = mean.astype(np.float32), length
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "shortlist": None}
 
     # ---------------------------------------------------------- training --
 
-    def model(self, n_layers=None):
+    def model(self, n_layers: int | None = None) -> Model:
         """Views for the compiled loops; of the first n_layers, the last of them as the output."""
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 
-    def rows(self, x):
+    def rows(self, x: Matrix) -> InputRows:
         """Centred rows in the form that `model()` predicts from: sparse beside prototypes."""
         return InputRows(x if self.prototypes is None else csr_array(x))
 
-    def trainer(self, x, y, sample_weight, n_threads):
+    def trainer(
+        self, x: InputRows, y: LabelRows, sample_weight: Floats | None, n_threads: int
+    ) -> Trainer:
         """The compiled loop over x and y; its scratch is allocated once and serves all epochs."""
         settings = {**self.settings.engine(), "seed": self.seed}
         return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
 
-    def train(self, trainer, order, learning_rate, n_threads, so_far=None, after_chunk=None):
+    def train(self, trainer: Trainer, order: Ids, learning_rate: Callable[[float], float],
+              n_threads: int, so_far: Pass | None = None,
+              after_chunk: Callable[[Pass], None] | None = None) -> Pass:  # fmt: skip
         """One pass over the rows `order` (int32), or what is left of it; returns its Pass.
 
         Parameters
@@ -385,7 +405,7 @@ class Network:
             done.seconds["rebuild"] += perf_counter() - began
         return done
 
-    def _keep_up(self, done, queries, n_rows, n_threads):
+    def _keep_up(self, done: Pass, queries: list[Any], n_rows: int, n_threads: int) -> None:
         """Hash the searched neurons anew when that is due, else those that moved much."""
         began = perf_counter()
         done.add_queries(queries, n_rows)
@@ -401,7 +421,7 @@ class Network:
             done.forget_queries()
         done.seconds["rebuild"] += perf_counter() - began
 
-    def note_inputs(self, x, n_threads, share=1.0):
+    def note_inputs(self, x: Matrix, n_threads: int, share: float = 1.0) -> None:
         """Note the mean of the output layer's inputs, for some rows x of a training that ends.
 
         `slide._shortlist` wants it. A few rows do: their mean is off by 1 / 16 of the inputs'
@@ -416,12 +436,11 @@ class Network:
         rows = InputRows(x[np.linspace(0, x.shape[0] - 1, n).astype(np.int64)])
         self._center(i, *_sums(_predict.hidden(self.model(), rows, 0, n, n_threads)), n)
         if share < 1:
-            mixed = [
-                (1 - share) * a + share * b for a, b in zip(before, self.centers[i], strict=True)
-            ]
-            self.centers[i] = mixed[0].astype(np.float32), float(mixed[1])
+            (old, old_length), (new, length) = before, self.centers[i]
+            mean = ((1 - share) * old + share * new).astype(np.float32)
+            self.centers[i] = mean, (1 - share) * old_length + share * length
 
-    def rebuild(self, n_threads):
+    def rebuild(self, n_threads: int) -> int:
         """Hash all searched neurons anew; returns the multiply-adds. The next gap is longer.
 
         The hash functions stay: the network learns with what they find, and loses .5 to 8 points
@@ -433,29 +452,31 @@ class Network:
         self.rebuild_gap = min(self.rebuild_gap * _BACK_OFF, float(self.settings.rehash_at_last))
         return cost
 
-    def refresh(self, n_threads):
+    def refresh(self, n_threads: int) -> int:
         """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""
         searched = [i for i, layer in enumerate(self.layers) if layer.retrieval is not None]
         return sum(self._rehash(i, n_threads) for i in searched)
 
-    def _rehash(self, i, n_threads):
+    def _rehash(self, i: int, n_threads: int) -> int:
         layer, (mean, length) = self.layers[i], self.centers[i]
+        assert layer.retrieval is not None
         steps = layer.steps[: layer.n_out]
         # Nobody predicts by what finds the output's neurons.
         with self.guard.writing() if layer.n_active else nullcontext():
             return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 
-    def _follow(self, n_threads):
+    def _follow(self, n_threads: int) -> int:
         """Between two rebuilds, hash the neurons of sparse layers that moved much."""
-        sparse = [layer for layer in self.layers if layer.n_active and layer.retrieval is not None]
+        sparse = [layer for layer in self.layers if layer.n_active]
         with self.guard.writing() if sparse else nullcontext():
             return sum(
                 layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
                 for layer in sparse
+                if layer.retrieval is not None
             )
 
 
-def _sums(h):
+def _sums(h: Matrix) -> tuple[Array, float]:
     """Sum of the rows, float64 (width,), and of their squared lengths; dense or CSR."""
     if issparse(h):
         total = np.asarray(h.sum(axis=0, dtype=np.float64)).ravel()
@@ -463,12 +484,12 @@ def _sums(h):
     return h.sum(axis=0, dtype=np.float64), float(np.einsum("ij,ij->", h, h, dtype=np.float64))
 
 
-def log_prior(counts, n_rows, loss):
+def log_prior(counts: Ints, n_rows: int, loss: str) -> Array:
     """Output biases before training: log odds (sigmoid) or log share (softmax) of each label.
 
     Half a sample is added to every count, so that a label never seen has a finite prior.
     """
     p = (counts + 0.5) / (n_rows + 1.0)
     if loss == "softmax":
-        return np.log(p / p.sum())
-    return np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-6))
+        return np.asarray(np.log(p / p.sum()))
+    return np.asarray(np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-6)))

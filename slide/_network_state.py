@@ -1,8 +1,11 @@
 """A network as plain values and arrays by name, and back, trusting neither."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, fields
 from itertools import pairwise
 from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +15,12 @@ from slide._network import Network, Tally
 from slide._prototypes import Prototypes
 from slide._retrieval import Retrieval
 from slide._state import flat, part_of
+from slide._typing import Array, State
 from slide._validation import BELOW_1, BOOL, MAX_TABLES, RULES, Rule, integer, one_of
+
+if TYPE_CHECKING:
+    from slide._network import Layer
+    from slide._tensors import TensorFile
 
 _ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
 _PROTOTYPES = "prototypes"  # before the names of their arrays
@@ -21,8 +29,9 @@ _MAX_STEPS = 2**30  # leaves room to train on
 _BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
 
 
-def _is_finite(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value))
 
 
 _NUMBER = Rule(_is_finite, "a finite number")
@@ -83,7 +92,7 @@ _SEARCH_RULES = {
 # ------------------------------------------------------------------- there --
 
 
-def network_state(network):
+def network_state(network: Network) -> tuple[dict[str, Any], State]:
     """What a Network is made of.
 
     Returns
@@ -103,10 +112,11 @@ def network_state(network):
         tally=vars(network.tally),
         input_lengths=[length for _, length in network.centers],
     )
-    return plain, _arrays(network, network.prototypes and network.prototypes.arrays())
+    prototypes = network.prototypes
+    return plain, _arrays(network, None if prototypes is None else prototypes.arrays())
 
 
-def _arrays(network, prototypes):
+def _arrays(network: Network, prototypes: State | None) -> State:
     found = {} if network.center is None else {"center": network.center}
     found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
     for i, layer in enumerate(network.layers):
@@ -120,7 +130,7 @@ def _arrays(network, prototypes):
 # -------------------------------------------------------------------- back --
 
 
-def network_from_state(plain, file):
+def network_from_state(plain: dict[str, Any], file: TensorFile) -> Network:
     """The Network of what `network_state` returned.
 
     A network of the sizes that `plain` names is made first, and says which arrays there must be
@@ -166,7 +176,7 @@ def network_from_state(plain, file):
     return network
 
 
-def _unfilled(plain, file):
+def _unfilled(plain: dict[str, Any], file: TensorFile) -> Network:
     """A Network whose plain values are those of `plain` and whose arrays are yet to be filled."""
     _check("", {name: plain[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
     _check("", plain, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
@@ -198,7 +208,7 @@ def _unfilled(plain, file):
     return network
 
 
-def _unfilled_prototypes(plain, file):
+def _unfilled_prototypes(plain: dict[str, Any], file: TensorFile) -> State:
     """Arrays of the forms that `Prototypes.arrays` has."""
     n_values, n_features = file.shape(f"{_PROTOTYPES}.values")[0], plain["n_features"]
     return {
@@ -209,7 +219,7 @@ def _unfilled_prototypes(plain, file):
     }
 
 
-def _retrieval(i, layer, search, file):
+def _retrieval(i: int, layer: Layer, search: SearchSettings, file: TensorFile) -> Retrieval:
     directions = None
     if search.n_directions:
         # So many as `Network._retrieval` found.
@@ -221,7 +231,7 @@ def _retrieval(i, layer, search, file):
     return Retrieval(layer.n_out, layer.n_in, asdict(search), any_functions, directions)
 
 
-def _settings(plain, widths):
+def _settings(plain: dict[str, Any], widths: list[int]) -> Settings:
     """Settings from their dict, for layers between the given widths."""
     own = {name: value for name, value in plain.items() if name != "layers"}
     own = {"weight_dtype": "float32", **own}  # a file of before has none
@@ -244,7 +254,7 @@ def _settings(plain, widths):
     return Settings(**own, layers=tuple(layers))
 
 
-def _layer_settings(where, plain, n_in, n_out):
+def _layer_settings(where: str, plain: dict[str, Any], n_in: int, n_out: int) -> LayerSettings:
     own = {name: value for name, value in plain.items() if name != "search"}
     _check(where, own, _LAYER_RULES)
     if own["n_active"] >= n_out:
@@ -265,7 +275,7 @@ def _layer_settings(where, plain, n_in, n_out):
     return LayerSettings(**own, search=search)
 
 
-def _check(where, values, rules):
+def _check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
     """Refuse a value that its rule does not accept; there must be one for every rule."""
     for name, rule in rules.items():
         if name not in values:
@@ -274,7 +284,7 @@ def _check(where, values, rules):
             raise ValueError(f"{where}{name} must be {rule.takes}; got {values[name]!r}")
 
 
-def _check_finite(name, array):
+def _check_finite(name: str, array: Array) -> None:
     # One sum is as good as a look at every number, and needs no memory.
     with np.errstate(all="ignore"):
         if not np.isfinite(array.sum(dtype=np.float64)):

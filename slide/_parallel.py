@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 
 from joblib import cpu_count
 
@@ -21,7 +22,7 @@ class _Process:
     warned = False
 
     @classmethod
-    def after_fork(cls):
+    def after_fork(cls) -> None:
         cls.orphaned = cls.orphaned or cls.several
 
 
@@ -29,7 +30,7 @@ if hasattr(os, "register_at_fork"):  # Windows knows no fork
     os.register_at_fork(after_in_child=_Process.after_fork)
 
 
-def resolve_n_jobs(n_jobs):
+def resolve_n_jobs(n_jobs: Any) -> int:
     """Threads that `n_jobs` stands for, with joblib's meaning of it.
 
     None is 1, -1 is every processor that this process may use, -2 all but one, and so on. More
@@ -58,7 +59,7 @@ def resolve_n_jobs(n_jobs):
     return n_threads
 
 
-def is_parallel(n_jobs):
+def is_parallel(n_jobs: Any) -> bool:
     """Whether `n_jobs` is valid and more than one thread."""
     try:
         return _threads_of(n_jobs) > 1 and not _Process.orphaned
@@ -66,7 +67,7 @@ def is_parallel(n_jobs):
         return False
 
 
-def _threads_of(n_jobs):
+def _threads_of(n_jobs: Any) -> int:
     if n_jobs is None:
         return 1
     count = as_int(n_jobs)

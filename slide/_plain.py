@@ -1,20 +1,22 @@
 """Single values that a user passes: numbers of any type as Python's own, and what messages show."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 _LONGEST = 200
 
 
-def as_int(value):
+def as_int(value: Any) -> int | None:
     """An int of any type as Python's, whose products do not overflow; None for all else."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     return int(value) if is_int else None
 
 
-def as_float(value):
+def as_float(value: Any) -> float | None:
     """A real number of any type as Python's float; None for all else, and beyond all floats."""
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         return None
@@ -24,7 +26,7 @@ def as_float(value):
         return None
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """The `repr` of a value, cut where it is long; its type where it has none."""
     try:
         text = repr(value)
@@ -33,13 +35,13 @@ def shown(value):
     return cut(text)
 
 
-def cut(text):
+def cut(text: str) -> str:
     """The start of a text that is long."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @contextmanager
-def refusing(name):
+def refusing(name: str) -> Iterator[None]:
     """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
     try:
         yield

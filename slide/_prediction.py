@@ -1,5 +1,9 @@
 """The methods that predict, and what they have in common."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -9,6 +13,7 @@ from slide._centering import centered
 from slide._decisions import log_probabilities, predict_label_rows
 from slide._parallel import resolve_n_jobs
 from slide._plain import refusing
+from slide._typing import Array, Floats
 from slide._validation import (
     check_k,
     check_n_candidates,
@@ -18,13 +23,25 @@ from slide._validation import (
     check_structure,
 )
 
+if TYPE_CHECKING:
+    from slide._labels import LabelCoder
+    from slide._model import InputRows
+    from slide._network import Network
+
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 
 
 class Prediction:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
 
-    def predict(self, X):
+    _network: Network
+    _coder: LabelCoder
+    _labels_per_row: float
+    n_outputs_: int
+    n_jobs: int | None
+    predict_mode: str
+
+    def predict(self, X: Any) -> Any:
         """Predict labels.
 
         A row of a multilabel target gets every class whose probability is above 1/2 (sigmoid) or
@@ -58,7 +75,7 @@ class Prediction:
         ids, _ = _lookup.topk(self._network, x, 1, n_threads, mode)
         return self._coder.decode(ids[:, 0])
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> Floats:
         """Predict probabilities.
 
         They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
@@ -90,7 +107,7 @@ class Prediction:
         # Where no other class limits it, a probability of 1 would be rounding, not certainty.
         return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> Floats:
         """Predict logarithms of the probabilities.
 
         Parameters
@@ -114,7 +131,7 @@ class Prediction:
         scores = self._all_scores(X)
         return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> Floats:
         """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
 
         All of them, whatever `predict_mode` is.
@@ -142,7 +159,9 @@ class Prediction:
             return scores
         return scores[:, 1] - scores[:, 0]
 
-    def predict_topk(self, X, k=5, *, n_candidates="auto"):
+    def predict_topk(
+        self, X: Any, k: int = 5, *, n_candidates: int | str = "auto"
+    ) -> tuple[Array, Floats]:
         """Rank the best classes of every row.
 
         No array of all classes is made: memory is that of the result.
@@ -203,7 +222,7 @@ class Prediction:
         ids, scores = _lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
         return self._coder.decode(ids), scores
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the share of rows that are predicted right, of several labels all of them.
 
         Parameters
@@ -219,17 +238,25 @@ class Prediction:
         -------
         accuracy : float
             In [0, 1].
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> y = ["up", "right", "up", "right"]
+        >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
+        1.0
         """
         check_structure("y", y)  # scikit-learn would follow indices out of it
         with refusing("y"):
-            return super().score(X, y, sample_weight)
+            return float(super().score(X, y, sample_weight))  # type: ignore[misc]
 
-    def _input_rows(self, X):
+    def _input_rows(self, X: Any) -> InputRows:
         check_is_fitted(self)
         x = centered(check_rows(self, X, reset=False), self._network.center)
         return self._network.rows(x)
 
-    def _all_scores(self, X):
+    def _all_scores(self, X: Any) -> Floats:
         x = self._input_rows(X)
         check_scores_fit(x.n_rows, self.n_outputs_)
         n_threads, network = resolve_n_jobs(self.n_jobs), self._network

@@ -6,7 +6,10 @@ through which single telling features of rare labels hardly pass; the prototypes
 inverted index makes their cosines cost less than the network does.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array
@@ -14,6 +17,10 @@ from scipy.sparse import csc_array, csr_array
 from slide._label_means import LabelMeans
 from slide._model import InputRows
 from slide._postings import Postings
+from slide._typing import Array, Floats, Ids, Matrix, State
+
+if TYPE_CHECKING:
+    from slide._labels import LabelRows
 
 # Weights below it say little and are most of all: on OEWN 28,600 multiply-adds a row become 900,
 # on Bibtex 8,500 become 1,300, for the same accuracy. A prototype has 400 others at most.
@@ -45,7 +52,7 @@ class Prototypes:
     feature_weights: np.ndarray
     weight: float = 1.0
 
-    def arrays(self):
+    def arrays(self) -> State:
         """All arrays, by name, of dtypes that do not depend on their sizes."""
         index = self.by_feature
         return {
@@ -56,7 +63,15 @@ class Prototypes:
         }
 
     @classmethod
-    def from_arrays(cls, values, labels, indptr, feature_weights, n_classes, weight):
+    def from_arrays(
+        cls,
+        values: Floats,
+        labels: Array,
+        indptr: Array,
+        feature_weights: Floats,
+        n_classes: int,
+        weight: float,
+    ) -> Prototypes:
         """What `arrays` told, which nobody needs to trust; ValueError when it is no index."""
         index = csc_array(_narrow(values, labels, indptr), shape=(n_classes, len(feature_weights)))
         index.check_format(full_check=True)
@@ -66,16 +81,18 @@ class Prototypes:
             raise ValueError("values and weights must be finite")
         return cls(index, feature_weights, weight)
 
-    def of_weight(self, weight):
+    def of_weight(self, weight: float) -> Prototypes:
         """The same, of another weight in the score."""
         return replace(self, weight=weight)
 
-    def cosines(self, x, labels):
+    def cosines(self, x: Matrix, labels: Ids) -> Floats:
         """Cosines of every row x[i] with the prototypes labels[i], int32 (n, k): float32 (n, k)."""
         return Postings(self.of_weight(1.0)).scores(csr_array(x), labels)
 
 
-def make_prototypes(x, labels, weights, n_threads):
+def make_prototypes(
+    x: Matrix, labels: LabelRows, weights: Floats | None, n_threads: int
+) -> Prototypes:
     """Prototypes of weight 1, the same whatever `n_threads` is.
 
     Parameters
@@ -106,7 +123,7 @@ def make_prototypes(x, labels, weights, n_threads):
     return Prototypes(by_feature, feature_weights)
 
 
-def _parts(sizes, indptr, turn):
+def _parts(sizes: Array, indptr: Array, turn: int) -> tuple[Array, Array]:
     """Bounds of ranges of labels that are as good as equal work; values their means have at most.
 
     sizes : values of the rows of every label; indptr : (n_classes + 1,) which are a label's; turn :
@@ -121,14 +138,14 @@ def _parts(sizes, indptr, turn):
     return bounds, np.diff(most[bounds])
 
 
-def _narrow(values, indices, indptr):
+def _narrow(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array, Array]:
     """What makes a sparse array whose indices stay int32, as indptr is no wider without need."""
     if indptr.min() >= 0 and indptr.max() <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
     return values, indices, indptr
 
 
-def _document_counts(x):
+def _document_counts(x: csr_array) -> Array:
     """Rows of a CSR array that have each feature."""
     counts, size = np.zeros(x.shape[1], np.int64), max(_VALUES, x.shape[1])
     for start in range(0, x.nnz, size):
@@ -136,7 +153,7 @@ def _document_counts(x):
     return counts
 
 
-def _shorten(by_feature):
+def _shorten(by_feature: csc_array) -> None:
     """Leave the _LONGEST labels of the largest weights in every list, in place."""
     starts = by_feature.indptr
     for feature in np.flatnonzero(np.diff(starts) > _LONGEST):

@@ -1,8 +1,11 @@
 """Labelled rows from files, for the command line: the XMC text format and svmlight's."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -38,13 +41,13 @@ class LabelledRows:
     labels: np.ndarray
     n_labels: int | None
 
-    def target(self):
+    def target(self) -> Any:
         """y to train on: an indicator, or the labels where a svmlight file has one a row."""
         if self.n_labels is None and (self.counts == 1).all():
             return self.labels
         return self.indicator()
 
-    def target_for(self, multilabel, n_classes):
+    def target_for(self, multilabel: bool, n_classes: int) -> Any:
         """y to hold against the labels that a model predicts; unknown ones are never right."""
         if multilabel:
             return self.indicator(n_classes)
@@ -55,7 +58,7 @@ class LabelledRows:
             )
         return self.labels
 
-    def indicator(self, least=1):
+    def indicator(self, least: int = 1) -> csr_array:
         """Label indicator of at least so many columns, csr_array of int8."""
         labels = self.labels
         good = (labels >= 0) & (labels < _MAX_ID) & (labels == np.floor(labels))
@@ -74,7 +77,7 @@ class LabelledRows:
         y.data[:] = 1
         return y
 
-    def features(self, width):
+    def features(self, width: int) -> csr_array:
         """X of `width` columns; those beyond the file's own are 0."""
         n = self.x.shape[1]
         if n > width:
@@ -86,7 +89,7 @@ class LabelledRows:
         return csr_array((x.data, x.indices, x.indptr), shape=(x.shape[0], width))
 
 
-def read_rows(path, format="auto"):
+def read_rows(path: str, format: str = "auto") -> LabelledRows:
     """Read a plain or gzip-compressed file; its content tells which, not its name.
 
     Parameters
@@ -127,12 +130,12 @@ def read_rows(path, format="auto"):
     return rows
 
 
-def _read_xmc(path):
+def _read_xmc(path: str) -> LabelledRows:
     x, y = load_xmc(path)
     return LabelledRows(path, x, np.diff(y.indptr), y.indices, y.shape[1])
 
 
-def _read_svmlight(path):
+def _read_svmlight(path: str) -> LabelledRows:
     with opened(path) as file:
         try:
             x, labels = load_svmlight_file(
@@ -150,7 +153,7 @@ def _read_svmlight(path):
     return LabelledRows(path, x, counts, flat.astype(np.int64) if whole else flat, None)
 
 
-def _first_line(path):
+def _first_line(path: str) -> bytes:
     with opened(path) as file:
         try:
             return file.readline(200)

@@ -1,8 +1,11 @@
 """Models as files: safetensors for the arrays, JSON in its metadata for the rest, no pickle."""
 
+from __future__ import annotations
+
 import json
 import os
 import zlib
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,7 +19,13 @@ from slide._labels import LabelCoder
 from slide._network_state import network_from_state, network_state
 from slide._plain import cut
 from slide._tensors import TensorFile, checksum, write_tensors
+from slide._typing import Array, State
 from slide._validation import check_params
+
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
+
+M = TypeVar("M")
 
 _KEY = "slide"  # of our JSON in the metadata
 _TRAINING = "training."  # before the names of arrays that only a checkpoint has
@@ -31,7 +40,7 @@ class Saving:
     """Mixin of an estimator whose `_network` is a `slide._network.Network`."""
 
     @one_at_a_time
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, from which `load` makes it again.
 
         The file is in safetensors format: weights, moments and hash tables are arrays that other
@@ -70,10 +79,10 @@ class Saving:
         True
         """
         check_is_fitted(self)
-        write_model(self, os.fsdecode(path))
+        write_model(self, os.fsdecode(path))  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Make the estimator again that `save` wrote.
 
         It predicts and, with one thread, trains on as the other would have, bit by bit on a
@@ -114,7 +123,12 @@ class Saving:
         return read_model(cls, os.fsdecode(path))[0]
 
 
-def write_model(model, path, training=None, training_arrays=None):
+def write_model(
+    model: SparseMLPClassifier,
+    path: str,
+    training: dict[str, Any] | None = None,
+    training_arrays: State | None = None,
+) -> None:
     """Write a fitted estimator and, in a checkpoint, what its training goes on from.
 
     path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
@@ -134,7 +148,7 @@ def write_model(model, path, training=None, training_arrays=None):
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def read_model(cls, path):
+def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, State]:
     """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
@@ -152,7 +166,7 @@ def read_model(cls, path):
         raise ValueError(f"{path} is no model that can be loaded: {cut(str(error))}") from error
 
 
-def _state_of(model):
+def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], State]:
     """The plain values and the arrays of a fitted estimator."""
     params = model.get_params(deep=False)
     check_params(params)  # what `fit` would refuse could not be loaded either
@@ -181,21 +195,20 @@ def _state_of(model):
     return plain, arrays
 
 
-def _restored(cls, plain, file):
+def _restored(cls: type[M], plain: dict[str, Any], file: TensorFile) -> Any:
     """The estimator of `_state_of`'s values and arrays."""
     params = {name: decode(value) for name, value in plain["params"].items()}
-    model = cls(**params)
+    model: Any = cls(**params)
     params = model.get_params(deep=False)  # a file of before has not all of them
     check_params(params)
     trained_with = {name: decode(value) for name, value in plain["trained_with"].items()}
     multilabel = plain["labels"] != "none"
-    classes = None if multilabel else _classes(file.take("classes"), plain["classes_dtype"])
+    known = None if multilabel else _classes(file.take("classes"), plain["classes_dtype"])
     names = _texts(file.take("feature_names")) if "feature_names" in file.names else None
     network = network_from_state(
         {name: _decode_all(value) for name, value in plain["network"].items()}, file
     )
-    if multilabel:
-        classes = np.arange(network.n_classes)
+    classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
         raise ValueError(f"classes must be {network.n_classes} labels in rising order")
     if names is not None:
@@ -218,11 +231,11 @@ def _restored(cls, plain, file):
     return model
 
 
-def _plain(file):
+def _plain(file: TensorFile) -> dict[str, Any]:
     """The JSON of the file, of a format that this version knows."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
-    plain = json.loads(file.metadata[_KEY])
+    plain: dict[str, Any] = json.loads(file.metadata[_KEY])
     version = plain["format"]
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"its format must be a number from 1 on; got {version!r}")
@@ -239,12 +252,12 @@ def _plain(file):
     return plain
 
 
-def _text_checksum(plain):
+def _text_checksum(plain: dict[str, Any]) -> str:
     """CRC-32 of plain values as JSON, with the checksums of the arrays that are among them."""
     return f"{zlib.crc32(json.dumps(plain).encode()):08x}"
 
 
-def _encode_all(name, value):
+def _encode_all(name: str, value: Any) -> Any:
     """`encode` on the leaves of dicts and lists."""
     if isinstance(value, dict):
         return {key: _encode_all(f"{name}.{key}", item) for key, item in value.items()}
@@ -253,7 +266,7 @@ def _encode_all(name, value):
     return encode(name, value)
 
 
-def _decode_all(value):
+def _decode_all(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() != {"numpy"}:
         return {key: _decode_all(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -261,16 +274,16 @@ def _decode_all(value):
     return decode(value)
 
 
-def _floats(name, values):
+def _floats(name: str, values: Any) -> list[float]:
     if not values or not all(isinstance(v, float) and np.isfinite(v) for v in values):
         raise ValueError(f"{name} must hold finite numbers, at least one")
-    return values
+    return list(values)
 
 
 # ---------------------------------------------- labels and names as arrays --
 
 
-def _classes_array(classes):
+def _classes_array(classes: Array) -> tuple[str, Array]:
     """Labels as an array that safetensors knows, and their dtype.
 
     Integers, bools and floats are themselves, texts are JSON, and dates, durations and long floats
@@ -284,8 +297,8 @@ def _classes_array(classes):
     return dtype.str, np.ascontiguousarray(classes)[:, np.newaxis].view(np.uint8)
 
 
-def _classes(array, dtype):
-    dtype = decode_dtype(dtype)
+def _classes(array: Array, text: str) -> Array:
+    dtype = decode_dtype(text)
     if dtype.kind in "UO":
         return _texts_of(dtype, _texts(array))
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
@@ -297,7 +310,7 @@ def _classes(array, dtype):
     return np.ascontiguousarray(array).view(dtype)[:, 0]
 
 
-def _texts_of(dtype, texts):
+def _texts_of(dtype: np.dtype[Any], texts: Array) -> Array:
     # A few bytes of a file must not ask for any amount of memory.
     longest = max(map(len, texts), default=0)
     if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
@@ -305,11 +318,11 @@ def _texts_of(dtype, texts):
     return texts.astype(dtype)
 
 
-def _text_array(texts):
+def _text_array(texts: Array) -> Array:
     return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
 
 
-def _texts(array):
+def _texts(array: Array) -> Array:
     """The strings of `_text_array`, an object array."""
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"texts must be bytes; got {array.dtype} of shape {array.shape}")

@@ -5,6 +5,10 @@ count for little there. So some rows come late: the first half of the epochs lea
 what they say decides (Wolpert 1992, stacked generalisation), and the second half takes them too.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
@@ -12,6 +16,13 @@ from sklearn.linear_model import LogisticRegression
 
 from slide import _lookup
 from slide._prototypes import make_prototypes
+from slide._typing import Array, Bools, Floats
+
+if TYPE_CHECKING:
+    from slide._labels import LabelRows
+    from slide._network import Network
+    from slide._prototypes import Prototypes
+    from slide._validation import TrainingRows
 
 # Of the cosines in a score. The share of right labels changes slowly between two of them.
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
@@ -34,17 +45,21 @@ class Stacking:
         Draws the late rows.
     """
 
-    def __init__(self, data, held_out, rng):
-        self.data, self.judges = data, held_out
+    def __init__(
+        self, data: TrainingRows, held_out: TrainingRows | None, rng: np.random.RandomState
+    ) -> None:
+        self.data = data
         self.rows = np.arange(len(data))  # to train on until `weigh`
-        self.weight = self.prototypes = None
+        self.weight: float | None = None
+        self.prototypes: Prototypes | None = None
         if held_out is None:
             order = rng.permutation(len(data))
             n_late = min(_MOST_ROWS, int(_SHARE * len(data)))
             self.rows = np.sort(order[n_late:])
-            self.judges = data.take(np.sort(order[:n_late]))
+            held_out = data.take(np.sort(order[:n_late]))
+        self.judges = held_out
 
-    def is_due(self, epoch, max_iter):
+    def is_due(self, epoch: int, max_iter: int) -> bool:
         """Whether to `weigh` before this epoch, half of the way, so that it may take the late rows.
 
         Later the weight is no better and the rows are missed: Bibtex (P@1 .654, .656 at half, .651
@@ -53,7 +68,7 @@ class Stacking:
         return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
 
     @np.errstate(under="ignore")
-    def weigh(self, network, n_threads):
+    def weigh(self, network: Network, n_threads: int) -> None:
         """Find the weight that ranks the judges' labels best, then slope and offset."""
         judges = self.judges
         network.note_inputs(self.data.x, n_threads)
@@ -70,10 +85,11 @@ class Stacking:
             n_labels = np.diff(judges.labels.indptr)
             self.slope, self.offset = _softmax_slope(scores, right, n_labels, weights), 0.0
 
-    def apply(self, network, n_threads):
+    def apply(self, network: Network, n_threads: int) -> None:
         """Give the network its prototypes, of all rows, and its scores their scale."""
         if self.weight is None:
             self.weigh(network, n_threads)
+        assert self.weight is not None
         output = network.layers[-1]
         for rows in output.blocks():
             output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(self.slope)
@@ -85,14 +101,16 @@ class Stacking:
         if output.retrieval is not None:
             network.refresh(n_threads)
 
-    def _make(self, labels, n_threads):
+    def _make(self, labels: LabelRows, n_threads: int) -> Prototypes:
         return make_prototypes(self.data.x, labels, self.data.weights, n_threads)
 
-    def _some_come_late(self):
+    def _some_come_late(self) -> bool:
         return len(self.rows) < len(self.data)
 
 
-def _candidates(network, prototypes, judges, n_threads):
+def _candidates(
+    network: Network, prototypes: Prototypes, judges: TrainingRows, n_threads: int
+) -> tuple[Floats, Floats, Bools]:
     """Labels that any weight may rank high: their scores by the network, cosines, rightness.
 
     Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice. Of very many labels
@@ -104,14 +122,14 @@ def _candidates(network, prototypes, judges, n_threads):
     ids, scores = _lookup.topk(network, rows, k, n_threads, mode="lsh", apart=True)
     network.prototypes = network.shortlist = None
     repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
-    labels, scores = np.hstack(ids), np.hstack(scores)
+    labels, scores = np.hstack(list(ids)), np.hstack(list(scores))
     cosines = prototypes.cosines(judges.x, labels)
     scores[:, k:] -= np.float32(largest) * cosines[:, k:]
     scores[:, k:][repeated] = -np.inf
     return scores, cosines, judges.labels.contain(labels)
 
 
-def _best_weight(scores, cosines, right, weights):
+def _best_weight(scores: Floats, cosines: Floats, right: Bools, weights: Array) -> float:
     """The weight of the best ranking; 0 when it gains less than 1.5 standard errors over that."""
     merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
     best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
@@ -121,14 +139,14 @@ def _best_weight(scores, cosines, right, weights):
     return _WEIGHTS[best] if mean > 1.5 * error else 0.0
 
 
-def _precisions(scores, right):
+def _precisions(scores: Floats, right: Bools) -> Array:
     """Mean of the precisions at 1, 3 and 5 of each row's ranking by `scores`."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, : max(_KS)]
     hits = np.take_along_axis(right, best, axis=1)
-    return np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0)
+    return np.asarray(np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0))
 
 
-def _logistic(scores, right, weights):
+def _logistic(scores: Floats, right: Bools, weights: Array) -> tuple[float, float]:
     """Slope and offset after which the sigmoid of a score is its label's probability.
 
     That of a label among the candidates: they were chosen by what the score is made of, so that
@@ -144,7 +162,7 @@ def _logistic(scores, right, weights):
     return (slope, offset) if slope > 0 else (1.0, 0.0)
 
 
-def _softmax_slope(scores, right, n_labels, weights):
+def _softmax_slope(scores: Floats, right: Bools, n_labels: Array, weights: Array) -> float:
     """Slope after which the best label's softmax is, on average, what it is right in.
 
     A row's probability is shared by its labels, n_labels of them, candidates or not.
@@ -153,9 +171,9 @@ def _softmax_slope(scores, right, n_labels, weights):
     shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
     target = np.average(shares, weights=weights)
 
-    def excess(log_slope):
+    def excess(log_slope: float) -> float:
         p = softmax(np.exp(log_slope) * scores, axis=1).max(axis=1)
-        return np.average(p, weights=weights) - target
+        return float(np.average(p, weights=weights) - target)
 
     low, high = -5.0, 5.0
     if not excess(low) < 0 < excess(high):

@@ -1,12 +1,29 @@
 """How a training starts: the rows that are held out, and a new network's initial weights."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 from slide._network import Network, log_prior
+from slide._typing import Array, Floats, Params
+
+if TYPE_CHECKING:
+    from slide._auto import Settings
+    from slide._validation import TrainingRows
 
 
-def start_network(params, settings, data, rows, center, rng, n_threads):
+def start_network(
+    params: Params,
+    settings: Settings,
+    data: TrainingRows,
+    rows: Array | None,
+    center: Floats | None,
+    rng: np.random.RandomState,
+    n_threads: int,
+) -> Network:
     """A new Network for `data`, TrainingRows less `center`, with its initial weights.
 
     These know no labels but those of `rows`, an int array, rising; None: all.
@@ -37,7 +54,9 @@ def start_network(params, settings, data, rows, center, rng, n_threads):
     return network
 
 
-def hold_out(data, multilabel, fraction, rng):
+def hold_out(
+    data: TrainingRows, multilabel: bool, fraction: float, rng: np.random.RandomState
+) -> tuple[TrainingRows, TrainingRows]:
     """Split TrainingRows into those to train on and the share `fraction` to judge by."""
     n = len(data)
     n_held_out = int(np.ceil(fraction * n))

@@ -1,7 +1,11 @@
 """State as arrays by name, "part.name" where a part has it: for pickles and for files."""
 
+from typing import Any
 
-def flat(arrays, **parts):
+from slide._typing import State
+
+
+def flat(arrays: State, **parts: Any) -> State:
     """`arrays` and those of the parts' `state()`, under the parts' names; a part may be None."""
     found = dict(arrays)
     for prefix, part in parts.items():
@@ -10,13 +14,13 @@ def flat(arrays, **parts):
     return found
 
 
-def part_of(state, prefix):
+def part_of(state: State, prefix: str) -> State:
     """What `flat` took from the part `prefix`."""
     start = f"{prefix}."
     return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
 
 
-def fill(arrays, state):
+def fill(arrays: State, state: State) -> None:
     """Write into every one of `arrays` what `state` has under its name."""
     for name, array in arrays.items():
         array[...] = state[name]

@@ -1,7 +1,11 @@
 """What a user passes: parameters, X and sample weights, checked and in the engine's form."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -12,6 +16,7 @@ from slide._auto import DataShape
 from slide._centering import centered, centered_by_mean, is_sparse
 from slide._labels import LabelRows
 from slide._plain import as_float, as_int, refusing, shown
+from slide._typing import Array, Floats, Matrix, Params
 
 _MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _MAX_FLOAT = float(np.finfo(np.float32).max)
@@ -29,33 +34,33 @@ _VALUES = 1 << 20  # values of X that are looked at in one go
 class Rule:
     """What a parameter takes, as a test and in words."""
 
-    test: object
+    test: Callable[[Any], object]
     takes: str
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         try:
             return bool(self.test(value))
         except Exception:  # of a foreign class, whose values may not even be compared
             return False
 
-    def __or__(self, other):
+    def __or__(self, other: Rule) -> Rule:
         return Rule(
             lambda value: self.accepts(value) or other.accepts(value),
             f"{self.takes} or {other.takes}",
         )
 
 
-def _is_int(value, low=1, high=_MAX_INT):
+def _is_int(value: Any, low: int = 1, high: int = _MAX_INT) -> bool:
     value = as_int(value)
     return value is not None and low <= value <= high
 
 
-def integer(low, high=_MAX_INT):
+def integer(low: int, high: int = _MAX_INT) -> Rule:
     """The rule for an int in [low, high]."""
     return Rule(lambda value: _is_int(value, low, high), f"an int in [{low}, {high}]")
 
 
-def _real(test, interval):
+def _real(test: Callable[[Any], object], interval: str) -> Rule:
     # As a float: NumPy's narrow types do not even hold the limits.
     return Rule(
         lambda value: as_float(value) is not None and test(as_float(value)),
@@ -63,20 +68,20 @@ def _real(test, interval):
     )
 
 
-def one_of(*names):
+def one_of(*names: str) -> Rule:
     """The rule for one of some strings."""
     return Rule(
         lambda value: isinstance(value, str) and value in names, " or ".join(map(repr, names))
     )
 
 
-def _items(value):
+def _items(value: Any) -> tuple[Any, ...]:
     """The items of a sequence of numbers, else none."""
     is_sequence = isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1
     return tuple(value) if is_sequence else ()
 
 
-def _is_seed(value):
+def _is_seed(value: Any) -> bool:
     try:
         check_random_state(value)
     except ValueError:
@@ -171,7 +176,7 @@ _OF_THE_NETWORK = (
 )
 
 
-def check_params(params):
+def check_params(params: Params) -> Params:
     """The parameters in Python's own types, sequences as tuples, when all are right.
 
     `n_jobs` is `slide._parallel`'s to judge.
@@ -200,26 +205,27 @@ def check_params(params):
     return {**params, **plain, "hidden_layer_sizes": sizes, "active_fraction": share}
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A bool, number or string as Python's own."""
-    for kind, plain in ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str)):
+    kinds: Any = ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str))
+    for kind, plain in kinds:
         if isinstance(value, kind):
             return plain(value)
     return value
 
 
-def is_true(flag):
+def is_true(flag: Any) -> bool:
     """Whether a parameter that is yet to be checked is True."""
     return BOOL.accepts(flag) and bool(flag)
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> None:
     """Refuse what is no positive number."""
     if not _POSITIVE.accepts(value):
         raise ValueError(f"{name} must be {_POSITIVE.takes}; got {shown(value)}")
 
 
-def check_k(k, n_classes):
+def check_k(k: Any, n_classes: int) -> int:
     """`k` as an int, unless it is a number of best classes that no row has."""
     if not _is_int(k, 1, n_classes):
         raise ValueError(
@@ -228,7 +234,7 @@ def check_k(k, n_classes):
     return int(k)
 
 
-def check_n_candidates(n_candidates, k):
+def check_n_candidates(n_candidates: Any, k: int) -> Any:
     """`n_candidates` in Python's own types, unless it does not hold the best k."""
     rule = _AUTO | integer(k)
     if not rule.accepts(n_candidates):
@@ -236,7 +242,7 @@ def check_n_candidates(n_candidates, k):
     return _plain(n_candidates)
 
 
-def check_predict_mode(mode):
+def check_predict_mode(mode: str) -> str:
     """`mode`, when it is one: a fitted estimator may have been given another."""
     rule = RULES["predict_mode"]
     if not rule.accepts(mode):
@@ -244,7 +250,7 @@ def check_predict_mode(mode):
     return mode
 
 
-def check_scores_fit(n_rows, n_classes):
+def check_scores_fit(n_rows: int, n_classes: int) -> None:
     """Refuse a table of scores beyond the budget, before it is made."""
     n_bytes = 4 * n_rows * n_classes
     if n_bytes > _MAX_SCORES:
@@ -255,7 +261,7 @@ def check_scores_fit(n_rows, n_classes):
         )
 
 
-def check_same_network(before, now):
+def check_same_network(before: Params, now: Params) -> None:
     """Refuse a parameter of the network that changed since training began."""
     for name in _OF_THE_NETWORK:
         if before[name] != now[name]:
@@ -272,33 +278,33 @@ def check_same_network(before, now):
 class TrainingRows:
     """Rows to train on or to judge by: X in the engine's form, labels, weights or None."""
 
-    x: object
+    x: Matrix
     labels: LabelRows
-    weights: np.ndarray | None
+    weights: Floats | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows):
+    def take(self, rows: Array) -> TrainingRows:
         weights = None if self.weights is None else self.weights[rows]
         return TrainingRows(self.x[rows], self.labels.take(rows), weights)
 
-    def without_zero_weights(self):
+    def without_zero_weights(self) -> TrainingRows:
         """Only the rows that count: one of weight 0 has no say in how the network starts."""
         if self.weights is None or self.weights.all():
             return self
         return self.take(np.flatnonzero(self.weights))
 
-    def centered(self, center):
+    def centered(self, center: Floats | None) -> TrainingRows:
         """The rows less `center`, or as they are where it is None."""
         return replace(self, x=centered(self.x, center))
 
-    def centered_by_mean(self):
+    def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
         """The rows less their mean, and that mean; sparse rows as they are, and None."""
         x, center = centered_by_mean(self.x, self.weights)
         return replace(self, x=x), center
 
-    def shape(self, multilabel):
+    def shape(self, multilabel: bool) -> DataShape:
         """What `slide._auto` looks at."""
         values = self.x.data if issparse(self.x) else self.x.ravel()
         total, squares = 0.0, 0.0
@@ -327,7 +333,7 @@ class TrainingRows:
         )
 
 
-def check_rows(estimator, X, *y, reset):
+def check_rows(estimator: object, X: Any, *y: Any, reset: bool) -> Any:
     """X as C-contiguous float32 or canonical CSR; with y given, both, y finite and as long."""
     check_structure("X", X)
     if y:
@@ -347,7 +353,7 @@ def check_rows(estimator, X, *y, reset):
     return (_canonical(checked[0]), checked[1]) if y else _canonical(checked)
 
 
-def check_weights(sample_weight, n_rows):
+def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
     """sample_weight as float32 (n_rows,), in units of the mean of those above 0, or None."""
     if sample_weight is None:
         return None
@@ -356,7 +362,7 @@ def check_weights(sample_weight, n_rows):
     if shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},); got {shape}")
     with np.errstate(over="ignore", invalid="ignore"), refusing("sample_weight"):
-        weights = check_array(
+        weights: Floats = check_array(
             sample_weight, ensure_2d=False, dtype=np.float32, input_name="sample_weight"
         )
     if weights.min() < 0 or not weights.any():
@@ -365,11 +371,11 @@ def check_weights(sample_weight, n_rows):
             f"{weights.min()} to {weights.max()}"
         )
     # Only their ratios count: relative to their mean they cannot underflow in a gradient.
-    mean = weights.mean(dtype=np.float64, where=weights > 0)
+    mean: np.float64 = weights.mean(dtype=np.float64, where=weights > 0)
     return (weights / mean).astype(np.float32)
 
 
-def check_structure(name, matrix):
+def check_structure(name: str, matrix: Any) -> None:
     """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
     if not issparse(matrix):
         return
@@ -400,7 +406,7 @@ def check_structure(name, matrix):
         raise ValueError(f"{name} is not a valid {matrix.format} matrix: {problem}")
 
 
-def _canonical(x):
+def _canonical(x: Matrix) -> Matrix:
     if max(x.shape) > _MAX_INT:
         raise ValueError(f"X must have at most {_MAX_INT} rows and columns; got shape {x.shape}")
     if issparse(x) and not (x.has_canonical_format and x.data.all()):

@@ -14,7 +14,7 @@ _PACKAGES = ("slide", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl
              "ml_dtypes", "matplotlib", "pandas")  # fmt: skip
 
 
-def show_versions():
+def show_versions() -> None:
     """Print versions, the instruction set in use and threads, for a report of a problem.
 
     Examples
@@ -45,14 +45,14 @@ def show_versions():
         })  # fmt: skip
 
 
-def _version(name):
+def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
 
 
-def _print(title, values):
+def _print(title: str, values: dict[str, object]) -> None:
     print(f"\n{title}:")
     width = max(map(len, values)) + 3
     for name, value in values.items():

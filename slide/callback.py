@@ -2,6 +2,7 @@
 
 import math
 import os
+from typing import Any
 
 from slide._validation import check_positive, integer
 
@@ -56,7 +57,13 @@ class Checkpoint:
     True
     """
 
-    def __init__(self, path, *, every_n_epochs=1, every_n_seconds=None):
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[Any],
+        *,
+        every_n_epochs: int | None = 1,
+        every_n_seconds: float | None = None,
+    ) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             raise ValueError(f"path must be a str or path-like; got {path!r}")
         rule = integer(1)
@@ -68,7 +75,7 @@ class Checkpoint:
         self.every_n_epochs = every_n_epochs
         self.every_n_seconds = every_n_seconds
 
-    def is_due(self, seconds, n_epochs=None):
+    def is_due(self, seconds: float, n_epochs: int | None = None) -> bool:
         """Tell whether to keep a training, so many seconds after the last time.
 
         Parameters
@@ -90,25 +97,25 @@ class Checkpoint:
         >>> checkpoint.is_due(10), checkpoint.is_due(10, n_epochs=4), checkpoint.is_due(90)
         (False, True, True)
         """
-        in_epochs = n_epochs is not None and self.every_n_epochs is not None
-        return seconds >= (self.every_n_seconds or math.inf) or (
-            in_epochs and n_epochs % self.every_n_epochs == 0
-        )
+        if n_epochs is not None and self.every_n_epochs is not None:
+            if n_epochs % self.every_n_epochs == 0:
+                return True
+        return seconds >= (self.every_n_seconds or math.inf)
 
     # The estimator looks for its Checkpoint by itself: what it keeps is more than hooks are told.
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: Any, context: Any) -> None:
         """Refuse another estimator than those of this package."""
         if not hasattr(estimator, "predict_topk"):
             raise TypeError(
                 f"Checkpoint keeps the training of a SparseMLPClassifier; got {type(estimator)}"
             )
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
 
-    def on_fit_task_end(self, estimator, context):
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: Any, context: Any) -> None:
         """Do nothing."""

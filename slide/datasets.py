@@ -1,9 +1,14 @@
 """Data sets for extreme classification: a planted problem of any size, and the XMC text format."""
 
+from __future__ import annotations
+
+import io
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,6 +17,7 @@ from sklearn.utils import check_random_state
 
 from slide._files import DAMAGED, Lines, opened
 from slide._plain import as_float, as_int, cut, shown
+from slide._typing import Array
 from slide._validation import RULES
 
 __all__ = ["load_xmc", "make_extreme_classification"]
@@ -24,18 +30,18 @@ _XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
 
 
 def make_extreme_classification(
-    n_samples=10_000,
-    n_features=10_000,
-    n_classes=1_000,
+    n_samples: int = 10_000,
+    n_features: int = 10_000,
+    n_classes: int = 1_000,
     *,
-    n_nonzero=50,
-    n_informative=10,
-    n_labels=1,
-    n_siblings=1,
-    similarity=0.5,
-    zipf_exponent=1.0,
-    random_state=None,
-):
+    n_nonzero: int = 50,
+    n_informative: int = 10,
+    n_labels: int = 1,
+    n_siblings: int = 1,
+    similarity: float = 0.5,
+    zipf_exponent: float = 1.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[csr_array, Any]:
     """Make a sparse classification problem with many classes that a learner can solve.
 
     Every class owns a signature of ``2 * n_informative`` features. A sample shows a random half of
@@ -182,7 +188,7 @@ class _Signatures:
     n_siblings: int
     n_shared: int
 
-    def features(self, labels, slots):
+    def features(self, labels: Array, slots: Array) -> Array:
         """The features in these slots of these classes' signatures, elementwise."""
         families = labels // self.n_siblings
         shared = _hash(families * self.n_slots + slots, self.seed) % np.uint64(self.n_features)
@@ -193,16 +199,18 @@ class _Signatures:
         own = self.by_popularity(self.n_features - 1 - ranks.astype(np.int64))
         return np.where(self.are_shared(slots), shared.astype(np.int64), own)
 
-    def are_shared(self, slots):
+    def are_shared(self, slots: Array) -> Array:
         return slots < self.n_shared
 
-    def by_popularity(self, ranks):
+    def by_popularity(self, ranks: Array) -> Array:
         """The features of these ranks of the noise's popularity, from 0, the most popular."""
         # The factor is a prime above any n_features, so this maps ranks to features one to one.
         return (ranks * 2654435761 + self.seed % self.n_features) % self.n_features
 
 
-def _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent):
+def _draw_labels(
+    rng: np.random.Generator, n_samples: int, n_classes: int, n_labels: int, zipf_exponent: float
+) -> tuple[Array, Array]:
     """Draw (n_samples, 2 * n_labels - 1) labels, distinct in a row, and how many a row has."""
     cumulative = np.arange(1, n_classes + 1, dtype=np.float64)
     np.power(cumulative, -zipf_exponent, out=cumulative)
@@ -216,7 +224,9 @@ def _draw_labels(rng, n_samples, n_classes, n_labels, zipf_exponent):
     return labels, rng.integers(1, 2 * n_labels, size=n_samples)
 
 
-def _draw_rows(rng, labels, counts, n_nonzero, signatures):
+def _draw_rows(
+    rng: np.random.Generator, labels: Array, counts: Array, n_nonzero: int, signatures: _Signatures
+) -> tuple[Array, Array]:
     """Draw the features and the values of some samples, each row sorted by feature."""
     n_rows, n_slots, n_features = len(labels), signatures.n_slots, signatures.n_features
     n_informative = n_slots // 2
@@ -242,7 +252,7 @@ def _draw_rows(rng, labels, counts, n_nonzero, signatures):
     return np.take_along_axis(features, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def _make_distinct(rng, ids, n_ids):
+def _make_distinct(rng: np.random.Generator, ids: Array, n_ids: int) -> None:
     """Redraw in place, all of [0, n_ids) as likely, what repeats an earlier entry of its row."""
     rows = np.arange(len(ids))
     while len(rows):
@@ -254,7 +264,7 @@ def _make_distinct(rng, ids, n_ids):
         rows = rows[np.unique(row)]
 
 
-def _hash(keys, seed):
+def _hash(keys: Array, seed: int) -> Array:
     """Mix each integer key with the seed into 64 bits (the finaliser of SplitMix64)."""
     x = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -262,14 +272,14 @@ def _hash(keys, seed):
     return x ^ (x >> np.uint64(31))
 
 
-def _to_csr(data, indices, indptr, n_columns):
+def _to_csr(data: Array, indices: Array, indptr: Array, n_columns: int) -> csr_array:
     """Make a csr_array with int32 indices, and an indptr of int32 if that can count the entries."""
     index_dtype = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
     indices, indptr = indices.astype(np.int32), indptr.astype(index_dtype)
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
 
 
-def _checked(name, value, low, high, why=""):
+def _checked(name: str, value: Any, low: int, high: int, why: str = "") -> int:
     """`value` as an int, when it is one in [low, high]."""
     number = as_int(value)
     if number is None or not low <= number <= high:
@@ -278,7 +288,7 @@ def _checked(name, value, low, high, why=""):
     return number
 
 
-def load_xmc(path):
+def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     """Load a data set in the text format of the Extreme Classification Repository.
 
     The first line holds ``n_samples n_features n_labels``. Each line after it is one sample,
@@ -363,11 +373,11 @@ class _XMCRows(Lines):
     an explicit zero, and a byte that the format does not use is an error.
     """
 
-    def __init__(self, stream, size):
+    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
         super().__init__(stream, size)
         self.n_samples = 0
 
-    def read_header(self):
+    def read_header(self) -> tuple[int, ...]:
         self.n_lines = 1
         line = self.stream.readline(200)
         match = _XMC_HEADER.fullmatch(line)
@@ -380,7 +390,7 @@ class _XMCRows(Lines):
         self.n_samples = numbers[0]
         return numbers
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         for line in super().__iter__():
             if self.n_lines > self.n_samples + 1:
                 self._read_end(line)
@@ -397,7 +407,7 @@ class _XMCRows(Lines):
                 raise ValueError("the line has no labels, yet its first entry is not feature:value")
             yield line
 
-    def _read_end(self, block):
+    def _read_end(self, block: bytes) -> None:
         """After the last row there may be empty lines, however many."""
         self.n_lines -= 1
         while block:
@@ -409,7 +419,9 @@ class _XMCRows(Lines):
             block = self.stream.read(_BLOCK)
 
 
-def _check_entries(path, what, entries, indptr, good, n_ids=None):
+def _check_entries(
+    path: str, what: str, entries: Array, indptr: Array, good: Array, n_ids: int | None = None
+) -> None:
     """Raise ValueError with the line of the first entry that is not good."""
     if not good.all():
         bad = int(np.argmin(good))

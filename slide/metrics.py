@@ -1,14 +1,20 @@
 """Metrics on ranked labels, as `predict_topk` returns them; nothing is ever made dense."""
 
+from collections.abc import Callable
 from functools import partial
 from math import fsum, log
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.pipeline import Pipeline
 
 from slide._plain import as_float, as_int, refusing, shown
+from slide._typing import Array
 from slide._validation import check_structure
+
+Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 
 __all__ = [
     "label_propensities",
@@ -26,7 +32,7 @@ __all__ = [
 # ---------------------------------------------------------------- metrics --
 
 
-def precision_at_k(y_true, y_ranked, k=1):
+def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     """Compute the share of right labels among the `k` ranked best, averaged over the rows.
 
     Parameters
@@ -64,7 +70,7 @@ def precision_at_k(y_true, y_ranked, k=1):
     return float(np.count_nonzero(hits) / hits.size)
 
 
-def recall_at_k(y_true, y_ranked, k=1):
+def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     """Compute the share of a row's labels that are among the `k` ranked best, averaged over rows.
 
     Parameters
@@ -98,7 +104,7 @@ def recall_at_k(y_true, y_ranked, k=1):
     return float(np.mean(np.count_nonzero(hits, axis=1) / np.maximum(n_true, 1)))
 
 
-def ndcg_at_k(y_true, y_ranked, k=1):
+def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     """Compute the normalised discounted cumulative gain of the `k` ranked best labels.
 
     A right label at place i (from 1) gains 1 ÷ log2(i + 1). The sum is divided by what the best
@@ -142,7 +148,9 @@ def ndcg_at_k(y_true, y_ranked, k=1):
     return float(np.mean(gains / best))
 
 
-def psp_at_k(y_true, y_ranked, propensities, k=1):
+def psp_at_k(
+    y_true: Any, y_ranked: npt.ArrayLike, propensities: npt.ArrayLike, k: int = 1
+) -> float:
     """Compute the propensity scored precision of the `k` ranked best labels.
 
     A right label gains 1 ÷ its propensity, so that a rare one, which the data often leave out, is
@@ -200,7 +208,7 @@ def psp_at_k(y_true, y_ranked, propensities, k=1):
     return fsum(gains) / fsum(best) if len(best) else 0.0
 
 
-def label_propensities(Y_train, A=0.55, B=1.5):
+def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDArray[np.float64]:
     """Estimate how likely a label that applies to a row was recorded there, from its frequency.
 
     The propensity of a label that n of the N rows have is ``1 / (1 + C * (n + B) ** -A)``, with
@@ -243,20 +251,24 @@ def label_propensities(Y_train, A=0.55, B=1.5):
     if n_samples < 3:
         raise ValueError(f"Y_train must have at least 3 rows; got {n_samples}")
     for name, value in (("A", A), ("B", B)):
-        if as_float(value) is None or not 0 < as_float(value) < np.inf:
+        number = as_float(value)
+        if number is None or not 0 < number < np.inf:
             raise ValueError(f"{name} must be a finite number above 0; got {shown(value)}")
     A, B = float(A), float(B)
     _, columns = _true_labels("Y_train", Y_train)
     counts = np.bincount(columns, minlength=n_labels)
     # Of the ratio, for a large A would be too large for its parts.
     with np.errstate(over="ignore"):
-        return 1 / (1 + (log(n_samples) - 1) * ((B + 1) / (counts + B)) ** A)
+        found: npt.NDArray[np.float64] = 1 / (
+            1 + (log(n_samples) - 1) * ((B + 1) / (counts + B)) ** A
+        )
+    return found
 
 
 # ---------------------------------------------------------------- scorers --
 
 
-def precision_at_k_scorer(k=1):
+def precision_at_k_scorer(k: int = 1) -> Scorer:
     """Make a scorer of `precision_at_k` for ``GridSearchCV(scoring=...)`` and its like.
 
     Parameters
@@ -283,7 +295,7 @@ def precision_at_k_scorer(k=1):
     return partial(_score, metric=precision_at_k, k=k)
 
 
-def recall_at_k_scorer(k=1):
+def recall_at_k_scorer(k: int = 1) -> Scorer:
     """Make a scorer of `recall_at_k`; see `precision_at_k_scorer`.
 
     Parameters
@@ -304,7 +316,7 @@ def recall_at_k_scorer(k=1):
     return partial(_score, metric=recall_at_k, k=k)
 
 
-def ndcg_at_k_scorer(k=1):
+def ndcg_at_k_scorer(k: int = 1) -> Scorer:
     """Make a scorer of `ndcg_at_k`; see `precision_at_k_scorer`.
 
     Parameters
@@ -325,7 +337,7 @@ def ndcg_at_k_scorer(k=1):
     return partial(_score, metric=ndcg_at_k, k=k)
 
 
-def psp_at_k_scorer(propensities, k=1):
+def psp_at_k_scorer(propensities: npt.ArrayLike, k: int = 1) -> Scorer:
     """Make a scorer of `psp_at_k`; see `precision_at_k_scorer`.
 
     Parameters
@@ -349,7 +361,9 @@ def psp_at_k_scorer(propensities, k=1):
     return partial(_score, metric=psp_at_k, k=k, propensities=propensities)
 
 
-def _score(estimator, X, y, *, metric, k, **params):
+def _score(
+    estimator: Any, X: Any, y: Any, *, metric: Callable[..., float], k: int, **params: Any
+) -> float:
     while isinstance(estimator, Pipeline):
         if len(estimator) > 1:
             X = estimator[:-1].transform(X)
@@ -360,7 +374,7 @@ def _score(estimator, X, y, *, metric, k, **params):
 # ---------------------------------------------------------------- checking --
 
 
-def _judge(y_true, y_ranked, k):
+def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
     """Check all three and compare them.
 
     Returns
@@ -402,7 +416,7 @@ def _judge(y_true, y_ranked, k):
     return hits, np.bincount(rows, minlength=n_samples)
 
 
-def _check_ranked(y_true, y_ranked, k):
+def _check_ranked(y_true: Any, y_ranked: Array, k: Any) -> None:
     """Check the shapes and dtypes of `y_true` and `y_ranked`, and `k`."""
     if y_ranked.ndim != 2:
         raise ValueError(f"y_ranked must have 2 dimensions; got shape {y_ranked.shape}")
@@ -434,7 +448,7 @@ def _check_ranked(y_true, y_ranked, k):
         )
 
 
-def _as_array(name, Y):
+def _as_array(name: str, Y: Any) -> Any:
     """Y as CSR where it is sparse, else as it is in NumPy."""
     if issparse(Y):
         check_structure(name, Y)
@@ -443,7 +457,7 @@ def _as_array(name, Y):
         return np.asarray(Y)
 
 
-def _as_indicator(name, Y):
+def _as_indicator(name: str, Y: Any) -> Any:
     """Y of two dimensions, CSR or dense."""
     Y = _as_array(name, Y)
     if Y.ndim != 2:
@@ -451,7 +465,7 @@ def _as_indicator(name, Y):
     return Y
 
 
-def _true_labels(name, indicator):
+def _true_labels(name: str, indicator: Any) -> tuple[Array, Array]:
     """Row and column, int64, of every label of an indicator, once each and by rows."""
     entries = indicator.data if issparse(indicator) else indicator
     if not np.isin(entries, (0, 1)).all():
@@ -461,7 +475,7 @@ def _true_labels(name, indicator):
     return np.divmod(np.unique(rows.astype(np.int64) * n_labels + columns), n_labels)
 
 
-def _check_propensities(propensities, n_labels):
+def _check_propensities(propensities: Any, n_labels: int) -> Any:
     propensities = _as_array("propensities", propensities)
     if propensities.shape != (n_labels,) or propensities.dtype.kind not in "iuf":
         raise ValueError(

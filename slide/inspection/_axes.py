@@ -1,9 +1,16 @@
 """What the displays share: axes to draw on, and the history that they draw."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sklearn.utils.validation import check_is_fitted
 
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
 
-def axes(ax=None, n=1):
+
+def axes(ax: Any = None, n: int = 1) -> list[Any]:
     """`ax` as a list, or n new axes beside each other; ImportError without matplotlib."""
     try:
         from matplotlib import pyplot
@@ -17,7 +24,7 @@ def axes(ax=None, n=1):
     return list(found[0])
 
 
-def history_of(estimator):
+def history_of(estimator: SparseMLPClassifier) -> list[dict[str, Any]]:
     """The `history_` of a fitted estimator that has one."""
     check_is_fitted(estimator)
     if not estimator.history_:

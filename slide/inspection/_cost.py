@@ -1,9 +1,18 @@
 """What a sample costs as networks get wider."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from slide.inspection._axes import axes
+
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
 
 
 class CostDisplay:
@@ -39,11 +48,15 @@ class CostDisplay:
     True
     """
 
-    def __init__(self, widths, cost, dense_cost):
+    def __init__(
+        self, widths: npt.ArrayLike, cost: npt.ArrayLike, dense_cost: npt.ArrayLike
+    ) -> None:
         self.widths, self.cost, self.dense_cost = widths, cost, dense_cost
 
     @classmethod
-    def from_estimators(cls, estimators, *, ax=None, **line_kw):
+    def from_estimators(
+        cls, estimators: Iterable[SparseMLPClassifier], *, ax: Any = None, **line_kw: Any
+    ) -> Self:
         """Draw what training cost fitted estimators of several widths.
 
         Parameters
@@ -85,7 +98,7 @@ class CostDisplay:
             raise ValueError("estimators must hold at least one fitted estimator; got none")
         return cls(*np.array(sorted(rows)).T).plot(ax, **line_kw)
 
-    def plot(self, ax=None, **line_kw):
+    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
         """Draw both curves, on logarithmic scales.
 
         Parameters

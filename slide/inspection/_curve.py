@@ -1,8 +1,16 @@
 """How a training got better, over its time or over its work."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+import numpy.typing as npt
 
 from slide.inspection._axes import axes, history_of
+
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
 
 _LABELS = {
     "seconds": "seconds",
@@ -45,13 +53,20 @@ class TrainingCurveDisplay:
     (3,)
     """
 
-    def __init__(self, x, y, *, against, of):
+    def __init__(self, x: npt.ArrayLike, y: npt.ArrayLike, *, against: str, of: str) -> None:
         self.x, self.y, self.against, self.of = x, y, against, of
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, against="seconds", of="loss", ax=None, name=None, **line_kw
-    ):
+        cls,
+        estimator: SparseMLPClassifier,
+        *,
+        against: str = "seconds",
+        of: str = "loss",
+        ax: Any = None,
+        name: str | None = None,
+        **line_kw: Any,
+    ) -> Self:
         """Draw the training of a fitted estimator.
 
         Parameters
@@ -109,7 +124,7 @@ class TrainingCurveDisplay:
         display = cls(np.cumsum(steps), np.array(y), against=against, of=of)
         return display.plot(ax, name=name, **line_kw)
 
-    def plot(self, ax=None, *, name=None, **line_kw):
+    def plot(self, ax: Any = None, *, name: str | None = None, **line_kw: Any) -> Self:
         """Draw the curve.
 
         Parameters

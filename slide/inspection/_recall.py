@@ -1,5 +1,9 @@
 """Diagnostics of a fitted network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -9,12 +13,16 @@ from slide._model import InputRows
 from slide._parallel import resolve_n_jobs
 from slide._validation import check_k, check_n_candidates, check_rows
 
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
+    from slide._network import Network
+
 __all__ = ["prediction_recall", "retrieval_recall"]
 
 _ROWS = 256  # rows whose pre-activations are all computed at a time
 
 
-def retrieval_recall(estimator, X):
+def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]:
     """Share of the neurons of largest pre-activation that every sparse layer computes.
 
     For each row the active neurons of a layer are held against the as many neurons whose
@@ -59,7 +67,7 @@ def retrieval_recall(estimator, X):
         return {i: _recall(network, i, X, rows) for i in sparse}
 
 
-def _recall(network, i, X, rows):
+def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
     """Mean recall of hidden layer i."""
     layer, hits = network.layers[i], 0
     # The layer itself is the last hidden one of this model, whatever its output layer.
@@ -75,7 +83,9 @@ def _recall(network, i, X, rows):
     return float(hits / (rows.n_rows * layer.n_active))
 
 
-def prediction_recall(estimator, X, k=1, *, n_candidates="auto"):
+def prediction_recall(
+    estimator: SparseMLPClassifier, X: Any, k: int = 1, *, n_candidates: int | str = "auto"
+) -> float:
     """Share of the best k classes that prediction with `predict_mode` "lsh" finds.
 
     Each row is predicted both ways, whatever the estimator's `predict_mode` is; the labels of the

@@ -1,10 +1,18 @@
 """Whether hash tables are in good health: full or empty buckets, and what they find."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from slide._typing import Array
 from slide.inspection._axes import axes
 from slide.inspection._recall import retrieval_recall
+
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
 
 
 class HashTablesDisplay:
@@ -40,11 +48,13 @@ class HashTablesDisplay:
     512
     """
 
-    def __init__(self, sizes, n_buckets, recall):
+    def __init__(
+        self, sizes: dict[int, Array], n_buckets: dict[int, int], recall: dict[int, float]
+    ) -> None:
         self.sizes, self.n_buckets, self.recall = sizes, n_buckets, recall
 
     @classmethod
-    def from_estimator(cls, estimator, X=None):
+    def from_estimator(cls, estimator: SparseMLPClassifier, X: Any = None) -> Self:
         """Draw the tables of all layers that have some.
 
         Parameters
@@ -92,7 +102,7 @@ class HashTablesDisplay:
             recall = retrieval_recall(estimator, X)
         return cls(sizes, n_buckets, recall).plot()
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw a histogram a layer, in a figure of its own.
 
         Returns

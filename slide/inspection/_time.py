@@ -1,8 +1,16 @@
 """Where the time of a training went."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
+from slide._typing import Array
 from slide.inspection._axes import axes, history_of
+
+if TYPE_CHECKING:
+    from slide._estimator import SparseMLPClassifier
 
 _PARTS = {
     "search": "find neurons",
@@ -43,11 +51,13 @@ class TimeSpentDisplay:
     ['backward', 'forward', 'other', 'rebuild', 'search']
     """
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: dict[str, Array]) -> None:
         self.seconds = seconds
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **bar_kw):
+    def from_estimator(
+        cls, estimator: SparseMLPClassifier, *, ax: Any = None, **bar_kw: Any
+    ) -> Self:
         """Draw where the time of a fitted estimator's training went.
 
         Parameters
@@ -90,7 +100,7 @@ class TimeSpentDisplay:
         parts["other"] = np.maximum(whole - sum(parts.values()), 0)
         return cls(parts).plot(ax, **bar_kw)
 
-    def plot(self, ax=None, **bar_kw):
+    def plot(self, ax: Any = None, **bar_kw: Any) -> Self:
         """Draw a bar an epoch.
 
         Parameters
@@ -116,7 +126,7 @@ class TimeSpentDisplay:
         """
         (self.ax_,) = axes(ax)
         self.figure_, self.bars_ = self.ax_.figure, []
-        bottom, whole = 0.0, sum(self.seconds.values()).sum()
+        bottom, whole = np.zeros(1), np.sum(list(self.seconds.values()))
         for color, (part, label) in zip(_COLORS, _PARTS.items(), strict=True):
             seconds = self.seconds[part]
             share = f"{label} ({seconds.sum() / whole:.0%})"

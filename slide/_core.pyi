@@ -1,0 +1,24 @@
+from typing import Any
+
+from slide._model import InputRows, Model
+from slide._typing import Floats, Ids, Ints
+
+class Trainer:
+    @property
+    def micro_batch(self) -> int: ...
+    @property
+    def listed(self) -> Ids: ...
+    def __init__(
+        self,
+        model: Model,
+        x: InputRows,
+        y_indptr: Ints,
+        y_indices: Ids,
+        sample_weight: Floats | None,
+        settings: dict[str, Any],
+        n_threads: int,
+    ) -> None: ...
+    def run(self, order: Ids, counter: int, learning_rate: float) -> dict[str, Any]: ...
+    def update_output(
+        self, ids: Ids, delta: Floats, x: Floats, x_delta: Floats, learning_rate: float
+    ) -> None: ...

@@ -1,0 +1,3 @@
+from slide._typing import Floats, Ids
+
+def largest_of(scores: Floats, k: int) -> Ids: ...

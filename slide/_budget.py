@@ -8,6 +8,7 @@ lower bound: of arrays in which not every row is written it counts the pages tha
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -201,7 +202,7 @@ def least_use(
 
     Pages are the small ones: where the kernel has huge ones, it hands them out while there are.
     """
-    page, item = os.sysconf("SC_PAGE_SIZE"), 2 if settings.weight_dtype == "bfloat16" else 4
+    page, item = mmap.PAGESIZE, 2 if settings.weight_dtype == "bfloat16" else 4
     n_features, n_hidden, *_, n_classes = widths
     width = widths[-2]
     seen = len(np.unique(labels.indices)) / n_classes

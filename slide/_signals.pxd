@@ -9,9 +9,18 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept
 
 cdef extern from *:
-    const int __ATOMIC_RELAXED
-    int __atomic_load_n(const int *ptr, int order) noexcept nogil
-    void __atomic_store_n(int *ptr, int value, int order) noexcept nogil
+    """
+    #if defined(_MSC_VER) && !defined(__clang__)
+    /* Its loads and stores of an aligned int are whole, and volatile ones stay where they are. */
+    #define slide_load(ptr) (*(const volatile int *)(ptr))
+    #define slide_store(ptr, value) ((void)(*(volatile int *)(ptr) = (value)))
+    #else
+    #define slide_load(ptr) __atomic_load_n(ptr, __ATOMIC_RELAXED)
+    #define slide_store(ptr, value) __atomic_store_n(ptr, value, __ATOMIC_RELAXED)
+    #endif
+    """
+    int slide_load(const int *ptr) noexcept nogil
+    void slide_store(int *ptr, int value) noexcept nogil
 
 # One a loop, shared by its threads.
 cdef struct Watch:
@@ -27,7 +36,7 @@ cdef inline void start_watch(Watch *watch) noexcept nogil:
 
 cdef inline void _run_handlers(Watch *watch) noexcept with gil:
     if PyErr_CheckSignals() != 0:
-        __atomic_store_n(&watch.stop, 1, __ATOMIC_RELAXED)
+        slide_store(&watch.stop, 1)
     watch.due = seconds() + 0.1
 
 
@@ -35,7 +44,7 @@ cdef inline bint interrupted(Watch *watch) noexcept nogil:
     # Whether to leave out the rest. Costs a look at the clock, in thread 0 only.
     if omp_get_thread_num() == 0 and watch.stop == 0 and seconds() >= watch.due:
         _run_handlers(watch)
-    return __atomic_load_n(&watch.stop, __ATOMIC_RELAXED) != 0
+    return slide_load(&watch.stop) != 0
 
 
 cdef inline int end_watch(const Watch *watch) except -1:

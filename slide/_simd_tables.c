@@ -15,7 +15,8 @@
 #else
 #define NO_SLP __attribute__((optimize("no-tree-slp-vectorize")))
 #endif
-#if defined(__x86_64__)
+/* Where clang stands in for MSVC, what __builtin_cpu_supports reads is not linked. */
+#if defined(__x86_64__) && !defined(_MSC_VER)
 #define SLIDE_X86 1
 #endif
 #else

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from slide._model import InputRows
 
 import slide
 from slide import _auto, _predict
 from slide._labels import LabelRows
+from slide._model import InputRows
 from slide._network import Network
 from slide._validation import check_params
 

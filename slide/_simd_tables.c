@@ -382,7 +382,9 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #include "_simd_half.h"
 #include "_simd_kernels.h"
 
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 10
+/* gcc before 10 does not know bfloat16, clang 16 crashes on it. */
+#if (defined(__clang__) && __clang_major__ < 19) || \
+    (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 10)
 #define HAS_PAIRS 0
 #else
 #define HAS_PAIRS 1

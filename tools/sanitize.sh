@@ -3,7 +3,7 @@
 #
 #   tools/sanitize.sh             all of them; fails when any fails
 #   tools/sanitize.sh NAME ...    bounds: tests, built with SLIDE_DEBUG=1
-#                                 address: tests, with AddressSanitizer and UndefinedBehaviourSanitizer
+#                                 address: tests, with Address- and UndefinedBehaviourSanitizer
 #                                 thread: tools/hogwild.py, which lists the races that are meant
 #
 # Works on a copy of the checkout's files, as they are. $PYTHON is an interpreter that has what
@@ -26,14 +26,25 @@ address() {
     # The interpreter is not sanitized, so the runtime must be there before it. Leaks are not looked
     # for: Python and NumPy leave to the system what they hold at the end. A failed allocation is
     # a MemoryError, as without the sanitizer. Python's own allocator would hide its blocks' ends.
+    # What is found goes to files: pytest swallows what a process writes that ends at once.
+    local status=0 options="log_path=$PWD/found"
+    local address=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1
     LD_PRELOAD=$(gcc -print-file-name=libasan.so) \
-        ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1 \
-        UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-        PYTEST_PLUGINS=tools.guard tests
+        ASAN_OPTIONS=$options:$address \
+        UBSAN_OPTIONS=$options:print_stacktrace=1 PYTHONMALLOC=malloc \
+        PYTEST_PLUGINS=tools.guard tests || status=$?
+    if compgen -G "found.*" > /dev/null; then
+        head -n 40 found.*
+        status=1
+    fi
+    return "$status"
 }
 
 thread() {
-    local llvm=${LLVM_LIB:-$(dirname "$(ls /usr/lib/llvm-*/lib/libarcher.so 2> /dev/null | tail -1)")}
+    local llvm=${LLVM_LIB:-}
+    if [[ -z $llvm ]]; then
+        llvm=$(dirname "$(compgen -G "/usr/lib/llvm-*/lib/libarcher.so" | tail -1)")
+    fi
     if [[ ! -e $llvm/libarcher.so || ! -e $llvm/libomp.so ]]; then
         echo "no libarcher.so and libomp.so in $llvm: see the head of tools/sanitize.sh"
         return 1

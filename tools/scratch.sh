@@ -1,4 +1,4 @@
-# Sourced by sanitize.sh and coverage.sh, which set $root, the checkout, and $work, a scratch folder.
+# For sanitize.sh and coverage.sh, which set $root, the checkout, and $work, a scratch folder.
 
 if [[ -z ${SLIDE_DATA:-} && -d $root/../shared/data ]]; then
     SLIDE_DATA=$(cd "$root/../shared/data" && pwd)

@@ -29,12 +29,12 @@ from time import perf_counter
 import numpy as np
 from _run import RESULTS, origin, positive, print_verdicts, verdict, write
 from ml_dtypes import bfloat16
-from slide._core import Trainer
-from slide._model import InputRows, Model
 from threadpoolctl import threadpool_limits
 
 import slide
 from slide import _simd
+from slide._core import Trainer
+from slide._model import InputRows, Model
 from slide._network import Layer
 
 D = 128

@@ -10,10 +10,10 @@ from ml_dtypes import bfloat16
 from page_end import at_page_end
 from scipy.sparse import csr_array
 from scipy.stats import binom
-from slide._model import InputRows, Model
 
 from slide import SparseMLPClassifier, _core, _predict, _reference, _simd
 from slide import _reference_half as reference
+from slide._model import InputRows, Model
 from slide._network import Layer
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall

@@ -16,11 +16,11 @@ from joblib import Parallel, delayed
 from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from slide._threads import max_threads
 
 import slide
 from slide import SparseMLPClassifier
 from slide._guard import Guard
+from slide._threads import max_threads
 from slide.datasets import make_extreme_classification
 
 ROOT = Path(slide.__file__).parents[1]

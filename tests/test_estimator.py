@@ -18,9 +18,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
-from slide._threads import max_threads
 
 from slide import SparseMLPClassifier, _parallel
+from slide._threads import max_threads
 from slide.datasets import make_extreme_classification
 from slide.metrics import precision_at_k, precision_at_k_scorer
 

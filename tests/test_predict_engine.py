@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, issparse
-from slide._retrieval import Retrieval
 
 from slide import _model, _predict
 from slide import _reference as reference
 from slide._network import Layer
+from slide._retrieval import Retrieval
 
 N_FEATURES = 37
 N_ROWS = [0, 1, 63, 64, 65, 130]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from slide._shortlist import Shortlist
 
 from slide import (
     SparseMLPClassifier,
@@ -23,6 +22,7 @@ from slide import _reference_prototypes as twin
 from slide._labels import LabelRows
 from slide._network import Layer
 from slide._prototypes import Prototypes, make_prototypes
+from slide._shortlist import Shortlist
 from slide.datasets import make_extreme_classification
 
 N_FEATURES = 60

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from slide._model import InputRows, Model
-from slide._shortlist import Shortlist, coarse
 
 from slide import SparseMLPClassifier, _lookup, _predict, _simd
 from slide import _reference_lookup as reference
+from slide._model import InputRows, Model
 from slide._network import Layer
+from slide._shortlist import Shortlist, coarse
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 

@@ -9,9 +9,9 @@ import joblib
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from slide._model import InputRows
 
 from slide import SparseMLPClassifier, _predict
+from slide._model import InputRows
 
 POLICIES = ["auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"]
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from slide._retrieval import Retrieval
 
 from slide import _core, _model, _predict
 from slide import _reference as reference
 from slide._network import Layer
+from slide._retrieval import Retrieval
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")
 N_FEATURES, N_CLASSES, MICRO_BATCH = 37, 70, 8

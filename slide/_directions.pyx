@@ -120,8 +120,3 @@ cdef class Directions:
     def set_state(self, state):
         """Take over the state of others of the same shape; `fold` has then to follow."""
         fill(self.state(), state)
-
-    __setstate__ = set_state
-
-    def __reduce__(self):
-        return Directions, (self.vectors, self.neurons.shape[1]), self.state()

@@ -24,7 +24,7 @@ run_tests() {
 # A debug build names lines of the .pyx files, each once for all the lines of C that follow. gcov
 # would count these on: name it before every one of them.
 build_for_gcov() {
-    SLIDE_DEBUG=1 "$python" setup.py --quiet --version > /dev/null || return
+    SLIDE_DEBUG=1 "$python" setup.py --version > build.log 2>&1 || { tail -40 build.log; return 1; }
     local file
     for file in build/cython-debug/slide/*.c; do
         awk '/^#line / { line = /"slide\// ? $0 : "" }

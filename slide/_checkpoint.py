@@ -6,20 +6,24 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
-from slide._course_state import course_state, set_course_state
+from slide._course_state import checked_history, course_state, set_course_state
 from slide._files import check_replaceable
 from slide._json import decode, encode
+from slide._plain import cut, shown
 from slide._saving import read_model, write_model
 from slide._typing import Array, Params, State
 from slide.callback import Checkpoint
 
 if TYPE_CHECKING:
+    from slide._auto import Settings
     from slide._epochs import Course
     from slide._estimator import SparseMLPClassifier
     from slide._validation import TrainingRows
@@ -73,7 +77,7 @@ class CheckpointFile:
         Raises
         ------
         ValueError
-            When it holds something else.
+            When it holds something else, or is damaged.
         """
         path = self._checkpoint.path
         if not os.path.exists(path):
@@ -81,11 +85,13 @@ class CheckpointFile:
         model, kept, arrays = read_model(cls, path)
         if kept is None:
             self._refuse("that of a model that save wrote")
-        name = _differing(self._identity, kept["identity"])
-        if name is not None:
+        with _trusting_nothing():
+            name = _differing(self._identity, kept["identity"])
+            found = Kept(model, kept, arrays) if name is None else None
+        if found is None:
             self._refuse(f"that of another {name}")
         self._identity["start"] = kept["identity"]["start"]
-        return Kept(model, kept, arrays)
+        return found
 
     def is_due(self, n_epochs: int | None = None) -> bool:
         """See `slide.callback.Checkpoint.is_due`."""
@@ -118,22 +124,41 @@ class Kept:
 
     def __init__(self, model: SparseMLPClassifier, kept: dict[str, Any], arrays: State) -> None:
         self.model, self.done = model, kept["course"] is None
-        self.model.history_ = list(kept["history"])
-        self._kept, self._arrays = kept, arrays
+        self.model.history_ = checked_history(kept["history"])
+        self._course, self._arrays = kept["course"], arrays
+        self._start = decode(kept["identity"]["start"])
+        if not isinstance(self._start, np.random.RandomState):
+            raise ValueError(f"start must be the state of a RandomState; got {shown(self._start)}")
 
     def generator(self, rng: np.random.RandomState) -> np.random.RandomState:
         """`rng` as it was when the training began; another one where it is NumPy's own."""
         if rng is check_random_state(None):
             rng = np.random.RandomState()
-        rng.set_state(decode(self._kept["identity"]["start"]).get_state())
+        rng.set_state(self._start.get_state())
         return rng
+
+    def check(self, settings: Settings, n_features: int, classes: Array) -> None:
+        """Refuse a model that is none of a training with these settings, features and classes."""
+        model = self.model
+        with _trusting_nothing():
+            if model.n_features_in_ != n_features or not np.array_equal(model.classes_, classes):
+                raise ValueError(f"its model must be of {n_features} features and y's classes")
+            if model._network.settings != settings:
+                raise ValueError("its network must have the settings that follow from parameters")
 
     def set_course(self, course: Course) -> None:
         """Let a Course, of the model's network, go on from here."""
-        try:
-            set_course_state(course, self._kept["course"], self._arrays)
-        except Exception as error:  # a file that anyone may have written fails in any way
-            raise ValueError(f"the file of Checkpoint is damaged: {error}") from error
+        with _trusting_nothing():
+            set_course_state(course, self._course, self._arrays)
+
+
+@contextmanager
+def _trusting_nothing() -> Iterator[None]:
+    """A file that anyone may have written fails in any way: always a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"the file of Checkpoint is damaged: {cut(str(error))}") from error
 
 
 def identity_of(

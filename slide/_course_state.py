@@ -7,11 +7,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide._json import decode, encode
-from slide._network import Pass, Tally
-from slide._typing import Array, State
+from slide._network import Pass
+from slide._network_state import NUMBER, POSITIVE, check, check_finite, tally_from
+from slide._plain import shown
+from slide._typing import Array, Params, State
+from slide._validation import BOOL, Rule, integer
 
 if TYPE_CHECKING:
     from slide._epochs import Course
+    from slide._network import Layer
+
+_SECONDS = Pass.begin(0).seconds.keys()
+_EPOCH = {
+    "loss": NUMBER,
+    "seconds": NUMBER,
+    "seconds_in": Rule(lambda value: _are_seconds(value), f"seconds of {', '.join(_SECONDS)}"),
+    "n_samples": integer(1, 2**200),
+    "multiply_adds": integer(0, 2**200),
+    "dense_multiply_adds": integer(1, 2**200),
+    "n_active": Rule(lambda value: _are_numbers(value), "a list of finite numbers"),
+    "n_rebuilds": integer(0, 2**200),
+}  # what `slide._epochs` notes of an epoch
 
 
 def course_state(course: Course) -> tuple[dict[str, Any], State]:
@@ -61,58 +77,99 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
         When that does not fit the Course. Values of a wrong type may also raise TypeError, KeyError
         and the like.
     """
-    n_rows, layers = len(course.data), course.network.layers
-    course.losses = _finite("losses", plain["losses"])
-    course.scores = _finite("scores", plain["scores"])
-    course.history = list(plain["history"])
-    course.best = -np.inf if plain["best"] is None else _finite("best", [plain["best"]])[0]
-    course.n_stale, course.stopped = _count("n_stale", plain["n_stale"]), bool(plain["stopped"])
+    judged = course.held_out is not None
+    course.losses = _numbers("losses", plain["losses"])
+    n_epochs = len(course.losses)
+    course.scores = _numbers("scores", plain["scores"], n_epochs if judged else 0)
+    course.history = checked_history(plain["history"], n_epochs)
+    check("", plain, {"n_stale": integer(0, n_epochs), "stopped": BOOL, "seconds": NUMBER})
+    course.n_stale, course.stopped = plain["n_stale"], plain["stopped"]
+    course.seconds = plain["seconds"]
+    course.counted = tally_from(plain["counted"], "counted.")
     course.drawn_by = decode(plain["rng"])
     course.rng.set_state(course.drawn_by.get_state())
     listed = _like("listed", course.trainer.listed, arrays)
     if listed.size and not (listed.min() >= -1 and listed.max() < course.network.n_classes):
         raise ValueError("listed must hold classes, or -1")
     course.trainer.listed[...] = listed
-    if "best.0.w" in arrays:
-        course.best_weights = [
-            (_like(f"best.{i}.w", layer.w, arrays), _like(f"best.{i}.b", layer.b, arrays))
-            for i, layer in enumerate(layers)
-        ]
+    if n_epochs:
+        check("", plain, {"best": NUMBER})
+        course.best = plain["best"]
+        if judged:
+            course.best_weights = [
+                _weights(f"best.{i}", layer, arrays)
+                for i, layer in enumerate(course.network.layers)
+            ]
     if plain["weighed"] is not None:
         stacking = course.stacking
         if stacking is None:
             raise ValueError("weighed must be None without prototypes")
-        stacking.weight, stacking.slope, stacking.offset = _finite("weighed", plain["weighed"])
-    course.seconds = _finite("seconds", [plain["seconds"]])[0]
-    course.counted = Tally(**plain["counted"])
-    so_far = plain["so_far"]
-    if so_far is not None:
-        _finite("numbers so far", [so_far["loss"], so_far["weight"], *so_far["seconds"].values()])
-        _count("n_rows", so_far["n_rows"], n_rows)
-        _count("n_queries", so_far["n_queries"])
-        queries = []
-        for i, (layer, norms2) in enumerate(zip(layers, so_far["queries"], strict=True)):
-            if norms2 is not None:
-                wanted = np.zeros(layer.n_in)
-                norms2 = _like(f"queries.{i}", wanted, arrays), _finite("queries", [norms2])[0]
-            queries.append(norms2)
-        course.so_far = Pass(**{**so_far, "queries": queries})
+        weighed = _numbers("weighed", plain["weighed"], 3)
+        stacking.weight, stacking.slope, stacking.offset = weighed
+    if plain["so_far"] is not None:
+        course.so_far = _pass(course, plain["so_far"], arrays)
+    if (course.so_far is None and not n_epochs) or (course.so_far is not None and course.stopped):
+        raise ValueError("an epoch must be over or in progress, and none once training has stopped")
 
 
-def _finite(name: str, values: Any) -> list[float]:
-    if not all(isinstance(v, float) and np.isfinite(v) for v in values):
-        raise ValueError(f"{name} must be finite numbers; got {values!r}")
-    return list(values)
-
-
-def _count(name: str, value: Any, high: int | None = None) -> int:
-    if type(value) is not int or value < 0 or (high is not None and value > high):
-        raise ValueError(f"{name} must be a count of at most {high}; got {value!r}")
+def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
+    """The `history_` of so many epochs, if it is one."""
+    if not isinstance(value, list) or n_epochs not in (None, len(value)):
+        raise ValueError(f"history must be a list of {n_epochs} epochs; got {shown(value)}")
+    for i, epoch in enumerate(value):
+        check(f"history[{i}].", epoch, _EPOCH)
     return value
 
 
+def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
+    """The Pass over a Course's rows of which `course_state` made values and arrays."""
+    rules = {
+        "n_rows": integer(1, len(course.data)),
+        "n_queries": integer(0),
+        "loss": NUMBER,
+        "weight": POSITIVE,
+        "seconds": _EPOCH["seconds_in"],
+    }
+    check("so_far.", plain, rules)
+    queries: list[tuple[Array, float] | None] = []
+    for i, (layer, norms2) in enumerate(zip(course.network.layers, plain["queries"], strict=True)):
+        if norms2 is None:
+            queries.append(None)
+            continue
+        sums = _like(f"queries.{i}", np.zeros(layer.n_in), arrays)
+        check_finite(f"queries.{i}", sums)
+        check("", {f"norms of queries.{i}": norms2}, {f"norms of queries.{i}": NUMBER})
+        queries.append((sums, norms2))
+    if any(sums is not None for sums in queries) and not plain["n_queries"]:
+        raise ValueError(f"so_far.n_queries={plain['n_queries']} does not go with its queries")
+    return Pass(**{**plain, "queries": queries})
+
+
+def _weights(name: str, layer: Layer, arrays: State) -> tuple[Array, Array]:
+    w, b = _like(f"{name}.w", layer.w, arrays), _like(f"{name}.b", layer.b, arrays)
+    check_finite(f"{name}.w", w)
+    check_finite(f"{name}.b", b)
+    return w, b
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(NUMBER.accepts(value) for value in values)
+
+
+def _are_seconds(value: Any) -> bool:
+    return value.keys() == _SECONDS and _are_numbers([*value.values()])
+
+
+def _numbers(name: str, values: Any, n: int | None = None) -> list[float]:
+    if not _are_numbers(values) or n not in (None, len(values)):
+        raise ValueError(f"{name} must be {n or ''} finite numbers; got {shown(values)}")
+    return list(values)
+
+
 def _like(name: str, wanted: Array, arrays: State) -> Array:
-    array = arrays[name]
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"{name} is missing")
     if array.dtype != wanted.dtype or array.shape != wanted.shape:
         raise ValueError(
             f"{name} must be {wanted.dtype} of shape {wanted.shape}; got {array.dtype} of shape "

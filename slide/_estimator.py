@@ -373,7 +373,10 @@ class SparseMLPClassifier(
             held_out = held_out.centered(center)
         shape = data.shape(coder.multilabel)
         settings, n_threads = _auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
-        if network is None and not kept:
+        if kept:
+            chosen = settings if network is None else network.settings
+            kept.check(chosen, data.x.shape[1], coder.classes)
+        elif network is None:
             n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
             check_network(params, settings, data, shape, n_threads, n_epochs)
 

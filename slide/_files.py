@@ -9,12 +9,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINE = 1 << 20  # bytes of a line that any file may have
 _MOST_COMPRESSED = 20  # and as many times its size
+
+
+def as_path(path: Any) -> str:
+    """A path of any type, also one of a class of its own, as a str; TypeError for what is none."""
+    return str.__str__(os.fsdecode(path))
 
 
 @contextmanager

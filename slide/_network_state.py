@@ -34,8 +34,8 @@ def _is_finite(value: Any) -> bool:
     return is_number and bool(np.isfinite(value))
 
 
-_NUMBER = Rule(_is_finite, "a finite number")
-_POSITIVE = Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
+NUMBER = Rule(_is_finite, "a finite number")
+POSITIVE = Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
 
 _NETWORK_RULES = {
     "n_features": integer(1),
@@ -60,7 +60,7 @@ _SETTINGS_RULES = {
     "n_listed": integer(0, 255),
     "rehash_every": integer(1),
     "rehash_at_last": integer(1),
-    "centroid_logit": _NUMBER,
+    "centroid_logit": NUMBER,
     "warm_up": integer(0),
     "prototypes": BOOL,
     "weight_dtype": RULES["weight_dtype"],
@@ -68,9 +68,9 @@ _SETTINGS_RULES = {
 _LAYER_RULES = {
     "n_active": integer(0),
     "dropout": BELOW_1,
-    "scale": _NUMBER,
-    "rate": _POSITIVE,
-    "bias_rate": _POSITIVE,
+    "scale": NUMBER,
+    "rate": POSITIVE,
+    "bias_rate": POSITIVE,
 }
 _SEARCH_RULES = {
     "policy": one_of("none", "exact", "estimate", "scan", *_BUCKETS),
@@ -158,14 +158,14 @@ def network_from_state(plain: dict[str, Any], file: TensorFile) -> Network:
         network.prototypes = Prototypes.from_arrays(**state, n_classes=n_classes, weight=weight)
     if network.center is not None:
         network.center[...] = file.read("center")
-        _check_finite("center", network.center)
+        check_finite("center", network.center)
     for i, layer in enumerate(network.layers):
         mean = network.centers[i][0]
         for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
                             ("input_mean", mean)):  # fmt: skip
             array[...] = file.read(f"layers.{i}.{name}")
         for name, array in (("w", layer.w), ("b", layer.b), ("input_mean", mean)):
-            _check_finite(f"layers.{i}.{name}", array)
+            check_finite(f"layers.{i}.{name}", array)
         if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:
             raise ValueError(f"layers.{i}.steps must lie in [0, {_MAX_STEPS}]")
         if layer.retrieval is not None:
@@ -178,8 +178,8 @@ def network_from_state(plain: dict[str, Any], file: TensorFile) -> Network:
 
 def _unfilled(plain: dict[str, Any], file: TensorFile) -> Network:
     """A Network whose plain values are those of `plain` and whose arrays are yet to be filled."""
-    _check("", {name: plain[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
-    _check("", plain, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
+    check("", {name: plain[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
+    check("", plain, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
     n_features, n_classes = plain["n_features"], plain["n_classes"]
     sizes = tuple(plain["hidden_layer_sizes"])
     widths = [n_features, *sizes, n_classes]
@@ -196,16 +196,21 @@ def _unfilled(plain: dict[str, Any], file: TensorFile) -> Network:
             layer.retrieval = _retrieval(i, layer, chosen.search, file)
     for name in ("counter", "samples_to_rebuild", "rebuild_gap"):
         setattr(network, name, plain[name])
-    counts = {"loss": _NUMBER, "weight": _NUMBER, "dense_multiply_adds": integer(1, 2**200)}
-    rules = {field.name: counts.get(field.name, integer(0, 2**200)) for field in fields(Tally)}
-    _check("tally.", plain["tally"], rules)
-    network.tally = Tally(**plain["tally"])
+    check("tally.", plain["tally"], {"dense_multiply_adds": integer(1, 2**200)})
+    network.tally = tally_from(plain["tally"], "tally.")
     lengths = plain["input_lengths"]
     for i, length in enumerate(lengths):
-        _check(f"layers.{i}.", {"input_length": length}, {"input_length": _POSITIVE})
+        check(f"layers.{i}.", {"input_length": length}, {"input_length": POSITIVE})
     pairs = zip(network.centers, lengths, strict=True)
     network.centers = [(mean, length) for (mean, _), length in pairs]
     return network
+
+
+def tally_from(plain: dict[str, Any], where: str) -> Tally:
+    """The Tally of a dict of its counts; `where` is what comes before their names in messages."""
+    sums = {"loss": NUMBER, "weight": NUMBER}
+    check(where, plain, {f.name: sums.get(f.name, integer(0, 2**200)) for f in fields(Tally)})
+    return Tally(**plain)
 
 
 def _unfilled_prototypes(plain: dict[str, Any], file: TensorFile) -> State:
@@ -235,7 +240,7 @@ def _settings(plain: dict[str, Any], widths: list[int]) -> Settings:
     """Settings from their dict, for layers between the given widths."""
     own = {name: value for name, value in plain.items() if name != "layers"}
     own = {"weight_dtype": "float32", **own}  # a file of before has none
-    _check("settings.", own, _SETTINGS_RULES)
+    check("settings.", own, _SETTINGS_RULES)
     layers = [
         _layer_settings(f"settings.layers.{i}.", layer, n_in, n_out)
         for i, (layer, (n_in, n_out)) in enumerate(
@@ -256,12 +261,12 @@ def _settings(plain: dict[str, Any], widths: list[int]) -> Settings:
 
 def _layer_settings(where: str, plain: dict[str, Any], n_in: int, n_out: int) -> LayerSettings:
     own = {name: value for name, value in plain.items() if name != "search"}
-    _check(where, own, _LAYER_RULES)
+    check(where, own, _LAYER_RULES)
     if own["n_active"] >= n_out:
         raise ValueError(f"{where}n_active must be below {n_out}; got {own['n_active']}")
     search = plain["search"]
     if search is not None:
-        _check(f"{where}search.", search, _SEARCH_RULES)
+        check(f"{where}search.", search, _SEARCH_RULES)
         search = SearchSettings(**search)
         if search.policy in _BUCKETS and not search.use_tables:
             raise ValueError(f"{where}search.policy={search.policy!r} needs use_tables")
@@ -275,7 +280,7 @@ def _layer_settings(where: str, plain: dict[str, Any], n_in: int, n_out: int) ->
     return LayerSettings(**own, search=search)
 
 
-def _check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
+def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
     """Refuse a value that its rule does not accept; there must be one for every rule."""
     for name, rule in rules.items():
         if name not in values:
@@ -284,7 +289,7 @@ def _check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
             raise ValueError(f"{where}{name} must be {rule.takes}; got {values[name]!r}")
 
 
-def _check_finite(name: str, array: Array) -> None:
+def check_finite(name: str, array: Array) -> None:
     # One sum is as good as a look at every number, and needs no memory.
     with np.errstate(all="ignore"):
         if not np.isfinite(array.sum(dtype=np.float64)):

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
-from slide._files import replacing
+from slide._files import as_path, replacing
 from slide._guard import one_at_a_time
 from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
@@ -79,7 +79,7 @@ class Saving:
         True
         """
         check_is_fitted(self)
-        write_model(self, os.fsdecode(path))  # type: ignore[arg-type]
+        write_model(self, as_path(path))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -120,7 +120,7 @@ class Saving:
         >>> clf.predict(X).tolist()
         [0, 1, 0, 1]
         """
-        return read_model(cls, os.fsdecode(path))[0]
+        return read_model(cls, as_path(path))[0]
 
 
 def write_model(

@@ -4,6 +4,8 @@ import math
 import os
 from typing import Any
 
+from slide._files import as_path
+from slide._plain import as_float, as_int, shown
 from slide._validation import check_positive, integer
 
 
@@ -65,15 +67,16 @@ class Checkpoint:
         every_n_seconds: float | None = None,
     ) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
-            raise ValueError(f"path must be a str or path-like; got {path!r}")
+            raise ValueError(f"path must be a str or path-like; got {shown(path)}")
         rule = integer(1)
         if every_n_epochs is not None and not rule.accepts(every_n_epochs):
-            raise ValueError(f"every_n_epochs must be None or {rule.takes}; got {every_n_epochs!r}")
+            got = shown(every_n_epochs)
+            raise ValueError(f"every_n_epochs must be None or {rule.takes}; got {got}")
         if every_n_seconds is not None:
             check_positive("every_n_seconds", every_n_seconds)
-        self.path = os.fsdecode(path)
-        self.every_n_epochs = every_n_epochs
-        self.every_n_seconds = every_n_seconds
+        self.path = as_path(path)
+        self.every_n_epochs = as_int(every_n_epochs)
+        self.every_n_seconds = as_float(every_n_seconds)
 
     def is_due(self, seconds: float, n_epochs: int | None = None) -> bool:
         """Tell whether to keep a training, so many seconds after the last time.

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 from sklearn.utils import check_random_state
 
-from slide._files import DAMAGED, Lines, opened
+from slide._files import DAMAGED, Lines, as_path, opened
 from slide._plain import as_float, as_int, cut, shown
 from slide._typing import Array
 from slide._validation import RULES
@@ -333,7 +333,7 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     array([[1, 0, 1],
            [0, 0, 0]], dtype=int8)
     """
-    path = os.fspath(path)
+    path = as_path(path)
     with opened(path) as file:
         rows = _XMCRows(file, os.stat(path).st_size)
         try:

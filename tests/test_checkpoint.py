@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mortal import Killed, make_mortal
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 import slide
-from slide import SparseMLPClassifier, _network
+from slide import SparseMLPClassifier
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
@@ -39,10 +39,6 @@ KINDS = {
 }  # fmt: skip
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture(scope="module")
 def rows():
     """1,500 rows, 120 classes: enough for prototypes, and for chunks within an epoch."""
@@ -57,20 +53,7 @@ def path(tmp_path):
 @pytest.fixture
 def life(monkeypatch):
     """Small chunks of rows, which are counted; `life.left` is how many are left until a death."""
-    monkeypatch.setattr(_network, "_CHUNK", 256)
-    trainer, life = _network.Trainer, SimpleNamespace(left=None, n=0)
-
-    class Mortal(trainer):
-        def run(self, *args):
-            life.n += 1
-            if life.left is not None:
-                life.left -= 1
-                if life.left < 0:
-                    raise Killed
-            return super().run(*args)
-
-    monkeypatch.setattr(_network, "Trainer", Mortal)
-    return life
+    return make_mortal(monkeypatch)
 
 
 def die_late(life, fit):

@@ -1,4 +1,9 @@
-"""Metrics and planted problems under hostile values: a refusal, or a right result."""
+"""Metrics, planted problems and checkpoints under hostile values: a refusal, or a right result."""
+
+import os
+import tempfile
+from contextlib import chdir
+from pathlib import Path
 
 import numpy as np
 from hostile import REFUSALS, fuzz, item_of, values
@@ -6,7 +11,8 @@ from hostile_arrays import any_features, any_labels, right_labels
 from hypothesis import strategies as st
 from scipy.sparse import issparse
 
-from slide import metrics
+from slide import SparseMLPClassifier, metrics
+from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
 METRICS = {name: getattr(metrics, name) for name in ("precision_at_k", "recall_at_k", "ndcg_at_k")}
@@ -118,3 +124,28 @@ def test_planted_problems(params):
         assert y.min() >= 0 and y.max() < params["n_classes"]
     else:
         assert y.shape == (n, params["n_classes"]) and (y.data == 1).all()
+
+
+DENSE = np.random.RandomState(0).standard_normal((40, 6))
+
+
+@fuzz(
+    30, 1500,
+    path=item_of(["kept", b"kept", Path("kept"), "folder", "none/kept"]) | values,
+    every_n_epochs=item_of([1, None, np.int8(2), 2**62]) | values,
+    every_n_seconds=item_of([None, 0.5, 1e-9, np.float16(1), 1e300]) | values,
+)  # fmt: skip
+def test_checkpoints(path, every_n_epochs, every_n_seconds):
+    """Right ones keep the training; the others are refused before there is a file."""
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        os.mkdir("folder")
+        clf = SparseMLPClassifier(3, max_iter=4, random_state=0)
+        try:
+            kept = Checkpoint(path, every_n_epochs=every_n_epochs, every_n_seconds=every_n_seconds)
+            clf.set_callbacks(kept).fit(DENSE, np.arange(40) % 3)
+        except (*REFUSALS, OSError) as error:
+            assert str(error) and len(str(error)) < 10_000
+            assert os.listdir() == ["folder"] and not hasattr(clf, "classes_")
+        else:
+            whole = SparseMLPClassifier.load(path)
+            np.testing.assert_array_equal(whole.predict(DENSE), clf.predict(DENSE))

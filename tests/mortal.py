@@ -1,0 +1,27 @@
+"""Trainings that die between two chunks of rows, for the tests of checkpoints."""
+
+from types import SimpleNamespace
+
+from slide import _network
+
+
+class Killed(BaseException):
+    pass
+
+
+def make_mortal(patch):
+    """Make chunks small and count them; `left` of what is returned is how many until a death."""
+    life = SimpleNamespace(left=None, n=0)
+
+    class Mortal(_network.Trainer):
+        def run(self, *args):
+            life.n += 1
+            if life.left is not None:
+                life.left -= 1
+                if life.left < 0:
+                    raise Killed
+            return super().run(*args)
+
+    patch.setattr(_network, "_CHUNK", 256)
+    patch.setattr(_network, "Trainer", Mortal)
+    return life

@@ -226,6 +226,13 @@ def test_sparse_x_that_points_outside_of_itself(damage):
         classifier().fit(wrong, Y)
 
 
+def test_coordinates_that_are_not_as_many_as_values():
+    wrong = sparse.coo_array(X)
+    wrong.coords = wrong.coords[0][:-1], wrong.coords[1]
+    with pytest.raises(ValueError, match="X is not a valid coo matrix: its indices must be as man"):
+        classifier().fit(wrong, Y)
+
+
 def test_too_many_columns_for_int32_ids():
     wide = sparse.csr_array((60, 2**31 + 5), dtype=np.float32)
     with pytest.raises(ValueError, match="X must have at most 2147483647"):

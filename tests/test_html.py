@@ -41,6 +41,12 @@ def test_sparse_network(classifier, planted):
     assert output[1:5] == ["39", "labels + 9 drawn", "rerank", "wta, 7 × 4 bits"]
 
 
+def test_prototypes(classifier, multilabel):
+    assert "prototypes of weight" not in classifier().fit(*multilabel)._repr_html_()
+    clf = classifier(prototypes=True).fit(*multilabel)
+    assert f"prototypes of weight {clf.prototype_weight_:.3g}." in clf._repr_html_()
+
+
 def test_every_network_has_a_page(network, classifier, planted):
     clf = classifier(**network).fit(*planted)
     assert len(cells(clf)) == len(clf.intercepts_) + 1

@@ -414,6 +414,10 @@ CHANGES = [
     (lambda plain, arrays: arrays.update(more=np.zeros(2)), "unknown array 'more'"),
     (set_array("layers.1.w", np.transpose), "layers.1.w must be"),
     (set_array("layers.1.w", np.float64), "layers.1.w must be float32"),
+    (set_array("classes", np.complex64), "a dtype that no array here has"),
+    (set_array("classes", np.atleast_2d), "texts must be bytes"),
+    (lambda plain, arrays: arrays.update(feature_names=np.frombuffer(b'["a"]', np.uint8)),
+     "feature_names must be 300; got 1"),
     (set_first("layers.0.w", np.nan), "layers.0.w must hold finite"),
     (set_first("layers.0.steps", -1), "steps must lie"),
     (set_first("layers.0.steps", 2**31 - 1), "steps must lie"),
@@ -462,6 +466,17 @@ def test_refuses_a_wrong_first_ranking(changes, message, path, classifier, plant
         rewrite(path, set_in(*SEARCH, name, value=value))
     with pytest.raises(ValueError, match=message):
         SparseMLPClassifier.load(path)
+
+
+def test_refuses_directions_that_are_none_or_too_many(path, classifier, planted):
+    X, y = planted
+    classifier(**KINDS["wide"]).fit(X.toarray()[:50], y[:50]).save(path)
+    name = "layers.0.retrieval.directions.vectors"
+    n = len(load_file(path)[name])
+    for n_wrong in (0, n + 1):
+        rewrite(path, set_array(name, lambda old, n=n_wrong: np.resize(old, (n, old.shape[1]))))
+        with pytest.raises(ValueError, match=f"layers.0 has {n_wrong} directions"):
+            SparseMLPClassifier.load(path)
 
 
 @pytest.mark.parametrize(

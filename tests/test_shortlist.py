@@ -396,3 +396,20 @@ def test_a_wrong_mode_is_refused_by_what_predicts(model, data, mode):
 def test_wrong_numbers_of_candidates_are_refused(model, data, n_candidates):
     with pytest.raises(ValueError, match=r"n_candidates must be 'auto' or an int in \[5, .*; got"):
         model.predict_topk(data[0][:5], 5, n_candidates=n_candidates)
+
+
+def test_a_list_that_is_old_when_it_is_made_is_not_kept(model, data, monkeypatch):
+    """As when another thread trains meanwhile."""
+    X, y = data
+
+    def late(*args):
+        made = Shortlist(*args)
+        model.partial_fit(X[:10], y[:10])
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_lookup, "Shortlist", late)
+        _lookup.shortlist(model._network, 1)
+    assert model._network.shortlist is None
+    model.predict(X[:10])
+    assert model._network.shortlist is not None

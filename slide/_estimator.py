@@ -409,7 +409,8 @@ class SparseMLPClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on one batch more: one pass over it, at a constant learning rate.
 
-        The first batch decides the initial weights and what "auto" becomes: take a fair sample.
+        The first batch decides the initial weights and what "auto" becomes: take a fair sample. No
+        prototypes or lists of hard classes are made; where all rows fit in memory, `fit` is better.
 
         Parameters
         ----------

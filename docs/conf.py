@@ -84,7 +84,7 @@ html_show_sourcelink = False
 html_sidebars = {page: [] for page in SINGLE}
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 5,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,
     "footer_start": ["copyright"],

@@ -69,7 +69,11 @@ def extension(name, c_sources, openmp):
     return ext
 
 
+N_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
 setup(
+    # `pip install` alone would compile one module after the other.
+    options={"build_ext": {"parallel": min(N_PROCESSORS or 1, 8)}},
     ext_modules=cythonize(
         [extension(name, *spec) for name, spec in MODULES.items()],
         # The settings below are in the C files, so their kinds must not be mixed up.
@@ -84,5 +88,5 @@ setup(
             "embedsignature": True,
             "freethreading_compatible": False,
         },
-    )
+    ),
 )

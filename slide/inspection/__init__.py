@@ -1,6 +1,6 @@
 """Diagnostics of a fitted network: how well its neurons are found, and pictures of its training.
 
-Pictures need matplotlib (``pip install 'slide[plot]'``) and follow scikit-learn's convention: a
+Pictures need matplotlib (``pip install matplotlib``) and follow scikit-learn's convention: a
 ``Display`` is made `from_estimator` and holds the numbers, `plot` draws them once more.
 """
 

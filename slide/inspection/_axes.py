@@ -16,7 +16,7 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError(
-            "pictures need matplotlib, which is not installed: pip install 'slide[plot]'"
+            "pictures need matplotlib, which is not installed: pip install matplotlib"
         ) from error
     if ax is not None:
         return [ax]

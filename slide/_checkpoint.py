@@ -157,6 +157,8 @@ def _trusting_nothing() -> Iterator[None]:
     """A file that anyone may have written fails in any way: always a ValueError."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(f"the file of Checkpoint is damaged: {cut(str(error))}") from error
 

@@ -115,7 +115,8 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
 def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
     """The `history_` of so many epochs, if it is one."""
     if not isinstance(value, list) or n_epochs not in (None, len(value)):
-        raise ValueError(f"history must be a list of {n_epochs} epochs; got {shown(value)}")
+        many = "" if n_epochs is None else f"{n_epochs} "
+        raise ValueError(f"history must be a list of {many}epochs; got {shown(value)}")
     for i, epoch in enumerate(value):
         check(f"history[{i}].", epoch, _EPOCH)
     return value

@@ -30,6 +30,6 @@ def history_of(estimator: SparseMLPClassifier) -> list[dict[str, Any]]:
     if not estimator.history_:
         raise ValueError(
             "estimator must have a history_ of its training; one that was loaded from a file has "
-            "none until it is trained on"
+            "none until it is trained on, and only a curve against='epochs'"
         )
     return estimator.history_

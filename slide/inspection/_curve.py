@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
 
 from slide.inspection._axes import axes, history_of
 
@@ -72,9 +73,9 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted; not loaded from a file, which has no history.
+            Fitted.
         against : {"seconds", "multiply_adds", "epochs"}, default="seconds"
-            What the curve runs over.
+            What the curve runs over; of an estimator that was loaded from a file only "epochs".
         of : {"loss", "validation_score"}, default="loss"
             What it shows; scores want `early_stopping`.
         ax : matplotlib Axes, default=None
@@ -105,7 +106,6 @@ class TrainingCurveDisplay:
         >>> display.x.tolist()
         [1, 2, 3]
         """
-        history = history_of(estimator)
         for argument, value, known in (
             ("against", against, ("seconds", "multiply_adds", "epochs")),
             ("of", of, ("loss", "validation_score")),
@@ -113,15 +113,17 @@ class TrainingCurveDisplay:
             if value not in known:
                 takes = " or ".join(map(repr, known))
                 raise ValueError(f"{argument} must be {takes}; got {value!r}")
+        check_is_fitted(estimator)
+        y = estimator.loss_curve_
         if of == "validation_score":
             if estimator.validation_scores_ is None:
                 raise ValueError(f"of must be 'loss' where early_stopping was off; got {of!r}")
             y = estimator.validation_scores_
-            history = history[-len(y) :]
-        else:
-            y = [epoch["loss"] for epoch in history]
-        steps = [1 if against == "epochs" else epoch[against] for epoch in history]
-        display = cls(np.cumsum(steps), np.array(y), against=against, of=of)
+        steps = [1] * len(y)
+        if against != "epochs":
+            # Of an estimator that was loaded and trained on, what came since.
+            steps = [epoch[against] for epoch in history_of(estimator)][-len(y) :]
+        display = cls(np.cumsum(steps), np.array(y[-len(steps) :]), against=against, of=of)
         return display.plot(ax, name=name, **line_kw)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **line_kw: Any) -> Self:

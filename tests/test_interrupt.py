@@ -111,6 +111,7 @@ CHILD = """
     from test_interrupt import wide
     from slide import SparseMLPClassifier
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where nohup started us
     X, Y = wide(N_ROWS, 670_000, N_FEATURES, n_labels=N_LABELS)
     clf = SparseMLPClassifier(random_state=0, **PARAMS)
 """

@@ -22,7 +22,7 @@ from sklearn.exceptions import DataConversionWarning
 # What may escape from any call; training may also raise FloatingPointError.
 REFUSALS = (ValueError, TypeError, MemoryError)
 
-_HANG = 60  # seconds that no example takes, whatever else the machine does
+_HANG = 300  # seconds that no example takes, even where it gets a small share of a processor
 _MEMORY = 1 << 30  # bytes that an example may take beside what the process has
 
 

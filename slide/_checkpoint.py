@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -17,7 +15,7 @@ from sklearn.utils import check_random_state
 from slide._course_state import checked_history, course_state, set_course_state
 from slide._files import check_replaceable
 from slide._json import decode, encode
-from slide._plain import cut, shown
+from slide._plain import shown, trusting_nothing
 from slide._saving import read_model, write_model
 from slide._typing import Array, Params, State
 from slide.callback import Checkpoint
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from slide._estimator import SparseMLPClassifier
     from slide._validation import TrainingRows
 
+_DAMAGED = "the file of Checkpoint is damaged"
 _FREE = ("n_jobs", "verbose", "predict_mode", "random_state")  # may change between two runs
 
 
@@ -85,7 +84,7 @@ class CheckpointFile:
         model, kept, arrays = read_model(cls, path)
         if kept is None:
             self._refuse("that of a model that save wrote")
-        with _trusting_nothing():
+        with trusting_nothing(_DAMAGED):
             name = _differing(self._identity, kept["identity"])
             found = Kept(model, kept, arrays) if name is None else None
         if found is None:
@@ -140,7 +139,7 @@ class Kept:
     def check(self, settings: Settings, n_features: int, classes: Array) -> None:
         """Refuse a model that is none of a training with these settings, features and classes."""
         model = self.model
-        with _trusting_nothing():
+        with trusting_nothing(_DAMAGED):
             if model.n_features_in_ != n_features or not np.array_equal(model.classes_, classes):
                 raise ValueError(f"its model must be of {n_features} features and y's classes")
             if model._network.settings != settings:
@@ -148,19 +147,8 @@ class Kept:
 
     def set_course(self, course: Course) -> None:
         """Let a Course, of the model's network, go on from here."""
-        with _trusting_nothing():
+        with trusting_nothing(_DAMAGED):
             set_course_state(course, self._course, self._arrays)
-
-
-@contextmanager
-def _trusting_nothing() -> Iterator[None]:
-    """A file that anyone may have written fails in any way: always a ValueError."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ValueError(f"the file of Checkpoint is damaged: {cut(str(error))}") from error
 
 
 def identity_of(

@@ -8,7 +8,7 @@ import numpy as np
 
 from slide._json import decode, encode
 from slide._network import Pass
-from slide._network_state import NUMBER, POSITIVE, check, check_finite, tally_from
+from slide._network_state import NUMBER, POSITIVE, check, check_finite, floats, tally_from
 from slide._plain import shown
 from slide._typing import Array, Params, State
 from slide._validation import BOOL, Rule, integer
@@ -78,13 +78,13 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
         and the like.
     """
     judged = course.held_out is not None
-    course.losses = _numbers("losses", plain["losses"])
-    n_epochs = len(course.losses)
-    course.scores = _numbers("scores", plain["scores"], n_epochs if judged else 0)
+    n_epochs = len(plain["losses"])
+    course.losses = floats("losses", plain["losses"], n_epochs)
+    course.scores = floats("scores", plain["scores"], n_epochs if judged else 0)
     course.history = checked_history(plain["history"], n_epochs)
-    check("", plain, {"n_stale": integer(0, n_epochs), "stopped": BOOL, "seconds": NUMBER})
+    check("", plain, {"n_stale": integer(0, n_epochs), "stopped": BOOL})
     course.n_stale, course.stopped = plain["n_stale"], plain["stopped"]
-    course.seconds = plain["seconds"]
+    (course.seconds,) = floats("seconds", [plain["seconds"]])
     course.counted = tally_from(plain["counted"], "counted.")
     course.drawn_by = decode(plain["rng"])
     course.rng.set_state(course.drawn_by.get_state())
@@ -93,8 +93,7 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
         raise ValueError("listed must hold classes, or -1")
     course.trainer.listed[...] = listed
     if n_epochs:
-        check("", plain, {"best": NUMBER})
-        course.best = plain["best"]
+        (course.best,) = floats("best", [plain["best"]])
         if judged:
             course.best_weights = [
                 _weights(f"best.{i}", layer, arrays)
@@ -104,7 +103,7 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
         stacking = course.stacking
         if stacking is None:
             raise ValueError("weighed must be None without prototypes")
-        weighed = _numbers("weighed", plain["weighed"], 3)
+        weighed = floats("weighed", plain["weighed"], 3)
         stacking.weight, stacking.slope, stacking.offset = weighed
     if plain["so_far"] is not None:
         course.so_far = _pass(course, plain["so_far"], arrays)
@@ -139,7 +138,7 @@ def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
             continue
         sums = _like(f"queries.{i}", np.zeros(layer.n_in), arrays)
         check_finite(f"queries.{i}", sums)
-        check("", {f"norms of queries.{i}": norms2}, {f"norms of queries.{i}": NUMBER})
+        (norms2,) = floats(f"norms of queries.{i}", [norms2])
         queries.append((sums, norms2))
     if any(sums is not None for sums in queries) and not plain["n_queries"]:
         raise ValueError(f"so_far.n_queries={plain['n_queries']} does not go with its queries")
@@ -159,12 +158,6 @@ def _are_numbers(values: Any) -> bool:
 
 def _are_seconds(value: Any) -> bool:
     return value.keys() == _SECONDS and _are_numbers([*value.values()])
-
-
-def _numbers(name: str, values: Any, n: int | None = None) -> list[float]:
-    if not _are_numbers(values) or n not in (None, len(values)):
-        raise ValueError(f"{name} must be {n or ''} finite numbers; got {shown(values)}")
-    return list(values)
 
 
 def _like(name: str, wanted: Array, arrays: State) -> Array:

@@ -289,6 +289,17 @@ def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
             raise ValueError(f"{where}{name} must be {rule.takes}; got {values[name]!r}")
 
 
+def floats(name: str, values: Any, n: int | None = None) -> list[float]:
+    """A list of n finite floats; of None one at least."""
+    if (
+        not isinstance(values, list)
+        or (len(values) != n if n is not None else not values)
+        or not all(isinstance(value, float) and np.isfinite(value) for value in values)
+    ):
+        raise ValueError(f"{name} must hold finite numbers, {'at least one' if n is None else n}")
+    return values
+
+
 def check_finite(name: str, array: Array) -> None:
     # One sum is as good as a look at every number, and needs no memory.
     with np.errstate(all="ignore"):

@@ -51,3 +51,17 @@ def refusing(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
         ) from error
+
+
+@contextmanager
+def trusting_nothing(problem: str) -> Iterator[None]:
+    """Read a file that anyone may have written: whatever fails in it is a ValueError.
+
+    `problem` is how its message begins.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{problem}: {cut(str(error))}") from error

@@ -16,8 +16,8 @@ from slide._files import as_path, replacing
 from slide._guard import one_at_a_time
 from slide._json import decode, decode_dtype, encode
 from slide._labels import LabelCoder
-from slide._network_state import network_from_state, network_state
-from slide._plain import cut
+from slide._network_state import floats, network_from_state, network_state
+from slide._plain import trusting_nothing
 from slide._tensors import TensorFile, checksum, write_tensors
 from slide._typing import Array, State
 from slide._validation import check_params
@@ -154,16 +154,12 @@ def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, State
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
     with open(path, "rb"):  # says in Python's own words what is wrong
         pass
-    try:
-        with TensorFile(path) as file:
-            plain = _plain(file)
-            names = [name for name in file.names if name.startswith(_TRAINING)]
-            training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
-            return _restored(cls, plain, file), plain.get("training"), training
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a file that anyone may have written fails in any way
-        raise ValueError(f"{path} is no model that can be loaded: {cut(str(error))}") from error
+    problem = f"{path} is no model that can be loaded"
+    with trusting_nothing(problem), TensorFile(path) as file:
+        plain = _plain(file)
+        names = [name for name in file.names if name.startswith(_TRAINING)]
+        training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
+        return _restored(cls, plain, file), plain.get("training"), training
 
 
 def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], State]:
@@ -219,11 +215,11 @@ def _restored(cls: type[M], plain: dict[str, Any], file: TensorFile) -> Any:
     if not isinstance(rng, np.random.RandomState):
         raise ValueError("rng must be the state of a RandomState")
     model.n_features_in_ = network.n_features
-    model._labels_per_row = _floats("labels_per_row", [plain["labels_per_row"]])[0]
-    losses = _floats("loss_curve", plain["loss_curve"])
+    model._labels_per_row = floats("labels_per_row", [plain["labels_per_row"]])[0]
+    losses = floats("loss_curve", plain["loss_curve"])
     scores = plain["validation_scores"]
     if scores is not None:
-        scores = _floats("validation_scores", scores)
+        scores = floats("validation_scores", scores)
     coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
     trained_with = check_params({**params, **trained_with})
     # Seconds are of a machine's day, not of the model: the same training gives the same file.
@@ -272,12 +268,6 @@ def _decode_all(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode_all(item) for item in value]
     return decode(value)
-
-
-def _floats(name: str, values: Any) -> list[float]:
-    if not values or not all(isinstance(v, float) and np.isfinite(v) for v in values):
-        raise ValueError(f"{name} must hold finite numbers, at least one")
-    return list(values)
 
 
 # ---------------------------------------------- labels and names as arrays --

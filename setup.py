@@ -6,6 +6,7 @@ debuggers, sanitizers and gcov name lines of the .pyx files. Add --force when sw
 """
 
 import os
+from glob import glob
 
 from Cython.Build import cythonize
 from extension_helpers import add_openmp_flags_if_available
@@ -14,32 +15,34 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 SANITIZE = os.environ.get("SLIDE_SANITIZE", "")
 
-# module -> (C sources beside its .pyx, uses OpenMP, be it to ask which thread it is in)
+# compiled modules, from the ground up; those that use OpenMP, be it to ask for the thread, say so
 MODULES = {
-    "_simd": (["slide/_simd_tables.c"], False),
-    "_scratch": ([], False),
-    "_families": ([], False),
-    "_hash": ([], False),
-    "_directions": ([], False),
-    "_selection": ([], False),
-    "_tables": ([], True),
-    "_retrieval": ([], True),
-    "_weights": ([], False),
-    "_optimizer": ([], False),
-    "_layers": ([], True),
-    "_input": ([], True),
-    "_sparse": ([], True),
-    "_postings": ([], True),
-    "_model": ([], False),
-    "_label_means": ([], True),
-    "_forward": ([], False),
-    "_active": ([], False),
-    "_predict": ([], True),
-    "_shortlist": ([], True),
-    "_centroids": ([], False),
-    "_core": ([], True),
-    "_threads": ([], True),
+    "_base.rows": False,
+    "_base.scratch": False,
+    "_base.largest": False,
+    "_base.threads": True,
+    "_simd.dispatch": False,
+    "_simd.weights": False,
+    "_hashing.families": False,
+    "_hashing.hasher": False,
+    "_hashing.directions": False,
+    "_hashing.tables": True,
+    "_hashing.retrieval": True,
+    "_prototypes.index": True,
+    "_prototypes.means": True,
+    "_engine.optimizer": False,
+    "_engine.dense": True,
+    "_engine.bag": True,
+    "_engine.sparse": True,
+    "_engine.model": False,
+    "_engine.forward": False,
+    "_engine.active": False,
+    "_engine.predict": True,
+    "_engine.centroids": False,
+    "_prediction.shortlist": True,
+    "_core": True,
 }
+C_SOURCES = {"_simd.dispatch": ["slide/_simd/tables.c"]}
 
 # A product is rounded before it is added, unless a kernel says otherwise: the hash codes of a
 # neuron and of a query come from different code and must have the same bits.
@@ -51,15 +54,15 @@ if SANITIZE:
 if "undefined" in SANITIZE:
     COMPILE_ARGS += ["-fsanitize=float-cast-overflow", "-fno-sanitize-recover=all"]
 
-SIMD_PARTS = ("", "_kernels", "_half", "_pairs", "_codes", "_hash", "_shortlist")
-SIMD_HEADERS = [f"slide/_simd{part}.h" for part in SIMD_PARTS]
+SIMD_HEADERS = sorted(glob("slide/_simd/*.h"))
 
 
-def extension(name, c_sources, openmp):
+def extension(name, openmp):
+    c_sources = C_SOURCES.get(name, [])
     ext = Extension(
         f"slide.{name}",
-        [f"slide/{name}.pyx", *c_sources],
-        include_dirs=["slide"],
+        [f"slide/{name.replace('.', '/')}.pyx", *c_sources],
+        include_dirs=["."],
         depends=SIMD_HEADERS if c_sources else [],
         extra_compile_args=[] if os.name == "nt" else list(COMPILE_ARGS),
         extra_link_args=list(LINK_ARGS),
@@ -75,7 +78,7 @@ setup(
     # `pip install` alone would compile one module after the other.
     options={"build_ext": {"parallel": min(N_PROCESSORS or 1, 8)}},
     ext_modules=cythonize(
-        [extension(name, *spec) for name, spec in MODULES.items()],
+        [extension(name, openmp) for name, openmp in MODULES.items()],
         # The settings below are in the C files, so their kinds must not be mixed up.
         build_dir="build/cython" + ("-debug" if DEBUG else "-sanitize" if SANITIZE else ""),
         emit_linenums=DEBUG or bool(SANITIZE),

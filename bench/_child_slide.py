@@ -13,8 +13,9 @@ from time import perf_counter
 from _child import TOP, params, run
 
 import slide
-from slide import SparseMLPClassifier, _auto
-from slide._network import Network
+from slide import SparseMLPClassifier
+from slide._network.network import Network
+from slide._settings import auto as _auto
 
 
 def train(X, Y, threads):

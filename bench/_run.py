@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from slide._simd import instruction_set
+from slide._simd.dispatch import instruction_set
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

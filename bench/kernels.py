@@ -32,10 +32,11 @@ from ml_dtypes import bfloat16
 from threadpoolctl import threadpool_limits
 
 import slide
-from slide import _simd
+from slide._base.rows import InputRows
 from slide._core import Trainer
-from slide._model import InputRows, Model
-from slide._network import Layer
+from slide._engine.model import Model
+from slide._network.network import Layer
+from slide._simd import dispatch as _simd
 
 D = 128
 SINGLE, HALF = 4 * D, 2 * D  # bytes of a row in float32 and in bfloat16

@@ -20,7 +20,8 @@ import numpy as np
 from _run import RESULTS, origin, positive, write
 
 import slide
-from slide import SparseMLPClassifier, _lookup
+from slide import SparseMLPClassifier
+from slide._prediction import lookup as _lookup
 from slide.datasets import make_extreme_classification
 
 K = 5

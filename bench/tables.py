@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _run import RESULTS, origin, positive, write
 
-from slide import _tables
+from slide._hashing import tables as _tables
 
 BAR_S = 0.4
 BAR_SHAPE = {"neurons": 670_091, "inputs": 128, "tables": 50}

@@ -7,7 +7,7 @@ import os
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from slide._cli import main
+from slide._cli.commands import main
 
 COMMANDS = ("train", "predict", "evaluate")
 

@@ -12,73 +12,30 @@ nothing else, so the cost of a sample grows with the number of active neurons, n
     from slide.callback import Checkpoint       trainings that survive a kill
     python -m slide --help                      train, predict and evaluate from files
 
-Map of the package; an arrow points downward only::
+Map of the package. A room imports from the rooms below it, never the other way
+(tests/test_layout.py); the docstring of each is its own map::
 
-    __main__        python -m slide
-      _cli          its commands: arguments, files in, lines and files out
-      _reading      labelled rows from XMC and svmlight files
-      _evaluation   figures of ranked labels, and their table
-    _estimator      SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
-      _validation   parameters, X and sample weights, checked and in the engine's form
-      _labels       y <-> CSR of int32 class ids; never a dense indicator
-      _start        held-out rows, a new network's initial weights
-      _epochs       the course of a training: epochs, when to stop
-      _divergence   when a training has diverged
-      _observers    callbacks and the checkpoint, told how a training goes on
-      _checkpoint   the file of a training: whose it is, when to write it, how to go on
-        callback, _course_state   Checkpoint, as users set it; a course as values and arrays
-      _prediction   the methods that predict
-      _decisions    from scores to probabilities and labels
-      _auto, _auto_search   what "auto" becomes, from the data's shape
-      _fitted       fitted attributes, set or read off the network
-      _html         what a notebook shows of the network
-      _saving       save and load: the estimator as JSON and arrays
-        _json, _tensors, _files   JSON of parameters, arrays with checksums, files that appear whole
-        _network_state            the network as plain values and arrays, and back, checked
-      _budget       what a network needs of memory, and what there is
-      _parallel     n_jobs -> thread count            (_threads: what OpenMP says)
-      _guard        what keeps apart threads that use one estimator
-    inspection      diagnostics of a fitted network (_recall), pictures (_curve, _time, _tables,
-                    _cost; _axes)
-    _versions       show_versions
-    _mining         hard neurons of every training row, found once by hash codes
-    _stacking       how much the prototypes count, found on rows that come late
-    _network        the arrays of a model, how they start, one pass of training
-      _centroids    output rows from the centroids of their labels
-      _prototypes   what the rows of a label have in common, in X's own features
-        _label_means   their making: means of rows, written into an inverted index
-      _memory       arrays that start on a cache line
-      _typing         types that signatures share
-    _plain        single values: numbers as Python's own, and what messages show of them
-    _core           the engine: the only parallel loop over training samples
-      _active       the output layer's active set: labels, hard neurons, tail
-    _lookup         top k from all scores or from a short list
-      _shortlist    the neurons that their one-bit codes promise most of
-      _faint        the neurons that hardly ever are among the best
-    _predict        prediction: all scores, top k
-    _forward        the hidden layers' forward pass, dense and sparse
-    _model          views of the arrays
-    _postings       scores of the prototypes from their inverted index
-    _sparse         sparse layers: pairs of samples and neurons, forward and back
-    _input          a dense first layer: rows of features, forward and back
-    _layers         dense rows forward and back; activations, dropout, losses
-    _optimizer      lazy Adam, SGD and Adagrad on rows, elements and biases
-    _retrieval      which neurons to compute: the retrieval policies
-      _directions   the leading directions of its inputs, along which estimates are exact
-      _selection    the k largest of many scores
-    _tables         flat hash tables of a layer's neurons
-    _hash           hash functions of four families behind one door
-      _families     their kernels: SimHash, WTA, DWTA, MinHash
-      _state        the state of these structures, as arrays by name
-    _scratch        memory that a thread works in   (_signals: Ctrl-C in a parallel loop)
-    _weights        rows of weights, in float32 or bfloat16, and how they are read
-    _simd           vector kernels for each instruction set behind one table
-    _reference      a plain NumPy twin of every kernel, for the tests
-      _reference_hash, _reference_half, _reference_sparse, _reference_prototypes, _reference_lookup
-                    those of the hash families, of bfloat16, of sparse layers, prototypes and lists
+    __main__       python -m slide
+    _cli           the command line: arguments, files in, lines and files out
+    inspection     recall of the hashing, pictures of a training
+    _versions      show_versions
+    _estimator     SparseMLPClassifier: parameters, methods, fitted attributes. No numerics
+    _training      the course of a training: epochs, hard neurons, when to stop
+    _saving        models and trainings as files
+    _prediction    the best classes of rows, and the labels they make
+    _network       the network: its arrays, how they start, one pass over the rows
+    _core          the engine: the only parallel loop over training samples
+    _engine        a micro-batch in one thread: forward, active set, loss, backward, update
+    _hashing       which neurons to compute: hash families, tables, estimates, policies
+    _prototypes    mean training rows of the labels, scored from an inverted index
+    metrics, datasets, callback     public, and on their own
+    _settings      parameters checked, "auto" resolved, held against the memory
+    _data          X, y and sample weights: checked, centred, in the engine's form
+    _simd          vector kernels for each instruction set behind one table
+    _base          types, threads, scratch, files and values that all rooms share
 """
 
-from slide._estimator import SparseMLPClassifier
+from slide._estimator.classifier import SparseMLPClassifier
 from slide._versions import show_versions
 
 __all__ = ["SparseMLPClassifier", "__version__", "show_versions"]

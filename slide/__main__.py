@@ -1,8 +1,8 @@
-"""``python -m slide``: train, predict and evaluate from files; see `slide._cli`."""
+"""``python -m slide``: train, predict and evaluate from files; see `slide._cli.commands`."""
 
 import sys
 
-from slide._cli import main
+from slide._cli.commands import main
 
 if __name__ == "__main__":
     # Each epoch's line is seen when it is over, also in a log file.

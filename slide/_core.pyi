@@ -1,7 +1,8 @@
 from typing import Any
 
-from slide._model import InputRows, Model
-from slide._typing import Floats, Ids, Ints
+from slide._base.arrays import Floats, Ids, Ints
+from slide._base.rows import InputRows
+from slide._engine.model import Model
 
 class Trainer:
     @property

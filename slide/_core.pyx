@@ -11,47 +11,43 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.string cimport memset
 
-from slide._active cimport choose_active
-from slide._clock cimport seconds
-from slide._forward cimport HiddenState, allocate_hidden, forward_layer
-from slide._input cimport InputGroups, InputPair, input_backward
-from slide._layers cimport (
-    ROW_BLOCK,
+from slide._base.clock cimport seconds
+from slide._base.openmp cimport omp_get_thread_num
+from slide._base.random cimport next64, seed_stream
+from slide._base.rows cimport InputRows
+from slide._base.scratch cimport scratch_array
+from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
+from slide._base.typedefs cimport (
+    blocks_of,
+    float32_t,
+    float64_t,
+    int32_t,
+    int64_t,
+    uint16_t,
+    uint32_t,
+    uint64_t,
+    uint8_t,
+)
+from slide._engine.active cimport choose_active
+from slide._engine.bag cimport input_backward, InputGroups, InputPair
+from slide._engine.dense cimport (
     activate_backward,
     drop,
+    HalfScratch,
     halves_forward,
     multiplies_halves,
+    ROW_BLOCK,
     rows_backward,
     rows_forward,
     sigmoid_gradient,
     softmax_gradient,
 )
-from slide._model cimport SOFTMAX, InputRows, Model, ModelView
-from slide._openmp cimport omp_get_thread_num
-from slide._optimizer cimport (
-    ADAGRAD,
-    ADAM,
-    CORRECTIONS,
-    SGD,
-    LayerView,
-    SolverView,
-    adam_corrections,
-)
-from slide._random cimport next64, seed_stream
-from slide._scratch cimport scratch_array
-from slide._signals cimport Watch, end_watch, interrupted, start_watch
-from slide._sparse cimport Vectors, pair_all, pairs_backward, pairs_forward
-from slide._typedefs cimport (
-    float32_t,
-    float64_t,
-    int32_t,
-    int64_t,
-    uint8_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-    blocks_of,
-)
+from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenState
+from slide._engine.layer cimport LayerView
+from slide._engine.model cimport Model, ModelView, SOFTMAX
+from slide._engine.optimizer cimport ADAGRAD, ADAM, adam_corrections, CORRECTIONS, SGD, SolverView
+from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, Vectors
+from slide._engine.workspace cimport Tally, TrainView, Workspace
 
 _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 
@@ -365,7 +361,7 @@ cdef class Trainer:
         ws.slot_of = <int32_t *>scratch_array(n_classes, np.int32, keep)
         ws.label_slots = <int32_t *>scratch_array(max_labels, np.int32, keep)
         if train.n_hard > 0:
-            most = max(output.search.n_candidates, output.search.n_wanted)
+            most = max(view.searches[n_hidden].n_candidates, view.searches[n_hidden].n_wanted)
             ws.candidates = <int32_t *>scratch_array(most, np.int32, keep)
             ws.scores = <float32_t *>scratch_array(most, floats, keep)
             ws.hard = <int32_t *>scratch_array(train.n_hard, np.int32, keep)

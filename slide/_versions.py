@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from joblib import cpu_count
 from threadpoolctl import threadpool_info
 
-from slide import _simd
-from slide._threads import has_openmp, max_threads
+from slide._base.threads import has_openmp, max_threads
+from slide._simd import dispatch
 
 _PACKAGES = ("slide", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl", "safetensors",
              "ml_dtypes", "matplotlib", "pandas")  # fmt: skip
@@ -32,8 +32,8 @@ def show_versions() -> None:
     })  # fmt: skip
     _print("Packages", {name: _version(name) for name in _PACKAGES})
     _print("Engine", {
-        "instruction set": _simd.instruction_set(),
-        "available": ", ".join(_simd.available()),
+        "instruction set": dispatch.instruction_set(),
+        "available": ", ".join(dispatch.available()),
         "OpenMP": has_openmp(),
         "processors": cpu_count(),
         "most threads": max_threads(),

@@ -4,9 +4,9 @@ import math
 import os
 from typing import Any
 
-from slide._files import as_path
-from slide._plain import as_float, as_int, shown
-from slide._validation import check_positive, integer
+from slide._base.files import as_path
+from slide._base.values import as_float, as_int, shown
+from slide._settings.rules import check_positive, integer
 
 
 class Checkpoint:

@@ -15,10 +15,10 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 from sklearn.utils import check_random_state
 
-from slide._files import DAMAGED, Lines, as_path, opened
-from slide._plain import as_float, as_int, cut, shown
-from slide._typing import Array
-from slide._validation import RULES
+from slide._base.arrays import Array
+from slide._base.files import DAMAGED, Lines, as_path, opened
+from slide._base.values import as_float, as_int, cut, shown
+from slide._settings.rules import RULES
 
 __all__ = ["load_xmc", "make_extreme_classification"]
 

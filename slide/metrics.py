@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.pipeline import Pipeline
 
-from slide._plain import as_float, as_int, refusing, shown
-from slide._typing import Array
-from slide._validation import check_structure
+from slide._base.arrays import Array
+from slide._base.values import as_float, as_int, refusing, shown
+from slide._data.checks import check_structure
 
 Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 

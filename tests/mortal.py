@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from slide import _network
+from slide._network import network as _network
 
 
 class Killed(BaseException):

@@ -673,7 +673,7 @@ def test_training_goes_on_from_a_read_only_memory_map(tmp_path):
 @pytest.mark.parametrize("method", ["decision_function", "predict_proba", "predict_log_proba"])
 def test_a_table_of_scores_beyond_the_budget_is_refused(method, monkeypatch):
     clf = classifier().fit(X, Y)
-    monkeypatch.setattr("slide._validation._MAX_SCORES", 4 * 59 * 3)
+    monkeypatch.setattr("slide._settings.rules._MAX_SCORES", 4 * 59 * 3)
     with pytest.raises(ValueError, match=r"at most 59 rows.*3 classes.*got 60 rows.*predict_topk"):
         getattr(clf, method)(X)
     assert getattr(clf, method)(X[:59]).shape == (59, 3)

@@ -10,11 +10,15 @@ from ml_dtypes import bfloat16
 from page_end import at_page_end
 from scipy.sparse import csr_array
 from scipy.stats import binom
+from twins import engine as _reference
+from twins import half as reference
 
-from slide import SparseMLPClassifier, _core, _predict, _reference, _simd
-from slide import _reference_half as reference
-from slide._model import InputRows, Model
-from slide._network import Layer
+from slide import SparseMLPClassifier, _core
+from slide._base.rows import InputRows
+from slide._engine import predict as _predict
+from slide._engine.model import Model
+from slide._network.network import Layer
+from slide._simd import dispatch as _simd
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 

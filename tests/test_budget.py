@@ -14,10 +14,12 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
 import slide
-from slide import _auto, _budget
-from slide._labels import LabelRows
-from slide._network import Network
-from slide._validation import check_params
+from slide._base import limits as _limits
+from slide._data.labels import LabelRows
+from slide._network.network import Network
+from slide._settings import auto as _auto
+from slide._settings import budget as _budget
+from slide._settings.rules import check_params
 
 ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
@@ -48,7 +50,7 @@ def machine(tmp_path):
             path = groups / path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return _budget.memory_limit(proc, groups)
+        return _limits.memory_limit(proc, groups)
 
     return write
 
@@ -74,10 +76,10 @@ def test_without_limits_memory_is_the_limit(machine, text):
 
 
 def test_a_system_that_tells_nothing_has_no_limit(tmp_path, monkeypatch):
-    monkeypatch.delattr(_budget.os, "sysconf")
-    assert _budget.memory_limit(tmp_path, tmp_path) is None
-    monkeypatch.setattr(_budget, "resource", None)
-    assert _budget.address_limit() is None
+    monkeypatch.delattr(_limits.os, "sysconf")
+    assert _limits.memory_limit(tmp_path, tmp_path) is None
+    monkeypatch.setattr(_limits, "resource", None)
+    assert _limits.address_limit() is None
 
 
 # ------------------------------------------------------------ what is needed --
@@ -143,7 +145,7 @@ def test_only_pages_that_are_written_are_sure(classifier):
     use = _budget.least_use(labels, x, settings, widths, shape, 2)
     # Some 1,000 labels and those of the tails, a page each; features of 512 bytes too.
     drawn = 1000 + 2 * (1000 // settings.batch_size) * settings.tail_size
-    page = _budget.os.sysconf("SC_PAGE_SIZE")
+    page = _limits.os.sysconf("SC_PAGE_SIZE")
     assert use.output == pytest.approx(drawn * page / (10**8 * 512), rel=0.01)
     assert use.output_start == pytest.approx(1000 * page / (10**8 * 512), rel=0.01)
     assert use.input_moments == pytest.approx(1000 * page / (10**6 * 512), rel=0.01)
@@ -183,10 +185,10 @@ def test_a_network_just_beyond_memory_is_refused(monkeypatch, planted, classifie
     X, y = planted
     clf = classifier(hidden_layer_sizes=(20_000,), active_fraction=1.0, max_iter=1)
     need = 2 * 4 * 20_000 * (300 + 39)
-    monkeypatch.setattr(_budget, "_LARGE", 1 << 20)
+    monkeypatch.setattr(_limits, "LARGE", 1 << 20)
     for spare, fits in [(-1_000_000, False), (5_000_000, True)]:
-        limit = _budget.Limit(need + spare + 5_000_000, "a test", 5_000_000)
-        monkeypatch.setattr(_budget, "memory_limit", lambda limit=limit: limit)
+        limit = _limits.Limit(need + spare + 5_000_000, "a test", 5_000_000)
+        monkeypatch.setattr(_limits, "memory_limit", lambda limit=limit: limit)
         if fits:
             clf.fit(X, y)
         else:
@@ -199,8 +201,8 @@ def test_a_copy_of_dense_rows_beyond_memory_is_refused(monkeypatch, classifier):
     rng = np.random.default_rng(0)
     X, y = rng.random((500, 200), np.float32), rng.integers(0, 3, 500)
     clf = classifier(max_iter=1).fit(X, y)
-    monkeypatch.setattr(_budget, "_LARGE", 1 << 10)
-    monkeypatch.setattr(_budget, "memory_limit", lambda: _budget.Limit(300_000, "a test", 0))
+    monkeypatch.setattr(_limits, "LARGE", 1 << 10)
+    monkeypatch.setattr(_limits, "memory_limit", lambda: _limits.Limit(300_000, "a test", 0))
     with pytest.raises(MemoryError, match=r"X of shape \(500, 200\) .* centred"):
         clf.predict(X)
     with pytest.raises(MemoryError, match="centred"):
@@ -211,8 +213,8 @@ def test_a_copy_of_dense_rows_beyond_memory_is_refused(monkeypatch, classifier):
 def test_a_result_beyond_memory_is_refused(monkeypatch, planted, classifier):
     X, y = planted
     clf = classifier(max_iter=1).fit(X, y)
-    monkeypatch.setattr(_budget, "_LARGE", 1 << 10)
-    monkeypatch.setattr(_budget, "memory_limit", lambda: _budget.Limit(8 * 600 * 39 - 1, "t", 0))
+    monkeypatch.setattr(_limits, "LARGE", 1 << 10)
+    monkeypatch.setattr(_limits, "memory_limit", lambda: _limits.Limit(8 * 600 * 39 - 1, "t", 0))
     with pytest.raises(MemoryError, match=r"k=39 for 600 rows needs .* labels and scores"):
         clf.predict_topk(X, k=39)
     assert clf.predict_topk(X, k=38)[0].shape == (600, 38)
@@ -224,10 +226,12 @@ CHILD = """
     import re, resource, sys, threading, time
     import numpy as np
     from scipy.sparse import csr_array
-    from slide import SparseMLPClassifier, _budget
+    from slide import SparseMLPClassifier
+    from slide._settings import budget as _budget
+    from slide._base import limits as _limits
 
     def status(name):
-        return _budget._status("/proc/self", name)
+        return _limits._status("/proc/self", name)
 
     rng = np.random.default_rng(0)
     columns = np.sort(rng.integers(0, 100_000, (20_000, 30), np.int32), axis=1)
@@ -286,8 +290,8 @@ def test_the_need_is_the_measured_peak(params):
     said = child(
         """
         needs = []
-        check = _budget._check
-        _budget._check = lambda what, sizes, *_: needs.append(sum(sizes.values()))
+        check = _limits.check_needs
+        _limits.check_needs = lambda what, sizes, *_: needs.append(sum(sizes.values()))
         before, peak, done = status("RssAnon"), [0], []
 
         def look():

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
-from slide._centering import centered, centered_by_mean
+from slide._data.centering import centered, centered_by_mean
 
 
 @pytest.fixture

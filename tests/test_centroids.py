@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from twins import engine as reference
 
-from slide import SparseMLPClassifier, _centroids
-from slide import _reference as reference
+from slide import SparseMLPClassifier
+from slide._engine import centroids as _centroids
 
 WIDTHS = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33]
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import dump_svmlight_file
 
-from slide import SparseMLPClassifier, _cli, _lookup
-from slide._cli import main
-from slide._reading import read_rows
+from slide import SparseMLPClassifier
+from slide._cli import commands as _cli
+from slide._cli.commands import main
+from slide._cli.reading import read_rows
+from slide._prediction import lookup as _lookup
 from slide.datasets import load_xmc, make_extreme_classification
 from slide.metrics import (
     label_propensities,

@@ -19,8 +19,8 @@ from sklearn.model_selection import GridSearchCV
 
 import slide
 from slide import SparseMLPClassifier
-from slide._guard import Guard
-from slide._threads import max_threads
+from slide._base.locks import Guard
+from slide._base.threads import max_threads
 from slide.datasets import make_extreme_classification
 
 ROOT = Path(slide.__file__).parents[1]
@@ -253,7 +253,9 @@ def test_processes_of_a_threaded_one(method, classifier, planted):
 FORK = """
 import json, multiprocessing, os, signal, sys, threading, time, warnings
 import numpy as np
-from slide import SparseMLPClassifier, _guard, _lookup
+from slide import SparseMLPClassifier
+from slide._base import locks as _guard
+from slide._prediction import lookup as _lookup
 from slide.datasets import make_extreme_classification
 
 X, y = make_extreme_classification(600, 300, 40, n_nonzero=20, random_state=0)

@@ -8,8 +8,9 @@ import pytest
 from mortal import Killed, make_mortal
 from sklearn.exceptions import NotFittedError
 
-from slide import SparseMLPClassifier, _saving
-from slide._tensors import TensorFile, checksum, write_tensors
+from slide import SparseMLPClassifier
+from slide._saving import model_file as _saving
+from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from slide._start import hold_out
+from slide._data.rows import hold_out
 from slide.metrics import ndcg_at_k, precision_at_k
 
 
@@ -123,7 +123,7 @@ def test_validation_score_is_ndcg_at_k(classifier, kind, k, weighted, request, m
         kept.append(held_out)
         return data, held_out
 
-    monkeypatch.setattr("slide._estimator.hold_out", keep)
+    monkeypatch.setattr("slide._estimator.classifier.hold_out", keep)
     X, y = request.getfixturevalue(kind)
     weights = 1.0 + np.arange(600) % 3 if weighted else None
     clf = classifier(max_iter=1, early_stopping=True).fit(X, y, sample_weight=weights)
@@ -146,7 +146,7 @@ def test_early_stopping_returns_the_best_weights(classifier, planted, monkeypatc
         weights.append([layer.w.copy() for layer in network.layers])
         return next(scores)
 
-    monkeypatch.setattr("slide._epochs.validation_score", judge)
+    monkeypatch.setattr("slide._training.course.validation_score", judge)
     clf = classifier(max_iter=9, early_stopping=True, n_iter_no_change=3).fit(*planted)
     # The second epoch is the best; four that add less than tol follow, as in MLPClassifier.
     assert clf.validation_scores_ == [0.1, 0.5, 0.3, 0.5, 0.2, 0.4]
@@ -231,7 +231,7 @@ def test_interrupted_fit_leaves_nothing(classifier, planted, monkeypatch, early_
         raise KeyboardInterrupt
 
     clf = classifier(early_stopping=early_stopping).fit(*planted)
-    monkeypatch.setattr("slide._network.Network.train", interrupted)
+    monkeypatch.setattr("slide._network.network.Network.train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         clf.fit(*planted)
     with pytest.raises(NotFittedError):

@@ -19,8 +19,9 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
-from slide import SparseMLPClassifier, _parallel
-from slide._threads import max_threads
+from slide import SparseMLPClassifier
+from slide._base import n_jobs as _parallel
+from slide._base.threads import max_threads
 from slide.datasets import make_extreme_classification
 from slide.metrics import precision_at_k, precision_at_k_scorer
 
@@ -221,7 +222,7 @@ def test_multilabel_prediction_in_blocks(classifier, multilabel, loss, monkeypat
     X, Y = multilabel
     clf = classifier(loss=loss).fit(X, Y)
     whole = clf.predict(X)
-    monkeypatch.setattr("slide._decisions._BLOCK", 1)
+    monkeypatch.setattr("slide._prediction.decisions._BLOCK", 1)
     assert (clf.predict(X) != whole).nnz == 0
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from slide import SparseMLPClassifier
-from slide._files import replacing
-from slide._tensors import TensorFile, checksum, write_tensors
+from slide._base.files import replacing
+from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide.datasets import make_extreme_classification
 
 ARRAYS = {

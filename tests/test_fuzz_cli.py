@@ -14,7 +14,7 @@ from hostile_files import MANY_LABELS, SVMLIGHT, XMC, damaged_bytes, maybe_compr
 from hypothesis import strategies as st
 
 from slide import SparseMLPClassifier
-from slide._cli import main
+from slide._cli.commands import main
 
 FILES = {"xmc": XMC, "svm": SVMLIGHT, "many": MANY_LABELS, "zip": gzip.compress(XMC), "empty": b""}
 PATHS = [*FILES, "single", "several", "nothing", "no/folder", ".", "", "-", "new", "new.gz",

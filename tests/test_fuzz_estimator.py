@@ -21,7 +21,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
 from slide import SparseMLPClassifier
-from slide._validation import is_true
+from slide._settings.rules import is_true
 from slide.inspection import prediction_recall, retrieval_recall
 
 X = matrix(0, 12, 5).astype(np.float32)

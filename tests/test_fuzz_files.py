@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
-from slide._reading import read_rows
+from slide._cli.reading import read_rows
 from slide.datasets import load_xmc
 
 X = matrix(0, 40, 6, density=0.2).astype(np.float32)

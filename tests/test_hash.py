@@ -6,9 +6,9 @@ from math import comb
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, csr_matrix
+from twins import hashing as reference
 
-from slide import _hash
-from slide import _reference_hash as reference
+from slide._hashing import hasher as _hash
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 # Trials of a collision: one bit or hash of each of so many independent function sets.

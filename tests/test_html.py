@@ -5,7 +5,7 @@ import re
 from sklearn import config_context
 
 import slide
-from slide import _simd
+from slide._simd import dispatch as _simd
 
 TEXT = re.compile(r"<td>(.*?)</td>")
 

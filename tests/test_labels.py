@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from slide._labels import LabelCoder, LabelRows
+from slide._data.labels import LabelCoder, LabelRows
 
 INDICATOR = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]])
 INDPTR, INDICES = [0, 2, 2, 3, 6], [0, 2, 1, 0, 1, 2]

@@ -13,11 +13,12 @@ import pytest
 from scipy.sparse import csr_array
 
 import slide
-from slide import _auto, _predict
-from slide._labels import LabelRows
-from slide._model import InputRows
-from slide._network import Network
-from slide._validation import check_params
+from slide._base.rows import InputRows
+from slide._data.labels import LabelRows
+from slide._engine import predict as _predict
+from slide._network.network import Network
+from slide._settings import auto as _auto
+from slide._settings.rules import check_params
 
 ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 

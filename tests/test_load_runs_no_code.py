@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import slide
-from slide import SparseMLPClassifier, _saving
-from slide._tensors import TensorFile, checksum, write_tensors
+from slide import SparseMLPClassifier
+from slide._saving import model_file as _saving
+from slide._saving.tensors import TensorFile, checksum, write_tensors
 
 ROOT = Path(slide.__file__).parents[1]
 

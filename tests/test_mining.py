@@ -7,9 +7,12 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from slide import SparseMLPClassifier, _core, _epochs, _mining, _model
-from slide._labels import LabelRows
-from slide._network import Layer
+from slide import SparseMLPClassifier, _core
+from slide._base.rows import InputRows
+from slide._data.labels import LabelRows
+from slide._engine import model as _model
+from slide._network.network import Layer
+from slide._training import mining as _mining
 from slide.datasets import make_extreme_classification
 
 
@@ -39,7 +42,7 @@ def test_listed_neurons_are_active(base):
     labels = LabelRows(np.arange(5), np.array([3, 4, 5, 6], np.int32), 40)
     settings = {**base, "all_neurons": False, "n_listed": 3, "micro_batch": 2, "dropout": [0.0]}
     del settings["activation"], settings["loss"]
-    model, rows = _model.Model(layers, "identity", "sigmoid"), _model.InputRows(x)
+    model, rows = _model.Model(layers, "identity", "sigmoid"), InputRows(x)
     trainer = _core.Trainer(model, rows, labels.indptr, labels.indices, None, settings, 1)
     assert_array_equal(trainer.listed, -1)
     trainer.listed[...] = [[10, 11, 12], [11, 3, -1], [20, 21, 22], [-1, -1, -1]]
@@ -54,9 +57,9 @@ def test_listed_neurons_are_active(base):
 def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monkeypatch):
     X, y, *_ = siblings
     if lookup == "codes":
-        monkeypatch.setattr("slide._lookup._LEAST", 100)
-        monkeypatch.setattr("slide._lookup._LEAST_PER_CANDIDATE", 1)
-        monkeypatch.setattr("slide._lookup._LEAST_WEIGHTS", 100)
+        monkeypatch.setattr("slide._prediction.lookup._LEAST", 100)
+        monkeypatch.setattr("slide._prediction.lookup._LEAST_PER_CANDIDATE", 1)
+        monkeypatch.setattr("slide._prediction.lookup._LEAST_WEIGHTS", 100)
     seen, found = _mining.list_hard_neurons, {}
 
     def spy(network, trainer, data, n_threads):
@@ -98,7 +101,7 @@ def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
         epochs.append((epoch, due(epoch, max_iter)))
         return epochs[-1][1]
 
-    monkeypatch.setattr(_epochs._mining, "is_due", spy)
+    monkeypatch.setattr(_mining, "is_due", spy)
     classifier(max_iter=8).fit(X[:3000], y[:3000])
     assert [epoch for epoch, made in epochs if made] == [2]
     epochs.clear()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from slide import SparseMLPClassifier, _tensors
+from slide import SparseMLPClassifier
+from slide._saving import tensors as _tensors
 
 FOLDER = Path(__file__).parent / "fixtures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())

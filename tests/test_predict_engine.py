@@ -5,11 +5,13 @@ import itertools
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, issparse
+from twins import engine as reference
 
-from slide import _model, _predict
-from slide import _reference as reference
-from slide._network import Layer
-from slide._retrieval import Retrieval
+from slide._base.rows import InputRows
+from slide._engine import model as _model
+from slide._engine import predict as _predict
+from slide._hashing.retrieval import Retrieval
+from slide._network.network import Layer
 
 N_FEATURES = 37
 N_ROWS = [0, 1, 63, 64, 65, 130]
@@ -78,14 +80,14 @@ class Predictor:
 
     def hidden(self, x, n_threads=1, rows=None):
         first, last = rows or (0, x.shape[0])
-        return _predict.hidden(self.model, _model.InputRows(x), first, last, n_threads)
+        return _predict.hidden(self.model, InputRows(x), first, last, n_threads)
 
     def scores(self, x, n_threads=1, rows=None):
         first, last = rows or (0, x.shape[0])
-        return _predict.scores(self.model, _model.InputRows(x), first, last, n_threads)
+        return _predict.scores(self.model, InputRows(x), first, last, n_threads)
 
     def topk(self, x, k, n_threads=1):
-        return _predict.topk(self.model, _model.InputRows(x), k, n_threads)
+        return _predict.topk(self.model, InputRows(x), k, n_threads)
 
     def all(self, x, k, n_threads=1):
         return [self.hidden(x, n_threads), self.scores(x, n_threads), *self.topk(x, k, n_threads)]

@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from twins import engine as reference
+from twins import prototypes as twin
 
-from slide import (
-    SparseMLPClassifier,
-    _epochs,
-    _lookup,
-    _model,
-    _network,
-    _predict,
-    _prototypes,
-    _stacking,
-)
-from slide import _reference as reference
-from slide import _reference_prototypes as twin
-from slide._labels import LabelRows
-from slide._network import Layer
-from slide._prototypes import Prototypes, make_prototypes
-from slide._shortlist import Shortlist
+from slide import SparseMLPClassifier
+from slide._base.rows import InputRows
+from slide._data.labels import LabelRows
+from slide._engine import model as _model
+from slide._engine import predict as _predict
+from slide._network import network as _network
+from slide._network.network import Layer
+from slide._prediction import lookup as _lookup
+from slide._prediction.shortlist import Shortlist
+from slide._prototypes import prototypes as _prototypes
+from slide._prototypes.prototypes import Prototypes, make_prototypes
+from slide._training import course as _epochs
+from slide._training import stacking as _stacking
 from slide.datasets import make_extreme_classification
 
 N_FEATURES = 60
@@ -156,7 +155,7 @@ def test_prediction_adds_what_the_twin_adds(n_rows, n_threads, scored):
     layers, made, x = scored
     x = x[:n_rows]
     model = _model.Model(layers, "relu", "sigmoid", made)
-    rows = _model.InputRows(csr_array(x))
+    rows = InputRows(csr_array(x))
     expected = reference.scores(layers, x, "relu") + twin.prototype_scores(
         x, made.by_feature.toarray(), made.feature_weights, 3.5
     )
@@ -170,7 +169,7 @@ def test_prediction_adds_what_the_twin_adds(n_rows, n_threads, scored):
 @pytest.mark.parametrize("k", [1, 7, 700])
 def test_the_best_without_prototypes_and_with_them(k, scored):
     layers, made, x = scored
-    rows = _model.InputRows(csr_array(x))
+    rows = InputRows(csr_array(x))
     alone, both = (
         _model.Model(layers, "relu", "sigmoid"),
         _model.Model(layers, "relu", "sigmoid", made),
@@ -193,17 +192,17 @@ def test_the_best_without_prototypes_and_with_them(k, scored):
 def test_a_row_does_not_depend_on_its_neighbours(scored):
     layers, made, x = scored
     model = _model.Model(layers, "relu", "sigmoid", made)
-    every = _predict.scores(model, _model.InputRows(csr_array(x)), 0, 130, 2)
+    every = _predict.scores(model, InputRows(csr_array(x)), 0, 130, 2)
     order = np.random.default_rng(7).permutation(130)[:70]
-    some = _predict.scores(model, _model.InputRows(csr_array(x[order])), 0, 70, 1)
+    some = _predict.scores(model, InputRows(csr_array(x[order])), 0, 70, 1)
     assert_array_equal(some, every[order])
-    part = _predict.scores(model, _model.InputRows(csr_array(x)), 37, 101, 1)
+    part = _predict.scores(model, InputRows(csr_array(x)), 37, 101, 1)
     assert_array_equal(part, every[37:101])
 
 
 def test_hidden_layers_know_nothing_of_prototypes(scored):
     layers, made, x = scored
-    rows = _model.InputRows(x)
+    rows = InputRows(x)
     plain = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), rows, 0, 130, 1)
     assert_array_equal(
         _predict.hidden(_model.Model(layers, "relu", "sigmoid", made), rows, 0, 130, 1), plain

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twins import sparse as reference
 
-from slide import _reference_sparse as reference
-from slide import _retrieval, _selection
+from slide._base import largest as _selection
+from slide._hashing import retrieval as _retrieval
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")

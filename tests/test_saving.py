@@ -14,10 +14,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import shuffle
 
-from slide import SparseMLPClassifier, _files, _network_state, _saving
-from slide._auto import LayerSettings, Settings
-from slide._auto_search import SearchSettings
-from slide._tensors import checksum
+from slide import SparseMLPClassifier
+from slide._base import files as _files
+from slide._saving import model_file as _saving
+from slide._saving import network_state as _network_state
+from slide._saving.tensors import checksum
+from slide._settings.auto import LayerSettings, Settings
+from slide._settings.auto_retrieval import SearchSettings
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),

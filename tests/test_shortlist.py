@@ -6,12 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from twins import shortlist as reference
 
-from slide import SparseMLPClassifier, _lookup, _predict, _simd
-from slide import _reference_lookup as reference
-from slide._model import InputRows, Model
-from slide._network import Layer
-from slide._shortlist import Shortlist, coarse
+from slide import SparseMLPClassifier
+from slide._base.rows import InputRows
+from slide._engine import predict as _predict
+from slide._engine.model import Model
+from slide._network.network import Layer
+from slide._prediction import lookup as _lookup
+from slide._prediction.shortlist import Shortlist, coarse
+from slide._simd import dispatch as _simd
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 

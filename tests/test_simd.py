@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from page_end import at_page_end
 from scipy.linalg import hadamard as hadamard_matrix
+from twins import engine as reference
+from twins import sparse as sparse_reference
 
-from slide import _reference as reference
-from slide import _reference_sparse as sparse_reference
-from slide import _simd
+from slide._simd import dispatch as _simd
 
 NAMES = _simd.available()
 SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257]
@@ -592,13 +592,13 @@ def test_code_scores_of_codes_of_n_words(name, n, rng):
 
 
 def import_simd(forced):
-    """Import slide._simd in a fresh process under SLIDE_SIMD=forced (None: unset)."""
+    """Import slide._simd.dispatch in a fresh process under SLIDE_SIMD=forced (None: unset)."""
     environment = {k: v for k, v in os.environ.items() if k != "SLIDE_SIMD"}
     if forced is not None:
         environment["SLIDE_SIMD"] = forced
     root = Path(_simd.__file__).parents[1]
     return subprocess.run(
-        [sys.executable, "-c", "import slide._simd as s; print(s.instruction_set())"],
+        [sys.executable, "-c", "import slide._simd.dispatch as s; print(s.instruction_set())"],
         cwd=root, env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from page_end import at_page_end
+from twins import engine as reference
+from twins import hashing as reference_hash
 
-from slide import _hash, _simd
-from slide import _reference as reference
-from slide import _reference_hash as reference_hash
+from slide._hashing import hasher as _hash
+from slide._simd import dispatch as _simd
 
 EPS = float(np.finfo(np.float32).eps)
 SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 1023]

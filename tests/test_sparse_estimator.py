@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from slide import SparseMLPClassifier, _predict
-from slide._model import InputRows
+from slide import SparseMLPClassifier
+from slide._base.rows import InputRows
+from slide._engine import predict as _predict
 
 POLICIES = ["auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"]
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]

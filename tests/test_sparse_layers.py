@@ -9,11 +9,15 @@ import itertools
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from twins import engine as reference
+from twins import sparse as twin
 
-from slide import _core, _model, _predict, _retrieval
-from slide import _reference as reference
-from slide import _reference_sparse as twin
-from slide._network import Layer
+from slide import _core
+from slide._base.rows import InputRows
+from slide._engine import model as _model
+from slide._engine import predict as _predict
+from slide._hashing import retrieval as _retrieval
+from slide._network.network import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v")
 N_FEATURES, N_CLASSES, N_ROWS, MICRO_BATCH = 37, 50, 20, 8
@@ -95,7 +99,7 @@ def make_problem(sparse_x, n=N_ROWS, seed=1):
 def make_trainer(layers, x, labels, settings, n_threads=1):
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])])
     indices = np.array([label for row in labels for label in row], np.int32)
-    rows = _model.InputRows(x)
+    rows = InputRows(x)
     model = _model.Model(layers, settings["activation"], settings["loss"])
     settings = {"dropout": [0.0] * (len(layers) - 1), **settings}
     return _core.Trainer(model, rows, indptr.astype(np.int64), indices, None, settings, n_threads)
@@ -103,7 +107,7 @@ def make_trainer(layers, x, labels, settings, n_threads=1):
 
 def engines_choice(layers, x, activation):
     """The active sets of every hidden layer in a prediction: None or ids (n, n_active)."""
-    rows, active = _model.InputRows(x), []
+    rows, active = InputRows(x), []
     for i, layer in enumerate(layers[:-1]):
         ids = None
         if layer.n_active:
@@ -341,7 +345,7 @@ def test_prediction_is_the_twins(network, sparse_x):
     exact = ["exact" if layer.n_active else None for layer in layers[:-1]]
     for activation in ("relu", "logistic"):
         model = _model.Model(layers, activation, "sigmoid")
-        rows = _model.InputRows(csr_array(x) if sparse_x else x)
+        rows = InputRows(csr_array(x) if sparse_x else x)
         h = twin.forward(others, x, activation, exact)[0][-1]
         found = _predict.hidden(model, rows, 0, 70, 1)
         found = found.toarray() if layers[-2].n_active else found

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from twins import engine as reference
+from twins import hashing as reference_hash
 
-from slide import _reference as reference
-from slide import _reference_hash as reference_hash
-from slide import _simd, _tables
+from slide._hashing import tables as _tables
+from slide._simd import dispatch as _simd
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 

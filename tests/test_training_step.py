@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from twins import engine as reference
 
-from slide import _core, _model, _predict
-from slide import _reference as reference
-from slide._network import Layer
-from slide._retrieval import Retrieval
+from slide import _core
+from slide._base.rows import InputRows
+from slide._engine import model as _model
+from slide._engine import predict as _predict
+from slide._hashing.retrieval import Retrieval
+from slide._network.network import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")
 N_FEATURES, N_CLASSES, MICRO_BATCH = 37, 70, 8
@@ -100,7 +103,7 @@ def make_problem(n=20, density=1.0, seed=1, n_labels=(0, 1, 1, 2, 5)):
 def trainer_of(layers, problem, settings, x=None, weight=None, n_threads=1):
     settings = complete(settings, layers)
     model = _model.Model(layers, settings["activation"], settings["loss"])
-    x = _model.InputRows(problem.x if x is None else x)
+    x = InputRows(problem.x if x is None else x)
     return _core.Trainer(model, x, *problem.y, weight, settings, n_threads)
 
 
@@ -576,7 +579,7 @@ def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
     before = copy.deepcopy(layers)
     layers[-1].retrieval = make_retrieval(layers[-1], {**SEARCH, "n_candidates": 25})
     settings = {**base, "all_neurons": False, "n_hard": n_hard}
-    rows = _model.InputRows(problem.x)
+    rows = InputRows(problem.x)
     model = _model.Model(before, "relu", "sigmoid")
     h = _predict.hidden(model, rows, 0, 1, 1)
     z = _predict.scores(model, rows, 0, 1, 1)[0]
@@ -597,9 +600,7 @@ def test_queries_are_summed_and_retrieval_is_counted(base):
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     retrieval = layers[-1].retrieval = make_retrieval(layers[-1], SEARCH)
     settings = {**base, **WITH_TAIL, **HARD, "micro_batch": 20}
-    h = _predict.hidden(
-        _model.Model(layers, "relu", "sigmoid"), _model.InputRows(problem.x), 0, 20, 1
-    )
+    h = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
     n_candidates = sum(len(ids) for ids in retrieval.search(h))
     trainer = trainer_of(layers, problem, settings)
     for _ in range(2):  # the sums start anew each time
@@ -623,7 +624,7 @@ def tiny(x, hidden, settings, labels=((1,), (2,))):
     y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
     settings = complete(settings, layers)
     model = _model.Model(layers, settings["activation"], settings["loss"])
-    return _core.Trainer(model, _model.InputRows(x), *y, None, settings, 1).run(
+    return _core.Trainer(model, InputRows(x), *y, None, settings, 1).run(
         np.arange(2, dtype=np.int32), 0, 0.01
     )
 

@@ -26,7 +26,7 @@ run_tests() {
 build_for_gcov() {
     SLIDE_DEBUG=1 "$python" setup.py --version > build.log 2>&1 || { tail -40 build.log; return 1; }
     local file
-    for file in build/cython-debug/slide/*.c; do
+    for file in $(find build/cython-debug/slide -name '*.c'); do
         awk '/^#line / { line = /"slide\// ? $0 : "" }
              line != "" && !/^#/ && last !~ /\\$/ { print line }
              { print; last = $0 }' "$file" > lines.c && cp lines.c "$file"

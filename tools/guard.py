@@ -1,7 +1,7 @@
 """A pytest plugin for AddressSanitizer: nobody may touch what lies around an aligned array.
 
-`slide._memory.aligned_zeros` cuts its arrays out of larger ones of NumPy, so that the sanitizer
-alone would not see a read or write up to 64 bytes off their ends.
+`slide._base.memory.aligned_zeros` cuts its arrays out of larger ones of NumPy, so that the
+sanitizer alone would not see a read or write up to 64 bytes off their ends.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import weakref
 
 import numpy as np
 
-from slide import _memory
+from slide._base import memory as _memory
 
 _asan = ctypes.CDLL(None)
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)
@@ -39,4 +39,6 @@ guarded = [
 ]
 for module in guarded:
     module.aligned_zeros = guarded_zeros
-assert {"slide._memory", "slide._network", "slide._retrieval"} <= {m.__name__ for m in guarded}
+assert {"slide._base.memory", "slide._network.network", "slide._hashing.retrieval"} <= {
+    m.__name__ for m in guarded
+}

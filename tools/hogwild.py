@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from slide import SparseMLPClassifier, _network
+from slide import SparseMLPClassifier
+from slide._network import network as _network
 from slide.datasets import make_extreme_classification
 
 # Arrays of a layer that threads write and read without locks (Niu et al., NIPS 2011): weights,
 # their first moments, biases, and records of second moments, counts of updates and moments of
-# biases, whose fields lie side by side (`slide._model.PROGRESS`).
+# biases, whose fields lie side by side (`slide._engine.model.PROGRESS`).
 RACED = {"w": ["w"], "w_m": ["w_m"], "b": ["b"], "progress": ["w_v", "steps", "b_m", "b_v"]}
 THREADS = 4
 SEARCHED = {"active_fraction": (1.0, 0.2), "n_tables": 8, "n_hash_bits": 4, "rehash_every": 200}

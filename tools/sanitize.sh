@@ -52,7 +52,7 @@ thread() {
     fi
     copy thread && build SLIDE_SANITIZE=thread || return
     local sets set names name status
-    sets=$(watched -c "from slide import _simd; print(*_simd.available())") || return
+    sets=$(watched -c "from slide._simd import dispatch; print(*dispatch.available())") || return
     names=$(watched -c "from tools.hogwild import RACED; print(*RACED)") || return
     for set in $sets; do
         echo "-- $set: no races but those that are meant"

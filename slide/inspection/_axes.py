@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
+    from slide._estimator.classifier import SparseMLPClassifier
 
 
 def axes(ax: Any = None, n: int = 1) -> list[Any]:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from slide.inspection._axes import axes
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
+    from slide._estimator.classifier import SparseMLPClassifier
 
 
 class CostDisplay:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from slide.inspection._axes import axes, history_of
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
+    from slide._estimator.classifier import SparseMLPClassifier
 
 _LABELS = {
     "seconds": "seconds",

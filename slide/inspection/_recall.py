@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from slide import _lookup, _predict
-from slide._centering import centered
-from slide._model import InputRows
-from slide._parallel import resolve_n_jobs
-from slide._validation import check_k, check_n_candidates, check_rows
+from slide._base.n_jobs import resolve_n_jobs
+from slide._base.rows import InputRows
+from slide._data.centering import centered
+from slide._data.checks import check_rows
+from slide._engine import predict
+from slide._prediction import lookup
+from slide._settings.rules import check_k, check_n_candidates
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
-    from slide._network import Network
+    from slide._estimator.classifier import SparseMLPClassifier
+    from slide._network.network import Network
 
 __all__ = ["prediction_recall", "retrieval_recall"]
 
@@ -74,10 +76,10 @@ def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
     model = network.model(i + 2)
     for start in range(0, rows.n_rows, _ROWS):
         stop = min(start + _ROWS, rows.n_rows)
-        h = X[start:stop] if i == 0 else _predict.hidden(network.model(i + 1), rows, start, stop, 1)
+        h = X[start:stop] if i == 0 else predict.hidden(network.model(i + 1), rows, start, stop, 1)
         z = np.asarray(h @ layer.coefs) + layer.b
         best = np.argpartition(-z, layer.n_active - 1, axis=1)[:, : layer.n_active]
-        active = _predict.hidden(model, rows, start, stop, 1)
+        active = predict.hidden(model, rows, start, stop, 1)
         ids = active.indices.reshape(stop - start, layer.n_active)
         hits += sum(np.isin(a, b).sum() for a, b in zip(ids, best, strict=True))
     return float(hits / (rows.n_rows * layer.n_active))
@@ -123,8 +125,8 @@ def prediction_recall(
     k = check_k(k, network.n_classes)
     n_candidates = check_n_candidates(n_candidates, k)
     n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0
-    best, _ = _lookup.topk(network, rows, k, n_threads)
-    found, _ = _lookup.topk(network, rows, k, n_threads, "lsh", n_candidates)
+    best, _ = lookup.topk(network, rows, k, n_threads)
+    found, _ = lookup.topk(network, rows, k, n_threads, "lsh", n_candidates)
     for ours, theirs in zip(found, best, strict=True):
         hits += np.isin(ours, theirs).sum()
     return float(hits / best.size)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from slide._typing import Array
+from slide._base.arrays import Array
 from slide.inspection._axes import axes
 from slide.inspection._recall import retrieval_recall
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
+    from slide._estimator.classifier import SparseMLPClassifier
 
 
 class HashTablesDisplay:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from slide._typing import Array
+from slide._base.arrays import Array
 from slide.inspection._axes import axes, history_of
 
 if TYPE_CHECKING:
-    from slide._estimator import SparseMLPClassifier
+    from slide._estimator.classifier import SparseMLPClassifier
 
 _PARTS = {
     "search": "find neurons",

@@ -1,0 +1,150 @@
+"""Files that appear whole or not at all, and files that may be compressed."""
+
+import gzip
+import io
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, NoReturn
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
+_GZIP_MAGIC = b"\x1f\x8b"
+_LINE = 1 << 20  # bytes of a line that any file may have
+_MOST_COMPRESSED = 20  # and as many times its size
+
+
+def as_path(path: Any) -> str:
+    """A path of any type, also one of a class of its own, as a str; TypeError for what is none."""
+    return str.__str__(os.fsdecode(path))
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """A new, empty file beside `path`, which takes its place when the block ends well.
+
+    Whatever goes wrong before that, `path` is as it was and nothing else is left behind. A process
+    that is killed leaves it in a folder `.NAME.HEX.tmp`, which nobody needs. What has taken its
+    place is on the disk, not only in the system's memory.
+
+    Parameters
+    ----------
+    path : str
+        A file, or a name in a folder that exists. A link is followed.
+
+    Yields
+    ------
+    temporary : str
+        Path to write to, in the same folder.
+
+    Raises
+    ------
+    OSError
+        When the folder does not exist, is not writable, or the device is full.
+    ValueError
+        When `path` is a folder, a device or a pipe.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from slide._base.files import replacing
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "notes.txt"
+    ...     with replacing(path) as temporary:
+    ...         _ = Path(temporary).write_text("whole")
+    ...     path.read_text()
+    'whole'
+    """
+    check_replaceable(path)
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    # Whoever finds one shall know whose it was; of a long name the start does.
+    own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
+    os.mkdir(own)  # for what writers leave beside their file when they are killed
+    temporary = os.path.join(own, "new")
+    try:
+        # Made here, not by tempfile: it gets the rights that a new file has.
+        with open(temporary, "xb"):
+            pass
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = path  # a full device does not say for which file
+        raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the names in a folder written to the disk, where the system knows how to."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_replaceable(path: str) -> None:
+    """Raise what `replacing` would, so that hours of work need not come before it."""
+    path = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path} cannot be written: it is not a plain file")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: no right to write into {folder}")
+
+
+class Lines:
+    """The lines of an `opened` file, for parsers that iterate over files.
+
+    Text compresses to a tenth. A small file whose text is one endless line is meant to fill the
+    memory, and is refused before it does.
+
+    Parameters
+    ----------
+    stream : binary file
+    size : int
+        Bytes of the file itself, of the compressed ones where it is compressed.
+
+    Attributes
+    ----------
+    n_lines : int
+        Lines read so far.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
+        self.stream = stream
+        self.n_lines = 0
+        self.limit = _LINE + _MOST_COMPRESSED * size
+
+    def read(self) -> NoReturn:
+        """Make `load_svmlight_file` take this as a file; it only iterates."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in iter(partial(self.stream.readline, self.limit), b""):
+            self.n_lines += 1
+            if len(line) == self.limit:
+                raise ValueError(
+                    f"a line has {self.limit} bytes or more, too many for so small a file"
+                )
+            yield line
+
+
+@contextmanager
+def opened(path: str) -> Iterator[io.BufferedIOBase]:
+    """A binary file to read from, decompressed when its content, not its name, is gzip's."""
+    with open(path, "rb") as raw:
+        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        yield gzip.GzipFile(fileobj=raw) if is_gzip else raw

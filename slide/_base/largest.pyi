@@ -1,0 +1,3 @@
+from slide._base.arrays import Floats, Ids
+
+def largest_of(scores: Floats, k: int) -> Ids: ...

@@ -1,0 +1,79 @@
+"""From `n_jobs` to a number of threads."""
+
+import os
+import warnings
+from typing import Any
+
+from joblib import cpu_count
+
+from slide._base.threads import max_threads
+from slide._base.values import as_int, shown
+
+
+class _Process:
+    """What this process knows of OpenMP's threads.
+
+    GNU OpenMP keeps its threads between two parallel regions. A fork copies its books but not the
+    threads, and the next region of several would wait for them for ever.
+    """
+
+    several = False  # whether it may have started threads
+    orphaned = False  # whether it was forked off such a process, after that
+    warned = False
+
+    @classmethod
+    def after_fork(cls) -> None:
+        cls.orphaned = cls.orphaned or cls.several
+
+
+if hasattr(os, "register_at_fork"):  # Windows knows no fork
+    os.register_at_fork(after_in_child=_Process.after_fork)
+
+
+def resolve_n_jobs(n_jobs: Any) -> int:
+    """Threads that `n_jobs` stands for, with joblib's meaning of it.
+
+    None is 1, -1 is every processor that this process may use, -2 all but one, and so on. More
+    threads than OpenMP would start (``OMP_NUM_THREADS``, threadpoolctl, a joblib worker's share)
+    are never taken; only one is in a process that was forked off one with several, which warns.
+
+    Raises
+    ------
+    ValueError
+        If `n_jobs` is neither None nor an int, or 0.
+    """
+    n_threads = _threads_of(n_jobs)
+    if n_threads > 1 and _Process.orphaned:
+        if not _Process.warned:
+            _Process.warned = True
+            warnings.warn(
+                f"n_jobs={n_jobs!r} is one thread here: this process was forked off one in which "
+                "slide had used several, and GNU OpenMP's threads do not survive a fork. Start "
+                'processes with joblib\'s "loky", or with multiprocessing\'s "spawn" or '
+                '"forkserver", or with n_jobs=1 before the fork',
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return 1
+    _Process.several = _Process.several or n_threads > 1
+    return n_threads
+
+
+def is_parallel(n_jobs: Any) -> bool:
+    """Whether `n_jobs` is valid and more than one thread."""
+    try:
+        return _threads_of(n_jobs) > 1 and not _Process.orphaned
+    except ValueError:
+        return False
+
+
+def _threads_of(n_jobs: Any) -> int:
+    if n_jobs is None:
+        return 1
+    count = as_int(n_jobs)
+    if not count:
+        raise ValueError(f"n_jobs must be None or an int other than 0; got {shown(n_jobs)}")
+    limit = max_threads()
+    if count < 0:
+        count = max(1, min(cpu_count(), limit) + 1 + count)
+    return min(count, limit)

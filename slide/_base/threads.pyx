@@ -1,0 +1,12 @@
+"""What OpenMP says of this process."""
+from slide._base.openmp cimport omp_get_max_threads, SLIDE_OPENMP
+
+
+def has_openmp():
+    """Whether the extension was built with OpenMP."""
+    return bool(SLIDE_OPENMP)
+
+
+def max_threads():
+    """Threads that a parallel region may use now; obeys OMP_NUM_THREADS and threadpoolctl."""
+    return omp_get_max_threads()

@@ -1,0 +1,68 @@
+"""Single values that a user passes: numbers of any type as Python's own, and what messages show."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
+_LONGEST = 200
+
+
+def as_int(value: Any) -> int | None:
+    """An int of any type as Python's, whose products do not overflow; None for all else."""
+    is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    return int(value) if is_int else None
+
+
+def as_float(value: Any) -> float | None:
+    """A real number of any type as Python's float; None for all else, and beyond all floats."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def shown(value: Any) -> str:
+    """The `repr` of a value, cut where it is long; its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # whatever a foreign class does, an int of too many digits
+        return f"a {type(value).__name__} that cannot be shown"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """The start of a text that is long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError, Warning):
+        raise
+    except Exception as error:  # such as the OverflowError of an int that no float can hold
+        raise ValueError(
+            f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
+        ) from error
+
+
+@contextmanager
+def trusting_nothing(problem: str) -> Iterator[None]:
+    """Read a file that anyone may have written: whatever fails in it is a ValueError.
+
+    `problem` is how its message begins.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{problem}: {cut(str(error))}") from error

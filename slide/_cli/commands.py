@@ -1,0 +1,346 @@
+"""The commands of ``python -m slide``."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide import SparseMLPClassifier
+from slide._base.arrays import Array, Floats, Matrix
+from slide._base.files import check_replaceable, replacing
+from slide._base.n_jobs import resolve_n_jobs
+from slide._cli.evaluation import evaluate_ranked, table_of
+from slide._cli.reading import FORMATS, read_rows
+from slide._settings.rules import check_k, check_params
+
+if TYPE_CHECKING:
+    from slide._cli.reading import LabelledRows
+
+_BLOCK = 4096  # rows that are predicted at a time
+_KS = (1, 3, 5)
+_INTERRUPTED = 130  # 128 and the signal's number, as shells report it
+_BROKEN_PIPE = 141
+
+_FILES = """\
+files:
+  DATA is plain or gzip-compressed text, in one of two formats:
+    xmc       a line "n_rows n_features n_labels", then "label,label feature:value ..." a row
+    svmlight  "label feature:value ..." a row, or "label,label feature:value ..."; feature j is
+              column j
+  "auto" takes a first line of three integers for the header of xmc.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code.
+
+    0 when all went well, 1 after a line on stderr about files or values that will not do, 130 when
+    interrupted, 141 when nobody reads the output any more. argparse itself exits with 2.
+
+    Parameters
+    ----------
+    argv : list of str or None
+        Arguments; None takes those of the process.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more on its way out.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        print(f"slide {args.command}: error: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --------------------------------------------------------------- commands --
+
+
+def train(args: argparse.Namespace) -> None:
+    """Fit an estimator to a file and save it."""
+    shares = args.active_fraction
+    model = SparseMLPClassifier(
+        hidden_layer_sizes=tuple(args.hidden),
+        loss=args.loss,
+        active_fraction=shares[0] if len(shares) == 1 else shares,
+        retrieval=args.retrieval,
+        learning_rate_init=args.learning_rate,
+        max_iter="auto" if args.epochs is None else args.epochs,
+        weight_dtype=args.weight_dtype,
+        early_stopping=args.early_stopping,
+        validation_fraction=args.validation_fraction,
+        random_state=args.seed,
+        n_jobs=args.threads,
+        verbose=True,
+    )
+    # All that can be known to be wrong, before the work.
+    check_params(model.get_params())
+    resolve_n_jobs(args.threads)
+    check_replaceable(args.model)
+    held_out = read_rows(args.validation, args.format) if args.validation else None
+    rows = read_rows(args.data, args.format)
+    x, y = rows.features(args.features or rows.x.shape[1]), rows.target()
+    if held_out is not None:
+        held_out.features(x.shape[1])
+        held_out.target_for(y.ndim == 2, y.shape[-1])
+    start = perf_counter()
+    model.fit(x, y)
+    seconds = perf_counter() - start
+    model.set_params(verbose=False).save(args.model)
+    if held_out is not None:
+        figures, _ = _evaluate(model, held_out, None)
+        words = ", ".join(f"{name} {figures[name]:.4f}" for name in figures if name[:2] == "P@")
+        print(f"{_printable(args.validation)}: {words}")
+    rate = model.t_ / seconds
+    print(f"{seconds:.1f} s, {rate:.0f} samples/s, model in {_printable(args.model)}")
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Write the best labels of every row and their scores."""
+    model = _load(args)
+    k = _known_k(args.k, model)
+    rows = read_rows(args.data, args.format)
+    with _output(args.output) as write:
+        for labels, scores in _ranked(model, rows.features(model.n_features_in_), k):
+            ranked = zip(labels.tolist(), scores.tolist(), strict=True)
+            write("".join(map(_line, ranked)))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print how good the best labels of every row are."""
+    model = _load(args)
+    for k in args.k or ():
+        check_k(k, model.n_outputs_)
+    trained_on = read_rows(args.train, args.format) if args.train else None
+    rows = read_rows(args.data, args.format)
+    figures, seconds = _evaluate(model, rows, args.k, trained_on)
+    n_rows = len(rows.counts)
+    if args.json:
+        print(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}))
+    else:
+        print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
+
+
+def _printable(path: str) -> str:
+    """The path as stdout takes it: a file's name may hold bytes that are no text."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return path.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _load(args: argparse.Namespace) -> SparseMLPClassifier:
+    given = {"n_jobs": args.threads, "predict_mode": args.mode}
+    given = {name: value for name, value in given.items() if value is not None}
+    model = SparseMLPClassifier.load(args.model)
+    model.set_params(**given)
+    return model
+
+
+def _known_k(k: int | None, model: SparseMLPClassifier) -> int:
+    """`k`, or 5 where it is None and there are so many classes."""
+    if k is None:
+        return min(5, model.n_outputs_)
+    check_k(k, model.n_outputs_)
+    return k
+
+
+def _evaluate(
+    model: SparseMLPClassifier,
+    rows: LabelledRows,
+    ks: list[int] | None,
+    trained_on: LabelledRows | None = None,
+) -> tuple[dict[str, float], float]:
+    """Figures by name, and the seconds of prediction; ks None takes the usual ones."""
+    x = rows.features(model.n_features_in_)
+    shape = model._coder.multilabel, model.n_outputs_
+    y = rows.target_for(*shape)
+    y_train = None if trained_on is None else trained_on.target_for(*shape)
+    ks = ks or [k for k in _KS if k <= model.n_outputs_]
+    start = perf_counter()
+    ranked = np.concatenate([labels for labels, _ in _ranked(model, x, max(ks))])
+    seconds = perf_counter() - start
+    return evaluate_ranked(y, ranked, ks, y_train), seconds
+
+
+def _ranked(model: SparseMLPClassifier, x: Matrix, k: int) -> Iterator[tuple[Array, Floats]]:
+    """`predict_topk`, some rows at a time: what is made of them stays small."""
+    for start in range(0, x.shape[0], _BLOCK):
+        yield model.predict_topk(x[start : start + _BLOCK], k)
+
+
+def _line(ranked: Any) -> str:
+    pairs = zip(*ranked, strict=True)
+    return " ".join(f"{label}:{score:.6g}" for label, score in pairs) + "\n"
+
+
+@contextmanager
+def _output(path: str) -> Iterator[Callable[[str], object]]:
+    """What writes text to a file, which then appears whole, or for "-" to stdout."""
+    if path == "-":
+        yield sys.stdout.write
+        return
+    opened = gzip.open if path.endswith(".gz") else open
+    with replacing(path) as temporary, opened(temporary, "wt", encoding="utf-8") as file:
+        yield file.write
+
+
+# -------------------------------------------------------------- arguments --
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slide",
+        description="Train a wide sparse network on a file, predict labels with it, evaluate it.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+def _add(
+    commands: Any, run: Callable[[argparse.Namespace], None], does: str, example: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        run.__name__,
+        help=does,
+        description=f"{does[0].upper()}{does[1:]}.",
+        epilog=f"{_FILES}\nexample:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=FORMATS, default="auto", help="of the data (default: auto)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads; -1 takes all processors")
+
+
+def _add_mode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mode", choices=("exact", "lsh"),
+        help="score every label, or with lsh only those that their codes promise most of, which "
+        "misses some of the best (default: the model's own, exact unless set otherwise)",
+    )  # fmt: skip
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add(
+        commands,
+        train,
+        "train a model on DATA and write it to MODEL",
+        "python -m slide train train.txt.gz model.safetensors --threads -1 --seed 0",
+    )
+    parser.add_argument("data", metavar="DATA", help="file of rows and their labels")
+    parser.add_argument("model", metavar="MODEL", help="file to write, in safetensors format")
+    parser.add_argument(
+        "--hidden", type=int, nargs="+", default=[256], metavar="WIDTH",
+        help="widths of the hidden layers (default: 256)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--loss", choices=("auto", "softmax", "sigmoid"), default="auto",
+        help="one cross-entropy over all labels or one for each (default: chosen from the data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--active-fraction", type=float, nargs="+", default=["auto"], metavar="SHARE",
+        help="share of a layer's neurons that are computed for a sample, one number or one a "
+        "layer, output last (default: chosen from the data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retrieval", default="auto", metavar="POLICY",
+        help="how the neurons of sparse layers are found: auto, estimate, scan, vanilla, topk, "
+        "threshold, rerank, exact, lists or none (default: auto)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", type=int, metavar="N",
+        help="number of features, for files to come that have more (default: those of DATA)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="most epochs (default: chosen from the data)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.001, metavar="RATE",
+        help="step size at the start (default: 0.001)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, metavar="SEED",
+        help="of all that is random; one thread and the same seed give the same model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weight-dtype", choices=("float32", "bfloat16"), default="float32",
+        help="how weights are stored; bfloat16 takes half of the memory (default: float32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--early-stopping", action="store_true",
+        help="hold rows of DATA out, stop when they are predicted no better, keep the best epoch",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation-fraction", type=float, default=0.1, metavar="SHARE",
+        help="share of the rows that --early-stopping holds out (default: 0.1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation", metavar="FILE", help="rows to evaluate the trained model on"
+    )
+    _add_shared(parser)
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _add(
+        commands,
+        predict,
+        "write the best labels of every row of DATA, best first, as 'label:score label:score ...'",
+        "python -m slide predict model.safetensors test.txt.gz --k 3 --output ranked.txt.gz",
+    )
+    parser.add_argument("model", metavar="MODEL", help="file that train or save wrote")
+    parser.add_argument("data", metavar="DATA", help="file of rows; their labels are not used")
+    parser.add_argument(
+        "--k", type=int, metavar="K", help="labels a row (default: 5, or all where there are fewer)"
+    )
+    parser.add_argument(
+        "--output", default="-", metavar="FILE",
+        help="file to write, compressed when its name ends in .gz (default: -, stdout)",
+    )  # fmt: skip
+    _add_mode(parser)
+    _add_shared(parser)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add(
+        commands,
+        evaluate,
+        "print precision, recall, nDCG and, with --train, PSP of the k best labels of a row",
+        "python -m slide evaluate model.safetensors test.txt.gz --k 1 5 --train train.txt.gz",
+    )
+    parser.add_argument("model", metavar="MODEL", help="file that train or save wrote")
+    parser.add_argument("data", metavar="DATA", help="file of rows and their labels")
+    parser.add_argument(
+        "--k", type=int, nargs="+", metavar="K",
+        help="how many labels to judge (default: 1 3 5, or those there are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--train", metavar="FILE",
+        help="the rows that MODEL was trained on: their label frequencies make the propensities of "
+        "PSP, the propensity scored precision",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_mode(parser)
+    _add_shared(parser)

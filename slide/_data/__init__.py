@@ -1,0 +1,1 @@
+"""X, y and sample weights: checked, centred and in the engine's form."""

@@ -1,0 +1,113 @@
+"""Rows to train on or to judge by: how they are centred, split and summed up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.model_selection import train_test_split
+
+from slide._base.arrays import Array, Floats, Matrix
+from slide._data.centering import centered, centered_by_mean, is_sparse
+from slide._data.labels import LabelRows
+
+_MIN_LENGTH = 1e-16  # of usual rows; weights grow as their inverse
+_VALUES = 1 << 20  # values of X that are looked at in one go
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What "auto" may look at."""
+
+    n_samples: int
+    n_features: int
+    n_classes: int
+    n_labels: int  # label entries in all, n_samples for one label a row
+    n_values: float  # non-zeros of a row on average, n_features for dense X
+    mean_square_norm: float  # average of |x|^2 over the rows
+    mean_abs_norm: float  # average of |x|_1
+    multilabel: bool
+    sparse: bool  # most values of X are zero
+    one_label: bool  # every row has exactly one
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows to train on or to judge by: X in the engine's form, labels, weights or None."""
+
+    x: Matrix
+    labels: LabelRows
+    weights: Floats | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Array) -> TrainingRows:
+        weights = None if self.weights is None else self.weights[rows]
+        return TrainingRows(self.x[rows], self.labels.take(rows), weights)
+
+    def without_zero_weights(self) -> TrainingRows:
+        """Only the rows that count: one of weight 0 has no say in how the network starts."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self.take(np.flatnonzero(self.weights))
+
+    def centered(self, center: Floats | None) -> TrainingRows:
+        """The rows less `center`, or as they are where it is None."""
+        return replace(self, x=centered(self.x, center))
+
+    def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
+        """The rows less their mean, and that mean; sparse rows as they are, and None."""
+        x, center = centered_by_mean(self.x, self.weights)
+        return replace(self, x=x), center
+
+    def shape(self, multilabel: bool) -> DataShape:
+        """What "auto" looks at."""
+        values = self.x.data if issparse(self.x) else self.x.ravel()
+        total, squares = 0.0, 0.0
+        for start in range(0, len(values), _VALUES):
+            block = values[start : start + _VALUES].astype(np.float64)
+            total += float(np.abs(block).sum())
+            squares += float(block @ block)
+        if 0 < squares < len(self) * _MIN_LENGTH**2:
+            raise ValueError(
+                f"X must have rows of a length of at least {_MIN_LENGTH:g}, less their mean where "
+                f"X is dense; its root mean square is {(squares / len(self)) ** 0.5:.3g}: scale X, "
+                "for example with MaxAbsScaler"
+            )
+        # Seven digits: the last ones depend on whether X is sparse, and training shall not.
+        return DataShape(
+            n_samples=len(self),
+            n_features=self.x.shape[1],
+            n_values=round(len(values) / len(self), 4),
+            n_classes=self.labels.n_classes,
+            n_labels=len(self.labels.indices),
+            mean_square_norm=float(f"{squares / len(self):.7g}"),
+            mean_abs_norm=float(f"{total / len(self):.7g}"),
+            multilabel=multilabel,
+            sparse=is_sparse(self.x),
+            one_label=bool((np.diff(self.labels.indptr) == 1).all()),
+        )
+
+
+def hold_out(
+    data: TrainingRows, multilabel: bool, fraction: float, rng: np.random.RandomState
+) -> tuple[TrainingRows, TrainingRows]:
+    """Split TrainingRows into those to train on and the share `fraction` to judge by."""
+    n = len(data)
+    n_held_out = int(np.ceil(fraction * n))
+    if n_held_out >= n:
+        raise ValueError(
+            f"validation_fraction={fraction!r} of {n} rows leaves none to train on; "
+            "early_stopping needs more rows or a smaller share"
+        )
+    stratify = None
+    if not multilabel:
+        counts = np.bincount(data.labels.indices)
+        if counts[counts > 0].min() > 1 and min(n_held_out, n - n_held_out) >= len(counts):
+            stratify = data.labels.indices
+    rows, held_out = train_test_split(
+        np.arange(n), test_size=n_held_out, random_state=rng, stratify=stratify
+    )
+    return data.take(np.sort(rows)), data.take(np.sort(held_out))

@@ -1,0 +1,122 @@
+"""The output layer's active set: the samples' labels, their hardest wrong neurons, a tail."""
+from slide._base.random cimport next_below
+from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint64_t
+from slide._engine.dense cimport rows_forward
+from slide._engine.layer cimport LayerView
+from slide._engine.model cimport ModelView
+from slide._engine.sparse cimport Vectors
+from slide._engine.workspace cimport TrainView, Workspace
+from slide._hashing.retrieval cimport search
+from slide._simd.dispatch cimport chosen
+from slide._simd.weights cimport row_of
+
+
+cdef inline int32_t _include(Workspace *ws, int32_t *n_active, int32_t neuron) noexcept nogil:
+    # Briggs & Torczon's sparse set: slot_of needs no clearing.
+    cdef int32_t slot = ws.slot_of[neuron]
+    if slot >= n_active[0] or ws.active[slot] != neuron:
+        slot = n_active[0]
+        ws.slot_of[neuron] = slot
+        ws.active[slot] = neuron
+        n_active[0] += 1
+    return slot
+
+
+cdef inline bint _contains(const int32_t *items, int64_t n, int32_t item) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        if items[i] == item:
+            return True
+    return False
+
+
+cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace *ws,
+                      const Vectors *x, int64_t last, int64_t s, const int32_t *labels,
+                      int64_t n_labels, uint64_t *rng, int64_t *n_hard) noexcept nogil:
+    """The wrong neurons of the largest pre-activation among what the search returns for sample s.
+
+    IN x, labels (n_labels,), never returned; OUT ws.hard and ws.hard_scores (train.n_hard,), best
+    first, and their number n_hard. Raced reads of the output weights. Returns the multiply-adds.
+    """
+    cdef const LayerView *layer = &model.layers[last]
+    cdef int64_t i, j, n, size, cost = 0
+    cdef float32_t score
+    cdef const int32_t *ids = NULL
+    cdef const float32_t *values
+    if x.dense != NULL:
+        values = x.dense + s * x.ld
+        size = layer.width
+    else:
+        ids = x.ids[s]
+        values = x.values[s]
+        size = x.sizes[s]
+    n = search(model.searches[last], ids, values, size, rng, &ws.hidden.search[last],
+               ws.candidates, &cost)
+    if ids == NULL:
+        rows_forward(layer, ws.candidates, n, values, layer.width, 1, ws.scores, n, ws.hidden.rows)
+    else:
+        for i in range(n):
+            ws.scores[i] = layer.b[ws.candidates[i]] + chosen().gather_dot(
+                row_of(&layer.w, ws.candidates[i], ws.hidden.scratch.row), ids, values, size)
+    cost += n * size
+    n_hard[0] = 0
+    for i in range(n):
+        score = ws.scores[i]
+        if n_hard[0] == train.n_hard and not score > ws.hard_scores[n_hard[0] - 1]:
+            continue
+        if _contains(labels, n_labels, ws.candidates[i]):
+            continue
+        if n_hard[0] < train.n_hard:
+            n_hard[0] += 1
+        j = n_hard[0] - 1
+        while j > 0 and score > ws.hard_scores[j - 1]:
+            ws.hard_scores[j] = ws.hard_scores[j - 1]
+            ws.hard[j] = ws.hard[j - 1]
+            j -= 1
+        ws.hard_scores[j] = score
+        ws.hard[j] = ws.candidates[i]
+    return cost
+
+
+cdef int64_t choose_active(const ModelView *model, const TrainView *train, Workspace *ws,
+                           int64_t first, int64_t n, uint64_t *rng, int64_t *n_exact,
+                           int64_t *n_active_out) noexcept nogil:
+    """The union of labels, hardest neurons and tail; n_exact of them are not tail.
+
+    IN the last hidden layer's outputs in ws.hidden; OUT ws.active (n_active,), ws.label_slots
+    (labels of the n rows, in order). Returns the cost of hashing and re-ranking.
+    """
+    cdef int64_t last = model.n_layers - 1
+    cdef const LayerView *layer = &model.layers[last]
+    cdef int64_t i, j, row, cost = 0, n_hard = 0, n_slots = 0, _draw
+    cdef int32_t n_active = 0, neuron
+    cdef int64_t target
+    for i in range(n):
+        row = train.x.order[first + i]
+        for j in range(train.y_indptr[row], train.y_indptr[row + 1]):
+            ws.label_slots[n_slots] = _include(ws, &n_active, train.y_indices[j])
+            n_slots += 1
+    for i in range(n if train.n_listed > 0 else 0):
+        row = train.x.order[first + i]
+        for j in range(row * train.n_listed, (row + 1) * train.n_listed):
+            if train.listed[j] >= 0:
+                _include(ws, &n_active, train.listed[j])
+    if train.n_hard > 0:
+        for i in range(n):
+            row = train.x.order[first + i]
+            j = train.y_indptr[row]
+            cost += _hardest(model, train, ws, &ws.hidden.x[last], last, i, train.y_indices + j,
+                             train.y_indptr[row + 1] - j, rng, &n_hard)
+            for j in range(n_hard):
+                _include(ws, &n_active, ws.hard[j])
+    n_exact[0] = n_active
+    target = min(n_active + train.tail_size, layer.n_out)
+    # Draws that hit a neuron already in are repeated; the bound is met only by a tail nearly as
+    # large as the layer, which is then a little shorter.
+    for _draw in range(64 + 8 * train.tail_size):
+        if n_active >= target:
+            break
+        neuron = <int32_t>next_below(rng, <int32_t>layer.n_out)
+        _include(ws, &n_active, neuron)
+    n_active_out[0] = n_active
+    return cost

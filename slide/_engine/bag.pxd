@@ -1,0 +1,31 @@
+from slide._base.rows cimport InputView
+from slide._base.typedefs cimport float32_t, int32_t, int64_t
+from slide._engine.layer cimport LayerView
+from slide._engine.optimizer cimport SolverView
+
+cdef struct InputPair:
+    int32_t feature
+    int32_t sample
+    float32_t value
+
+# The pairs (sample, feature) of a micro-batch of CSR rows by feature, and what it takes to group
+# them; private to a thread.
+cdef struct InputGroups:
+    int64_t n_features         # distinct features of the micro-batch
+    int32_t *features          # (max_pairs,) they, rising
+    int32_t *starts            # (max_pairs + 1,) first pair of each
+    int32_t *samples           # (max_pairs,)
+    float32_t *values          # (max_pairs,)
+    InputPair *pairs           # (max_pairs,) scratch
+    InputPair *other_pairs     # (max_pairs,)
+
+cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
+                           InputGroups *groups) noexcept nogil
+
+cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t first, int64_t n,
+                           const InputGroups *groups, float32_t *dense, float32_t *rows,
+                           float32_t *out) noexcept nogil
+
+cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
+                            int64_t n, const InputGroups *groups, const float32_t *dense,
+                            const float32_t *delta, float32_t *gradient) noexcept nogil

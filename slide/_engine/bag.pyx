@@ -1,0 +1,224 @@
+"""A dense first layer on rows of X: an embedding bag over their features, forward and back.
+
+It keeps a row of weights for every feature. A micro-batch of CSR rows is grouped by feature once:
+the row of a feature that many samples share is read once forward, and read and written once back.
+So a feature that nearly every sample has costs no more than another, and threads hardly meet.
+
+Every function works on one micro-batch in one thread. Weights and moments (LayerView) are shared
+and raced on purpose; every other array belongs to the calling thread. Functions that multiply
+return how many multiply-adds they did.
+"""
+from libc.string cimport memcpy, memset
+
+from slide._base.signals cimport interrupted
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
+from slide._engine.dense cimport ROW_BLOCK
+from slide._engine.layer cimport LayerView
+from slide._engine.optimizer cimport (
+    move_row,
+    prefetch_update,
+    row_step,
+    SolverView,
+    update_biases,
+    update_row,
+)
+from slide._simd.dispatch cimport chosen
+from slide._simd.weights cimport prefetch_row, row_of, rows_of
+
+cdef enum:
+    DIGIT = 10                 # bits of a feature that one pass of the sort looks at, at most
+    GROUP = 8                  # features whose rows are updated together
+    AHEAD = 6                  # rows between a prefetch and its use
+
+
+cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
+                           InputGroups *groups) noexcept nogil:
+    """The pairs of CSR rows `first` to first + n, by feature; features and samples rise.
+
+    A stable radix sort by as few digits as n_features takes. Cost: O(pairs + 2^DIGIT) a digit.
+    """
+    cdef int64_t i, j, row, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
+    cdef int32_t shift, digit
+    cdef InputPair *pairs = groups.pairs
+    cdef InputPair *sorted_pairs = groups.other_pairs
+    for i in range(n):
+        row = x.order[first + i] if x.order != NULL else first + i
+        for j in range(x.indptr[row], x.indptr[row + 1]):
+            pairs[n_pairs].feature = x.indices[j]
+            pairs[n_pairs].sample = <int32_t>i
+            pairs[n_pairs].value = x.values[j]
+            n_pairs += 1
+    while (x.n_features - 1) >> bits:
+        bits += 1
+    n_digits = blocks_of(bits, DIGIT)
+    size = blocks_of(bits, n_digits)
+    for digit in range(<int32_t>n_digits):
+        shift = <int32_t>(digit * size)
+        _sort_by_digit(pairs, n_pairs, shift, <int32_t>size, sorted_pairs)
+        pairs, sorted_pairs = sorted_pairs, pairs
+    for i in range(n_pairs):
+        if slot < 0 or pairs[i].feature != groups.features[slot]:
+            slot += 1
+            groups.features[slot] = pairs[i].feature
+            groups.starts[slot] = <int32_t>i
+        groups.samples[i] = pairs[i].sample
+        groups.values[i] = pairs[i].value
+    groups.n_features = slot + 1
+    groups.starts[slot + 1] = <int32_t>n_pairs
+
+
+cdef void _sort_by_digit(const InputPair *pairs, int64_t n, int32_t shift, int32_t size,
+                         InputPair *out) noexcept nogil:
+    """Pairs by `size` bits of their features from bit `shift` on, else in the order they had."""
+    cdef int32_t starts[1 << DIGIT]
+    cdef int32_t mask = (1 << size) - 1, digit, total = 0, count
+    cdef int64_t i
+    memset(starts, 0, (1 << size) * sizeof(int32_t))
+    for i in range(n):
+        starts[(pairs[i].feature >> shift) & mask] += 1
+    for digit in range(1 << size):
+        count = starts[digit]
+        starts[digit] = total
+        total += count
+    for i in range(n):
+        digit = (pairs[i].feature >> shift) & mask
+        out[starts[digit]] = pairs[i]
+        starts[digit] += 1
+
+
+# --------------------------------------------------------------- forward --
+
+cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t first, int64_t n,
+                           const InputGroups *groups, float32_t *dense, float32_t *rows,
+                           float32_t *out) noexcept nogil:
+    """out[i] = b + X[row i] W for n rows from position `first`; OUT out (n, n_out).
+
+    groups: of these rows, or NULL to read each row of X by itself, which few rows want. Dense rows
+    are gathered into `dense` (n, n_features) first. Scratch rows (ROW_BLOCK, n_out), of bfloat16
+    only. The sums run over rising features always, so all ways give the same bits.
+    """
+    cdef int64_t i, row, cost = 0, h = layer.n_out, d = x.n_features
+    for i in range(n):
+        memcpy(out + i * h, layer.b, h * sizeof(float32_t))
+    if x.indptr == NULL:
+        for i in range(n):
+            row = x.order[first + i] if x.order != NULL else first + i
+            memcpy(dense + i * d, x.values + row * d, d * sizeof(float32_t))
+        _add_rows(layer, NULL, d, dense, d, n, rows, out)
+        return n * d * h
+    if groups != NULL:
+        return _grouped_forward(layer, groups, rows, out)
+    for i in range(n):
+        row = x.order[first + i] if x.order != NULL else first + i
+        cost += x.indptr[row + 1] - x.indptr[row]
+        _add_rows(layer, x.indices + x.indptr[row], x.indptr[row + 1] - x.indptr[row],
+                  x.values + x.indptr[row], 0, 1, rows, out + i * h)
+    return cost * h
+
+
+cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                    const float32_t *values, int64_t ldv, int64_t n, float32_t *rows,
+                    float32_t *out) noexcept nogil:
+    """out[i] += sum over k of values[i * ldv + k] W[id(k)]; OUT out (n, n_out)."""
+    cdef int64_t h = layer.n_out, k, step, block
+    cdef const int32_t *left
+    cdef const float32_t *block_rows
+    if layer.w.half == NULL:
+        chosen().accumulate(values, ldv, 1, layer.w.single, h, ids, n_rows, out, h, n, h)
+        return
+    for step in range(blocks_of(n_rows, ROW_BLOCK)):
+        k = step * ROW_BLOCK
+        block = min(<int64_t>ROW_BLOCK, n_rows - k)
+        left = ids + k if ids != NULL else NULL
+        block_rows = rows_of(&layer.w, k, block, &left, rows)
+        chosen().accumulate(values + k, ldv, 1, block_rows, h, left, block, out, h, n, h)
+
+
+cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups, float32_t *rows,
+                              float32_t *out) noexcept nogil:
+    """Every distinct feature's row is read once and added to all samples that have it."""
+    cdef int64_t h = layer.n_out, slot, start
+    for slot in range(min(<int64_t>AHEAD, groups.n_features)):
+        prefetch_row(&layer.w, groups.features[slot])
+    for slot in range(groups.n_features):
+        if slot + AHEAD < groups.n_features:
+            prefetch_row(&layer.w, groups.features[slot + AHEAD])
+        start = groups.starts[slot]
+        chosen().spread(row_of(&layer.w, groups.features[slot], rows), groups.values + start,
+                        groups.samples + start, groups.starts[slot + 1] - start, out, h, h)
+    return h * groups.starts[groups.n_features]
+
+
+# -------------------------------------------------------------- backward --
+
+cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
+                            int64_t n, const InputGroups *groups, const float32_t *dense,
+                            const float32_t *delta, float32_t *gradient) noexcept nogil:
+    """Update the first layer's rows from delta (n, n_out), each feature's row once.
+
+    W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
+
+    IN groups: of the micro-batch, CSR X only; dense: its rows, dense X only; there a feature that
+    is zero in all of them is left alone, as CSR would. Scratch gradient (ROW_BLOCK, n_out).
+    """
+    cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
+    cdef int64_t cost = h * solver.update_cost
+    memset(gradient, 0, h * sizeof(float32_t))
+    for i in range(n):
+        for f in range(h):
+            gradient[f] += delta[i * h + f]
+    update_biases(layer, solver, 0, h, layer.rows[layer.n_in].steps + 1, gradient)
+    layer.rows[layer.n_in].steps += 1
+    if x.indptr != NULL:
+        return cost + _grouped_backward(layer, solver, groups, delta, gradient)
+    for step in range(blocks_of(d, ROW_BLOCK)):
+        if interrupted(solver.watch):
+            break
+        f = step * ROW_BLOCK
+        block = min(<int64_t>ROW_BLOCK, d - f)
+        memset(gradient, 0, block * h * sizeof(float32_t))
+        chosen().accumulate(dense + f, 1, d, delta, h, NULL, n, gradient, h, block, h)
+        cost += block * h * n
+        for i in range(block):
+            if _occurs(dense + f + i, d, n):
+                update_row(layer, solver, f + i, gradient + i * h)
+                cost += h * solver.update_cost
+    return cost
+
+
+cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        if column[i * stride] != 0:
+            return True
+    return False
+
+
+cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
+                               const InputGroups *groups, const float32_t *delta,
+                               float32_t *gradient) noexcept nogil:
+    """`input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
+    cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
+    cdef float32_t steps[GROUP]
+    for slot in range(min(<int64_t>GROUP, n_features)):
+        _prefetch(layer, groups.features[slot])
+    for step in range(blocks_of(n_features, GROUP)):
+        if interrupted(solver.watch):
+            break
+        first = step * GROUP
+        for slot in range(first, min(first + GROUP, n_features)):
+            if slot + GROUP < n_features:
+                _prefetch(layer, groups.features[slot + GROUP])
+            start, i = groups.starts[slot], slot - first
+            chosen().gather_sum(groups.values + start, delta, h, groups.samples + start,
+                                groups.starts[slot + 1] - start, gradient + i * h, h)
+            steps[i] = row_step(layer, solver, groups.features[slot], gradient + i * h)
+        for slot in range(first, min(first + GROUP, n_features)):
+            i = slot - first
+            move_row(layer, solver, groups.features[slot], gradient + i * h, steps[i])
+    return h * (groups.starts[n_features] + n_features * solver.update_cost)
+
+
+cdef inline void _prefetch(const LayerView *layer, int64_t row) noexcept nogil:
+    prefetch_row(&layer.w, row)
+    prefetch_update(layer, row)

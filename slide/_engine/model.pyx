@@ -1,0 +1,69 @@
+"""Views of a network's arrays and of its input."""
+import numpy as np
+
+from slide._base.typedefs cimport float32_t, uint64_t, uint8_t
+from slide._engine.layer cimport LayerView, Progress
+from slide._hashing.retrieval cimport Retrieval, SearchView
+from slide._prototypes.index cimport Postings
+from slide._simd.weights cimport WeightArray
+
+# `slide._engine.layer.Progress`, as NumPy knows it.
+PROGRESS = np.dtype([("w_v", np.float32), ("steps", np.int32), ("b_m", np.float32),
+                     ("b_v", np.float32)])
+_ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
+_LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
+
+
+cdef class Model:
+    """Pointers into the arrays of a list of `_network.network.Layer`, which must stay in place.
+
+    With `prototypes`, a `slide._prototypes.prototypes.Prototypes`, prediction adds their scores.
+    """
+
+    def __init__(self, list layers, str activation, str loss, prototypes=None):
+        cdef Postings postings
+        self._layer_memory = np.zeros(len(layers) * sizeof(LayerView), np.uint8)
+        cdef uint8_t[::1] memory = self._layer_memory
+        cdef LayerView *views = <LayerView *>&memory[0]
+        self._search_memory = np.zeros(len(layers), np.uint64)
+        cdef uint64_t[::1] searches = self._search_memory
+        cdef WeightArray w, w_m
+        cdef float32_t[::1] b
+        cdef Retrieval retrieval
+        self.retrievals = [layer.retrieval for layer in layers]
+        for i, layer in enumerate(layers):
+            w, w_m, b = WeightArray(layer.w), WeightArray(layer.w_m), layer.b
+            views[i].n_in = layer.n_in
+            views[i].n_out = layer.n_out
+            views[i].width = w.view.width
+            views[i].w, views[i].w_m = w.view, w_m.view
+            views[i].b = &b[0]
+            views[i].rows = <Progress *><uint64_t>_start_of(layer.w_v, layer.steps)
+            views[i].biases = <Progress *><uint64_t>(
+                _start_of(layer.b_m, layer.b_v) - PROGRESS.fields["b_m"][1])
+            views[i].rate = layer.rate
+            views[i].bias_rate = layer.bias_rate
+            views[i].n_active = layer.n_active
+            if layer.retrieval is not None:
+                retrieval = layer.retrieval
+                searches[i] = <uint64_t>&retrieval.view
+        self._keep_alive = [layers]
+        self.view.n_layers = len(layers)
+        self.view.layers = views
+        self.view.searches = <const SearchView **>&searches[0]
+        self.view.activation = _ACTIVATIONS[activation]
+        self.view.loss = _LOSSES[loss]
+        self.view.postings = NULL
+        if prototypes is not None:
+            postings = Postings(prototypes)
+            self.view.postings = &postings.view
+            self._keep_alive.append(postings)
+
+
+def _start_of(field, following):
+    """Address of the first element of a field of PROGRESS, beside which the other one lies."""
+    start, beside = field.ctypes.data, following.ctypes.data
+    if field.strides != following.strides or field.strides != (PROGRESS.itemsize,) or (
+            beside != start + 4):
+        raise ValueError("w_v, steps, b_m and b_v of a layer must be fields of arrays of PROGRESS")
+    return start

@@ -1,0 +1,194 @@
+"""Exact prediction: hidden activations, all scores, and the top k, in blocks.
+
+Every row's result depends on that row alone, whatever shares its block.
+"""
+import numpy as np
+from scipy.sparse import csr_array
+
+from cython.parallel cimport prange
+from libc.string cimport memcpy
+
+from slide._base.largest cimport offer, sort_heap
+from slide._base.openmp cimport omp_get_thread_num
+from slide._base.rows cimport InputView
+from slide._base.rows cimport InputRows
+from slide._base.scratch cimport scratch_array
+from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
+from slide._engine.dense cimport rows_forward
+from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenState
+from slide._engine.layer cimport LayerView
+from slide._engine.model cimport Model, ModelView
+from slide._engine.sparse cimport pair_all, pairs_forward
+from slide._prototypes.index cimport add_postings, open_postings, PostingsState
+
+from slide._base.memory import aligned_zeros
+
+cdef enum:
+    ROWS = 64                  # rows of X that one pass over the weights serves
+    NEURONS = 512              # neurons whose scores are held at a time for the top k
+
+# What is wanted and where it goes; exactly one of the first two is given.
+cdef struct Wanted:
+    float32_t *hidden          # (n, last hidden width), or (n, n_active) of a sparse layer
+    float32_t *scores          # (n, n_classes), or (n, k) for the top k
+    int32_t *ids               # (n, k) for the top k, (n, n_active) beside sparse `hidden`
+    int64_t k                  # 0: all scores
+    float32_t *apart_scores    # (n, k) for the top k of what the prototypes add nothing to, or NULL
+    int32_t *apart_ids
+
+
+def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
+    """Activations of the last hidden layer for rows first..last.
+
+    float32 (n, width); of a sparse layer a scipy CSR array of that shape.
+    """
+    cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
+    cdef int32_t[:, ::1] id_view
+    n, k = last - first, layer.n_active
+    out = aligned_zeros((n, k if k > 0 else layer.n_out))
+    ids = np.zeros((n, k), np.int32)
+    cdef float32_t[:, ::1] view = out
+    if n > 0:
+        wanted.hidden = &view[0, 0]
+        if k > 0:
+            id_view = ids
+            wanted.ids = &id_view[0, 0]
+        _run(model, x, first, last, n_threads, &wanted)
+    if k == 0:
+        return out
+    starts = np.arange(n + 1, dtype=np.int64) * k
+    return csr_array((out.ravel(), ids.ravel(), starts), shape=(n, layer.n_out))
+
+
+def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
+    """Pre-activations of all output neurons for rows first..last: float32 (n, n_classes)."""
+    out = np.empty((last - first, model.view.layers[model.view.n_layers - 1].n_out), np.float32)
+    cdef float32_t[:, ::1] view = out
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
+    if last > first:
+        wanted.scores = &view[0, 0]
+        _run(model, x, first, last, n_threads, &wanted)
+    return out
+
+
+def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
+    """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
+
+    Equal scores go to the lower id. Every neuron is scored, without an n by n_classes array. With
+    `apart` both are (2, n, k): the best without what the prototypes add, then the best with it.
+    """
+    if not 1 <= k <= model.view.layers[model.view.n_layers - 1].n_out:
+        raise ValueError(f"k must lie between 1 and the number of classes; got {k}")
+    ids = np.empty((1 + apart, x.n_rows, k), np.int32)
+    best = np.empty((1 + apart, x.n_rows, k), np.float32)
+    cdef int32_t[:, :, ::1] id_view = ids
+    cdef float32_t[:, :, ::1] score_view = best
+    cdef Wanted wanted = Wanted(NULL, NULL, NULL, k, NULL, NULL)
+    if x.n_rows > 0:
+        wanted.scores, wanted.ids = &score_view[apart, 0, 0], &id_view[apart, 0, 0]
+        if apart:
+            wanted.apart_scores, wanted.apart_ids = &score_view[0, 0, 0], &id_view[0, 0, 0]
+        _run(model, x, 0, x.n_rows, n_threads, &wanted)
+    return (ids, best) if apart else (ids[0], best[0])
+
+
+cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
+              const Wanted *wanted) except -1:
+    """Blocks of ROWS rows over the threads; all scratch is allocated before they start."""
+    cdef int64_t n = last - first, n_blocks = blocks_of(n, ROWS), i
+    cdef const ModelView *model = &owner.view
+    cdef const InputView *rows = &x.view
+    cdef HiddenState *states
+    cdef PostingsState *lists
+    n_threads = max(1, min(n_threads, n_blocks))
+    n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
+    cdef Watch watch
+    keep_alive = []
+    states = <HiddenState *>scratch_array(n_threads * sizeof(HiddenState), np.uint8, keep_alive)
+    lists = <PostingsState *>scratch_array(n_threads * sizeof(PostingsState), np.uint8, keep_alive)
+    n_values = 0
+    if model.postings != NULL and wanted.hidden == NULL:
+        # Dense rows are made sparse before they come here.
+        starts = x.indptr[first:last:ROWS]
+        n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
+    cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))
+    for i in range(n_threads):
+        allocate_hidden(&states[i], owner, x, ROWS, n_output, keep_alive)
+        lists[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        lists[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        lists[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
+    start_watch(&watch)
+    for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
+               &states[omp_get_thread_num()], &lists[omp_get_thread_num()],
+               &z[omp_get_thread_num(), 0], wanted, &watch)
+    return end_watch(&watch)
+
+
+cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
+                 int64_t origin, HiddenState *state, PostingsState *lists, float32_t *z,
+                 const Wanted *wanted, Watch *watch) noexcept nogil:
+    """Forward n rows from `first` on and write what is wanted of them.
+
+    IN model, x; OUT the rows' own places in `wanted`; state, lists and z (ROWS, NEURONS) belong to
+    the thread, watch is shared. The output weights are read once for all n rows. Cost: n times the
+    weights that are computed.
+    """
+    cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
+    cdef int64_t n_out = model.layers[last + 1].n_out, ld
+    if interrupted(watch):
+        return
+    for i in range(last + 1):
+        forward_layer(model, x, i, first, n, state, NULL)
+    if wanted.hidden != NULL:
+        ld = state.ld[last]
+        memcpy(wanted.hidden + place * ld, state.a[last], n * ld * sizeof(float32_t))
+        if wanted.ids != NULL:
+            memcpy(wanted.ids + place * ld, state.active[last], n * ld * sizeof(int32_t))
+        return
+    if model.postings != NULL:
+        open_postings(model.postings, x, first, n, lists)
+    for step in range(blocks_of(n_out, NEURONS)):
+        if interrupted(watch):
+            return
+        u = step * NEURONS
+        size = min(<int64_t>NEURONS, n_out - u)
+        _output(model, u, size, n, state, z)
+        if wanted.apart_ids != NULL:
+            for i in range(n):
+                offer(z + i * size, NULL, u, size, wanted.apart_scores + (place + i) * k,
+                      wanted.apart_ids + (place + i) * k, k)
+        if model.postings != NULL:
+            add_postings(model.postings, x, first, n, u, size, lists, z)
+        for i in range(n):
+            if k == 0:
+                memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,
+                       size * sizeof(float32_t))
+            else:
+                offer(z + i * size, NULL, u, size, wanted.scores + (place + i) * k,
+                      wanted.ids + (place + i) * k, k)
+    if k > 0:
+        for i in range(n):
+            sort_heap(wanted.scores + (place + i) * k, wanted.ids + (place + i) * k, k)
+            if wanted.apart_ids != NULL:
+                sort_heap(wanted.apart_scores + (place + i) * k,
+                          wanted.apart_ids + (place + i) * k, k)
+
+
+cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenState *state,
+                  float32_t *z) noexcept nogil:
+    """Pre-activations of output neurons u..u + size for n rows; OUT z (n, size)."""
+    cdef int64_t i = model.n_layers - 1, width = model.layers[i].width
+    cdef LayerView part = model.layers[i]
+    if part.w.half == NULL:
+        part.w.single += u * width
+    else:
+        part.w.half += u * width
+    part.b += u
+    if state.x[i].dense != NULL:
+        rows_forward(&part, NULL, size, state.x[i].dense, width, n, z, size, state.rows)
+    else:
+        pair_all(NULL, size, n, &state.pairs[i])
+        pairs_forward(&part, &state.x[i], &state.pairs[i], &state.scratch, z)

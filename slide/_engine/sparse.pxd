@@ -1,0 +1,53 @@
+from slide._base.rows cimport InputView
+from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint8_t
+from slide._engine.layer cimport LayerView
+from slide._engine.optimizer cimport SolverView
+
+# The inputs of a layer in one micro-batch: row i is dense + row(i) * ld, row(i) = rows[i] or i
+# where rows is NULL; or, where dense is NULL, the sparse vector (ids[i], values[i]).
+cdef struct Vectors:
+    const float32_t *dense
+    int64_t ld
+    const int32_t *rows
+    const int32_t **ids        # (n,)
+    const float32_t **values   # (n,)
+    int64_t *sizes             # (n,)
+
+# Which neurons are computed for which samples, by neuron.
+cdef struct Pairs:
+    int64_t n_rows             # distinct neurons
+    int64_t n_pairs
+    int32_t *rows              # (n_rows,)
+    int32_t *starts            # (n_rows + 1,) first pair of each
+    int32_t *samples           # (n_pairs,)
+    int32_t *places            # (n_pairs,) where the pair's value stands
+
+# Private to one thread.
+cdef struct PairScratch:
+    int32_t *slot_of           # (widest sparse layer,) place of a neuron in Pairs.rows
+    int32_t *row_numbers       # (micro_batch,)
+    float32_t *values          # (micro_batch,)
+    float32_t *gradient        # (widest row,) all zero between two rows
+    uint8_t *touched           # (widest row,) all zero between two rows
+    float32_t *row             # (widest row,) of floats, where weights are bfloat16
+    int32_t *columns           # (widest row + 1,)
+
+cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil
+
+cdef void point_at_active(Vectors *vectors, const int32_t *ids, const float32_t *values,
+                          int64_t n, int64_t k) noexcept nogil
+
+cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
+                         int64_t n) noexcept nogil
+
+cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
+                          int32_t *slot_of, Pairs *pairs) noexcept nogil
+
+cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil
+
+cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs *pairs,
+                           PairScratch *scratch, float32_t *z) noexcept nogil
+
+cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Vectors *x,
+                            const Pairs *pairs, const float32_t *delta, float32_t *x_delta,
+                            int64_t ld_delta, PairScratch *scratch) noexcept nogil

@@ -1,0 +1,232 @@
+"""Sparse layers: only some neurons of a layer for a sample, of sparse or dense inputs.
+
+A micro-batch's (sample, neuron) pairs are grouped by neuron, so that a row of weights is read,
+and updated, once for all samples that want it. What the samples' inputs leave out is neither
+read nor written: work is (active neurons) x (active inputs), forward and back.
+
+Weights (LayerView) are shared and raced on purpose; all else belongs to the calling thread.
+"""
+from libc.string cimport memset
+
+from slide._base.rows cimport InputView
+from slide._base.signals cimport interrupted
+from slide._base.typedefs cimport float32_t, int32_t, int64_t
+from slide._engine.layer cimport LayerView
+from slide._engine.optimizer cimport (
+    prefetch_update,
+    SolverView,
+    update_biases,
+    update_elements,
+    update_row,
+)
+from slide._simd.dispatch cimport chosen
+from slide._simd.weights cimport prefetch_row, row_of
+
+
+# --------------------------------------------------------------- vectors --
+
+cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil:
+    """Row i is dense + i * ld."""
+    vectors.dense = dense
+    vectors.ld = ld
+    vectors.rows = NULL
+
+
+cdef void point_at_active(Vectors *vectors, const int32_t *ids, const float32_t *values,
+                          int64_t n, int64_t k) noexcept nogil:
+    """Row i is the sparse vector of k entries at ids + i * k, values + i * k."""
+    cdef int64_t i
+    vectors.dense = NULL
+    for i in range(n):
+        vectors.ids[i] = ids + i * k
+        vectors.values[i] = values + i * k
+        vectors.sizes[i] = k
+
+
+cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
+                         int64_t n) noexcept nogil:
+    """The rows of X at positions first..first + n of the order."""
+    cdef int64_t i, row
+    if x.indptr == NULL:
+        vectors.ld = x.n_features
+        vectors.rows = x.order + first if x.order != NULL else NULL
+        vectors.dense = x.values if x.order != NULL else x.values + first * x.n_features
+        return
+    vectors.dense = NULL
+    for i in range(n):
+        row = x.order[first + i] if x.order != NULL else first + i
+        vectors.ids[i] = x.indices + x.indptr[row]
+        vectors.values[i] = x.values + x.indptr[row]
+        vectors.sizes[i] = x.indptr[row + 1] - x.indptr[row]
+
+
+# ----------------------------------------------------------------- pairs --
+
+cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
+                          int32_t *slot_of, Pairs *pairs) noexcept nogil:
+    """Pairs of the neurons ids[i * stride ..][: sizes[i]] of n samples; counting sort, O(pairs).
+
+    The place of a pair is that of its id. sizes NULL: all are `stride`. Scratch slot_of needs
+    no clearing (Briggs & Torczon's sparse set).
+    """
+    cdef int64_t i, j, size
+    cdef int32_t n_rows = 0, neuron, slot, count, total = 0
+    for i in range(n):
+        size = sizes[i] if sizes != NULL else stride
+        for j in range(i * stride, i * stride + size):
+            neuron = ids[j]
+            slot = slot_of[neuron]
+            if slot >= n_rows or pairs.rows[slot] != neuron:
+                slot = n_rows
+                slot_of[neuron] = slot
+                pairs.rows[slot] = neuron
+                pairs.starts[slot] = 0
+                n_rows += 1
+            pairs.starts[slot] += 1
+    for slot in range(n_rows):
+        count = pairs.starts[slot]
+        pairs.starts[slot] = total
+        total += count
+    pairs.starts[n_rows] = total
+    for i in range(n):
+        size = sizes[i] if sizes != NULL else stride
+        for j in range(i * stride, i * stride + size):
+            slot = slot_of[ids[j]]
+            pairs.samples[pairs.starts[slot]] = <int32_t>i
+            pairs.places[pairs.starts[slot]] = <int32_t>j
+            pairs.starts[slot] += 1
+    for slot in range(n_rows, 0, -1):
+        pairs.starts[slot] = pairs.starts[slot - 1]
+    pairs.starts[0] = 0
+    pairs.n_rows = n_rows
+    pairs.n_pairs = total
+
+
+cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil:
+    """Every one of n_rows neurons with every one of n samples; value (i, u) at i * n_rows + u.
+
+    rows (n_rows,) or NULL for the first n_rows.
+    """
+    cdef int64_t u, i
+    for u in range(n_rows):
+        pairs.rows[u] = rows[u] if rows != NULL else <int32_t>u
+        pairs.starts[u] = <int32_t>(u * n)
+        for i in range(n):
+            pairs.samples[u * n + i] = <int32_t>i
+            pairs.places[u * n + i] = <int32_t>(i * n_rows + u)
+    pairs.starts[n_rows] = <int32_t>(n_rows * n)
+    pairs.n_rows = n_rows
+    pairs.n_pairs = n_rows * n
+
+
+cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs *pairs,
+                           PairScratch *scratch, float32_t *z) noexcept nogil:
+    """z[place] = W[row] . x[sample] + b[row] for every pair; returns the multiply-adds."""
+    cdef int64_t u, j, m, first, d = layer.width, cost = 0
+    cdef int32_t row, sample
+    cdef const float32_t *w
+    for u in range(pairs.n_rows):
+        row = pairs.rows[u]
+        w = row_of(&layer.w, row, scratch.row)
+        first = pairs.starts[u]
+        m = pairs.starts[u + 1] - first
+        if x.dense != NULL:
+            if u + 1 < pairs.n_rows:
+                prefetch_row(&layer.w, pairs.rows[u + 1])
+            for j in range(m):
+                sample = pairs.samples[first + j]
+                scratch.row_numbers[j] = x.rows[sample] if x.rows != NULL else sample
+            chosen().dots(x.dense, x.ld, scratch.row_numbers, NULL, m, w, d, 1, d,
+                          scratch.values, m)
+            for j in range(m):
+                z[pairs.places[first + j]] = scratch.values[j] + layer.b[row]
+            cost += m * d
+        else:
+            for j in range(first, first + m):
+                sample = pairs.samples[j]
+                z[pairs.places[j]] = layer.b[row] + chosen().gather_dot(
+                    w, x.ids[sample], x.values[sample], x.sizes[sample])
+                cost += x.sizes[sample]
+    return cost
+
+
+cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Vectors *x,
+                            const Pairs *pairs, const float32_t *delta, float32_t *x_delta,
+                            int64_t ld_delta, PairScratch *scratch) noexcept nogil:
+    """Back-propagate along the pairs, then update every row of weights once.
+
+    x_delta[sample] += delta[place] W[row]; W[row] <- step(sum delta[place] x[sample]);
+    b[row] <- step(sum delta[place])
+
+    IN x, delta (as z in `pairs_forward`); INOUT x_delta (n, ld_delta), beside dense inputs all
+    of their elements, beside sparse ones in the order of their ids; NULL when nobody wants it.
+    Pairs and neurons without a gradient are passed over. A weight is read before it is changed.
+    Returns the multiply-adds.
+    """
+    cdef int64_t u, j, i, m, first, d = layer.width, n_columns, n_used, cost = 0, size
+    cdef int32_t row, sample, c
+    cdef float32_t bias_gradient, coef
+    cdef const float32_t *w
+    cdef float32_t *g = scratch.gradient
+    cdef float32_t *xd
+    cdef const int32_t *ids
+    cdef const float32_t *values
+    for u in range(pairs.n_rows):
+        if interrupted(solver.watch):
+            break
+        row = pairs.rows[u]
+        w = row_of(&layer.w, row, scratch.row)
+        first = pairs.starts[u]
+        m = pairs.starts[u + 1] - first
+        bias_gradient = 0
+        n_used = n_columns = 0
+        for j in range(first, first + m):
+            sample = pairs.samples[j]
+            coef = delta[pairs.places[j]]
+            if coef == 0:
+                continue
+            bias_gradient += coef
+            if x.dense != NULL:
+                scratch.row_numbers[n_used] = x.rows[sample] if x.rows != NULL else sample
+                scratch.values[n_used] = coef
+                if x_delta != NULL:
+                    chosen().accumulate(scratch.values + n_used, 0, 0, w, d, NULL, 1,
+                                        x_delta + sample * ld_delta, d, 1, d)
+                    cost += d
+                n_used += 1
+                continue
+            n_used += 1
+            ids = x.ids[sample]
+            values = x.values[sample]
+            size = x.sizes[sample]
+            if x_delta != NULL:
+                xd = x_delta + sample * ld_delta
+                for i in range(size):
+                    xd[i] += coef * w[ids[i]]
+                cost += size
+            for i in range(size):
+                # A neuron that is not firing has no gradient: its moment would only decay.
+                if values[i] != 0:
+                    c = ids[i]
+                    scratch.columns[n_columns] = c
+                    n_columns += 1 - scratch.touched[c]
+                    scratch.touched[c] = 1
+                    g[c] += coef * values[i]
+            cost += size
+        if n_used == 0:
+            continue
+        if x.dense != NULL:
+            if u + 1 < pairs.n_rows:
+                prefetch_update(layer, pairs.rows[u + 1])
+            chosen().accumulate(scratch.values, 0, 1, x.dense, x.ld, scratch.row_numbers, n_used,
+                                g, d, 1, d)
+            update_row(layer, solver, row, g)
+            memset(g, 0, d * sizeof(float32_t))
+            cost += d * (n_used + solver.update_cost)
+        else:
+            update_elements(layer, solver, row, scratch.columns, n_columns, g)
+            for i in range(n_columns):
+                scratch.touched[scratch.columns[i]] = 0
+            cost += n_columns * solver.update_cost
+        update_biases(layer, solver, row, 1, layer.rows[row].steps, &bias_gradient)
+    return cost

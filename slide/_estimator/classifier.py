@@ -1,0 +1,487 @@
+"""The scikit-learn estimator: parameters, methods and fitted attributes. No numerics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+
+from slide._base.arrays import Params
+from slide._base.locks import one_at_a_time
+from slide._base.n_jobs import is_parallel, resolve_n_jobs
+from slide._data.checks import check_rows, check_weights
+from slide._data.labels import LabelCoder
+from slide._data.rows import TrainingRows, hold_out
+from slide._estimator.fitted import FittedAttributes
+from slide._estimator.html import NetworkTable
+from slide._estimator.prediction import Prediction
+from slide._network.start import start_network
+from slide._saving.checkpoint import CheckpointFile
+from slide._saving.model_file import Saving
+from slide._settings import auto
+from slide._settings.budget import check_network
+from slide._settings.rules import check_params, check_same_network, is_true
+from slide._training.course import Course, run_pass
+from slide._training.observers import Observers
+from slide._training.stacking import Stacking
+
+F = TypeVar("F", bound=Callable[..., Any])
+_with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
+
+
+class SparseMLPClassifier(
+    Prediction,
+    Saving,
+    FittedAttributes,
+    NetworkTable,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
+):
+    """Multi-layer perceptron that computes only the neurons that matter for a sample.
+
+    A layer is dense, or sparse: then each sample has its own active neurons, which
+    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
+    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
+    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
+    scores every class exactly. Names, order and meaning of parameters follow
+    :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
+    scale (`StandardScaler`).
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(256,)
+        Width of every hidden layer, at least one.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of the hidden layers.
+    loss : {"auto", "softmax", "sigmoid"}, default="auto"
+        One cross-entropy over all classes, or the sum of every class's own binary one.
+    active_fraction : "auto", float or sequence of float, default="auto"
+        Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
+        number counts for every layer of at least 128 neurons, a sequence has one a layer, output
+        last, where it is the share that `tail_size` "auto" takes. "auto" keeps hidden layers of up
+        to 8,192 neurons dense and gives wider ones 128 active neurons.
+    hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
+        Hash functions of the tables: signs of random projections, winner take all, the same
+        densified for sparse vectors, or minwise hashing of the largest values.
+    n_tables : "auto" or int, default="auto"
+        Number of hash tables, 1 to 255.
+    n_hash_bits : "auto" or int, default="auto"
+        Bits of a hash value, 1 to 16; a table has ``2 ** n_hash_bits`` buckets.
+    retrieval : {"auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", \
+"lists", "none"}, default="auto"
+        How the neurons of sparse layers, and the hardest wrong ones of the output, are found.
+        "estimate" ranks them by the pre-activation that their SimHash codes promise: all codes of a
+        layer, or in wide ones those that the tables return. The others take from the buckets what
+        comes first, what collides most often, what collides at least twice, or re-rank many by
+        exact inner product. "exact" computes every pre-activation and keeps the largest, "scan"
+        does so with the weights of the last rebuild, kept by input, and "none" draws at random.
+        "lists" is for the output: every row's hardest wrong neurons are found once, a quarter of
+        the way, by one-bit codes of all neurons (those of `predict_mode` "lsh"), and are active
+        whenever the row comes. "auto" estimates, or scans where a layer's sparse input makes that
+        cheap; for the output it is "lists" where every row has one label, else "none".
+    tail_size : "auto" or int, default="auto"
+        Neurons that a micro-batch draws uniformly from those it did not choose.
+    rehash_every : "auto" or int, default="auto"
+        Samples before codes and tables are first rebuilt; every gap is 1.5 times the one before,
+        for sparse hidden layers until rebuilds cost a tenth of the training.
+    solver : {"adam", "sgd", "adagrad"}, default="adam"
+        Optimiser: Adam, SGD with momentum, or Adagrad, on the weights that had a gradient; the
+        second moments of Adam and Adagrad are one number a row of weights.
+    alpha : float, default=0.0
+        Strength of the L2 penalty, on the weights that are updated.
+    dropout : "auto" or float, default="auto"
+        Share of the hidden activations that training sets to zero, in [0, 1); "auto" is 0 for
+        sparse layers.
+    batch_size : "auto" or int, default="auto"
+        Samples of a micro-batch, which shares its active neurons and makes one update.
+    learning_rate : {"constant", "linear"}, default="linear"
+        "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
+    learning_rate_init : float, default=0.001
+        Step size at the start.
+    momentum : float, default=0.9
+        Of SGD, in [0, 1).
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of Adam's first and second moments, in [0, 1).
+    epsilon : float, default=1e-8
+        Adam's guard against division by zero.
+    max_iter : "auto" or int, default="auto"
+        Most epochs of `fit`.
+    prototypes : {"auto"} or bool, default="auto"
+        Whether `fit` may add to a class's score how like the class's own training rows a row is, in
+        X's features [5]_. Some rows, at most 2,000, come only in the second half of the epochs;
+        before, they tell the cosine's weight, which may be 0, and scale the scores so that
+        probabilities are more honest. "auto" does so with sparse X, from 100 classes and 1,000 rows
+        on. `partial_fit` makes none.
+    shuffle : bool, default=True
+        Whether every epoch takes the samples in a new order.
+    tol : float, default=1e-4
+        Improvement below which an epoch counts as no progress; see `n_iter_no_change`.
+    n_iter_no_change : int, default=10
+        `fit` stops after more epochs than this in a row without progress of the training loss, or
+        of the validation score under `early_stopping`.
+    early_stopping : bool, default=False
+        Hold rows out, stop when they are predicted no better, and return to the best weights.
+    validation_fraction : float, default=0.1
+        Share of rows that `early_stopping` holds out, stratified where that is possible.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the present network: its classes, features, and the parameters up
+        to `batch_size` and Adam's must then stay.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all that is random. With one thread, the same seed gives the same bits.
+    n_jobs : int or None, default=None
+        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit. In a
+        process that was forked after slide had used several, it is one, with a warning.
+    weight_dtype : {"float32", "bfloat16"}, default="float32"
+        How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
+        and, with very many classes, shortens the time; each update is rounded up or down at random,
+        so that small ones are not lost. Arithmetic and biases are float32 in any case.
+    predict_mode : {"exact", "lsh"}, default="exact"
+        Whether `predict` and `predict_topk` score every class, or only those that the SimHash codes
+        of the output neurons promise most of, exactly; see `predict_topk`. With fewer than 16,384
+        classes both are exact. It may change after `fit`.
+    verbose : bool or int, default=False
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; column numbers for a multilabel target.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had any.
+    n_outputs_ : int
+        Number of output neurons: classes.
+    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
+        Prototype of every class, of length 1, where `prototypes` gained something.
+    prototype_weight_ : float
+        What the cosine with it adds to a score; 0 without prototypes.
+    coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
+        Weights of every layer: views, or copies where `weight_dtype` is "bfloat16".
+    intercepts_ : list of ndarray of shape (n_out,), dtype=float32
+        Biases of every layer, for X as it is passed.
+    n_iter_ : int
+        Epochs, and calls of `partial_fit`.
+    t_ : int
+        Samples that the engine has trained on, by its own count.
+    loss_curve_ : list of float
+        Training loss of every epoch, over the computed neurons and per unit of sample weight.
+    history_ : list of dict
+        What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
+        "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
+        number of neurons that were computed in every layer ("n_active"; of the output a
+        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
+        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
+        "seconds" went elsewhere. `save` leaves `history_` out.
+    loss_, best_loss_ : float
+        Its last and its smallest value; no smallest one (None) with `early_stopping`.
+    validation_scores_, best_validation_score_ : list of float and float, or None
+        With `early_stopping`, the `slide.metrics.ndcg_at_k` of the held-out rows, by their weight,
+        where k is the mean number of labels of a row, rounded: with one label a row, the accuracy.
+    compute_fraction_ : float
+        Multiply-adds of all training steps, counted, hashing and rebuilds included, divided by
+        those of a dense network on the same input, whose updates are counted alike. A population
+        count of 64 bits counts as one.
+    hash_params_ : dict
+        What every "auto" became, the number of table rebuilds and the instruction set in use.
+
+    Raises
+    ------
+    ValueError
+        For a wrong parameter or wrong data. `fit` then leaves the estimator unfitted,
+        `partial_fit` and `fit` with `warm_start` leave it as it was.
+    FloatingPointError
+        When training diverges. The estimator is then unfitted.
+    MemoryError
+        When the network, or the copy of dense X that is centred, is larger than what the machine,
+        the process's control group or its limit of address space allow; found before memory is
+        asked for. `fit` then leaves the estimator unfitted, `partial_fit` leaves it as it was.
+    KeyboardInterrupt
+        Soon after Ctrl-C. `fit` then leaves the estimator unfitted. So does `partial_fit` if it was
+        the first; a later one leaves a network that has learnt from a part of the batch, and that
+        predicts, trains and saves as any other.
+
+    References
+    ----------
+    .. [1] R. Spring, A. Shrivastava. "Scalable and Sustainable Deep Learning via Randomized
+       Hashing." KDD 2017. arXiv:1602.08194
+    .. [2] B. Chen et al. "SLIDE: In Defense of Smart Algorithms over Hardware Acceleration for
+       Large-Scale Deep Learning Systems." MLSys 2020. arXiv:1903.03129
+    .. [3] S. Mussmann, D. Levy, S. Ermon. "Fast Amortized Inference and Learning in Log-linear
+       Models with Randomly Perturbed Nearest Neighbor Search." UAI 2017.
+    .. [4] F. Niu et al. "HOGWILD!: A Lock-Free Approach to Parallelizing Stochastic Gradient
+       Descent." NIPS 2011.
+    .. [5] J. Rocchio. "Relevance Feedback in Information Retrieval." The SMART Retrieval System,
+       1971; the weight by D. Wolpert. "Stacked Generalization." Neural Networks 5, 1992.
+
+    Examples
+    --------
+    >>> from slide import SparseMLPClassifier
+    >>> from slide.datasets import make_extreme_classification
+    >>> X, y = make_extreme_classification(3000, 2000, 100, random_state=0)
+    >>> clf = SparseMLPClassifier(random_state=0).fit(X[:2500], y[:2500])
+    >>> bool(clf.score(X[2500:], y[2500:]) > 0.7)
+    True
+    >>> clf.predict_topk(X[2500:], k=3)[0].shape
+    (500, 3)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (256,),
+        activation: str = "relu",
+        *,
+        loss: str = "auto",
+        active_fraction: str | float | Sequence[float] = "auto",
+        hash_family: str = "auto",
+        n_tables: int | str = "auto",
+        n_hash_bits: int | str = "auto",
+        retrieval: str = "auto",
+        tail_size: int | str = "auto",
+        rehash_every: int | str = "auto",
+        solver: str = "adam",
+        alpha: float = 0.0,
+        dropout: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: str = "linear",
+        learning_rate_init: float = 0.001,
+        momentum: float = 0.9,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        max_iter: int | str = "auto",
+        prototypes: bool | str = "auto",
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        weight_dtype: str = "float32",
+        predict_mode: str = "exact",
+        verbose: bool | int = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.active_fraction = active_fraction
+        self.hash_family = hash_family
+        self.n_tables = n_tables
+        self.n_hash_bits = n_hash_bits
+        self.retrieval = retrieval
+        self.tail_size = tail_size
+        self.rehash_every = rehash_every
+        self.solver = solver
+        self.alpha = alpha
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.max_iter = max_iter
+        self.prototypes = prototypes
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.weight_dtype = weight_dtype
+        self.predict_mode = predict_mode
+        self.verbose = verbose
+
+    # ------------------------------------------------------------ training --
+
+    @_with_callbacks
+    @one_at_a_time
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on X and y.
+
+        Ctrl-C ends it within about a second, and the estimator is then unfitted; so it is after any
+        error. `slide.callback.Checkpoint` keeps long trainings in a file.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features. CSR of float32 values and int32 indices is read where it lies, which may be
+            memory-mapped files; all else is copied, as are the rows that `early_stopping` or
+            weights above 0 leave, and dense features to be centred.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            One label a row, of any type that sorts, or an indicator of zeros and ones, which is
+            never made dense.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts in the loss, >= 0. A row of weight 0 is left out.
+
+        Returns
+        -------
+        self : SparseMLPClassifier
+            The same estimator, fitted.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.classes_.tolist()
+        ['right', 'up']
+        """
+        goes_on = is_true(self.warm_start) and self._is_fitted()
+        if not goes_on:
+            self._forget()
+        try:
+            self._fit(X, y, sample_weight)
+        except BaseException as error:
+            # Wrong input is found before training begins: a network to go on with is still whole.
+            if not (goes_on and isinstance(error, ValueError | TypeError)):
+                self._forget()
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        params, coder, data = self._prepare(X, y, sample_weight, LabelCoder.from_y)
+        rng, held_out = check_random_state(self.random_state), None
+        file = CheckpointFile.of(self, params, coder.classes, data, rng)
+        kept = file and file.read(type(self))
+        if kept:
+            rng = kept.generator(rng)
+        if self.early_stopping:
+            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
+        network, stacking = getattr(self, "_network", None), None
+        if network is None:
+            data, center = data.centered_by_mean()
+        else:
+            data, center = data.centered(network.center), network.center
+        if held_out is not None:
+            held_out = held_out.centered(center)
+        shape = data.shape(coder.multilabel)
+        settings, n_threads = auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
+        if kept:
+            chosen = settings if network is None else network.settings
+            kept.check(chosen, data.x.shape[1], coder.classes)
+        elif network is None:
+            n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
+            check_network(params, settings, data, shape, n_threads, n_epochs)
+
+        def as_of(course: Course) -> SparseMLPClassifier:
+            return self._as_of(course, coder, params)
+
+        observers = Observers(self, settings.max_iter, X, y, sample_weight, as_of, file)
+        if kept and kept.done:
+            self._become(kept.model)
+            return observers.after_fit()
+        if network is None and settings.prototypes:
+            stacking = Stacking(data, held_out, rng)
+        if kept:
+            network = kept.model._network
+        elif network is None:
+            rows = stacking.rows if stacking else None
+            network = start_network(params, settings, data, rows, center, rng, n_threads)
+        max_iter = settings.max_iter
+        course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
+        if kept:
+            kept.set_course(course)
+        course.run(observers)
+        results = course.losses, course.scores, course.history
+        self._set_fitted(network, coder, params, rng, data, *results)
+        if file:
+            file.write(self, course, done=True)
+        return observers.after_fit()
+
+    @one_at_a_time
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train on one batch more: one pass over it, at a constant learning rate.
+
+        The first batch decides the initial weights and what "auto" becomes: take a fair sample. No
+        prototypes or lists of hard classes are made; where all rows fit in memory, `fit` is better.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            Labels, as in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come. The first call needs them, if y is one-dimensional.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts in the loss, >= 0.
+
+        Returns
+        -------
+        self : SparseMLPClassifier
+            The same estimator, which has learnt from the batch.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(300, 200, 20, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0)
+        >>> for start in range(0, 300, 100):
+        ...     batch = slice(start, start + 100)
+        ...     _ = clf.partial_fit(X[batch], y[batch], classes=range(20))
+        >>> clf.n_iter_
+        3
+        """
+        was_fitted = self._is_fitted()
+        try:
+            self._partial_fit(X, y, classes, sample_weight)
+        except BaseException as error:
+            if not was_fitted or isinstance(error, FloatingPointError):
+                self._forget()
+            raise
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        if is_true(self.early_stopping):
+            raise ValueError("early_stopping must be False for partial_fit; got True")
+        params, coder, data = self._prepare(
+            X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)
+        )
+        coder.check_classes(classes)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        if self._is_fitted():
+            network, rng, epoch = self._network, self._rng, self.n_iter_ + 1
+            data = data.centered(network.center)
+        else:
+            rng, epoch = check_random_state(self.random_state), 1
+            data, center = data.centered_by_mean()
+            shape = data.shape(coder.multilabel)
+            settings = auto.resolve(params, shape)
+            check_network(params, settings, data, shape, n_threads, 1)
+            network = start_network(params, settings, data, None, center, rng, n_threads)
+        history = run_pass(network, data, rng, params, epoch, n_threads)
+        self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, make_coder: Callable[[Any], LabelCoder]
+    ) -> tuple[Params, LabelCoder, TrainingRows]:
+        """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
+        goes_on = self._is_fitted()
+        params = check_params(self.get_params(deep=False))
+        if goes_on:
+            check_same_network(self._params, params)
+        X, y = check_rows(self, X, y, reset=not goes_on)
+        coder = self._coder if goes_on else make_coder(y)
+        labels = coder.encode(y)
+        weights = check_weights(sample_weight, len(labels))
+        return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        tags.non_deterministic = is_parallel(self.n_jobs)
+        return tags

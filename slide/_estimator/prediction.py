@@ -1,0 +1,259 @@
+"""The methods that predict, and what they have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from slide._base.arrays import Array, Floats
+from slide._base.limits import check_topk
+from slide._base.n_jobs import resolve_n_jobs
+from slide._base.values import refusing
+from slide._data.centering import centered
+from slide._data.checks import check_rows, check_structure
+from slide._engine import predict
+from slide._prediction import lookup
+from slide._prediction.decisions import log_probabilities, predict_label_rows
+from slide._settings.rules import check_k, check_n_candidates, check_predict_mode, check_scores_fit
+
+if TYPE_CHECKING:
+    from slide._base.rows import InputRows
+    from slide._data.labels import LabelCoder
+    from slide._network.network import Network
+
+_BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
+
+
+class Prediction:
+    """Mixin of an estimator whose `_network.network` is a `slide._network.network.Network`."""
+
+    _network: Network
+    _coder: LabelCoder
+    _labels_per_row: float
+    n_outputs_: int
+    n_jobs: int | None
+    predict_mode: str
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels.
+
+        A row of a multilabel target gets every class whose probability is above 1/2 (sigmoid) or
+        above 1 / (1 + mean labels of a training row) (softmax). With `predict_mode` "lsh" only the
+        promising classes are looked at (`predict_topk`), but for a multilabel target under the
+        softmax loss, whose probabilities take all.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
+            The best class of every row, or the indicator, sparse if that of `fit` was.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> clf.predict([[0.2, 0.8]]).tolist()
+        ['up']
+        """
+        x, n_threads = self._input_rows(X), resolve_n_jobs(self.n_jobs)
+        mode = check_predict_mode(self.predict_mode)
+        if self._coder.multilabel:
+            rows = predict_label_rows(self._network, x, self._labels_per_row, n_threads, mode)
+            return self._coder.indicator(rows)
+        ids, _ = lookup.topk(self._network, x, 1, n_threads, mode)
+        return self._coder.decode(ids[:, 0])
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Predict probabilities.
+
+        They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
+        A table of more than 8 GiB is refused; `predict_topk` makes none. All are computed, whatever
+        `predict_mode` is.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
+            In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> p = clf.predict_proba([[0.2, 0.8]])
+        >>> bool(abs(p.sum() - 1) < 1e-6 and p[0, 1] > p[0, 0])
+        True
+        """
+        result = self.predict_log_proba(X)
+        with np.errstate(under="ignore"):
+            np.exp(result, out=result)
+        # Where no other class limits it, a probability of 1 would be rounding, not certainty.
+        return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Predict logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes), dtype=float32
+            In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> bool((clf.predict_log_proba(X) <= 0).all())
+        True
+        """
+        scores = self._all_scores(X)
+        return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
+
+        All of them, whatever `predict_mode` is.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,), dtype=float32
+            In the order of `classes_`; of two classes, one a row, the second's less the first's.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> clf = SparseMLPClassifier((16,), random_state=0).fit(X, ["up", "right", "up", "right"])
+        >>> (clf.decision_function(X) > 0).tolist()
+        [True, False, True, False]
+        """
+        scores = self._all_scores(X)
+        if self._coder.multilabel or self.n_outputs_ != 2:
+            return scores
+        return scores[:, 1] - scores[:, 0]
+
+    def predict_topk(
+        self, X: Any, k: int = 5, *, n_candidates: int | str = "auto"
+    ) -> tuple[Array, Floats]:
+        """Rank the best classes of every row.
+
+        No array of all classes is made: memory is that of the result.
+
+        With `predict_mode` "lsh" a row scores `n_candidates` classes, exactly; all others are only
+        estimated, from one bit for each input of their neuron: the signs of a random rotation of
+        its weights [1]_, held against the row's own rotated hidden vector [2]_ [3]_. The best k are
+        missed where their estimates are too low: `slide.inspection.prediction_recall` measures how
+        often. Scores are those of the exact mode, and rows do not depend on each other.
+
+        The first such call after training hashes the output layer, in the time of some hundred
+        exact rows, and keeps up to 38 bytes a class behind 128 hidden neurons, 59 behind 256, where
+        a class has 512 and 1,024 of weights. They are not saved. With fewer than 16,384 classes, 16
+        times `n_candidates` or 1,048,576 output weights exact prediction is as fast, and is what is
+        done; so it is behind a sparse hidden layer and one of more than 1,024 neurons.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        k : int, default=5
+            How many classes, at most all.
+        n_candidates : "auto" or int, default="auto"
+            With `predict_mode` "lsh", how many classes a row scores, at least k: the more, the
+            fewer of the best are missed and the longer it takes. "auto" is ``192 + 16 * k``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples, k)
+            Best first; column numbers (int64) for a multilabel target.
+        scores : ndarray of shape (n_samples, k), dtype=float32
+            Their pre-activations.
+
+        References
+        ----------
+        .. [1] M. Charikar. "Similarity Estimation Techniques from Rounding Algorithms." STOC 2002.
+        .. [2] W. Dong, M. Charikar, K. Li. "Asymmetric Distance Estimation with Sketches for
+           Similarity Search in High-Dimensional Spaces." SIGIR 2008.
+        .. [3] J. Gao, C. Long. "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical
+           Error Bound for Approximate Nearest Neighbor Search." SIGMOD 2024.
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> from slide.datasets import make_extreme_classification
+        >>> X, y = make_extreme_classification(1000, 500, 50, random_state=0)
+        >>> clf = SparseMLPClassifier(random_state=0).fit(X[:900], y[:900])
+        >>> labels, scores = clf.predict_topk(X[900:], k=3)
+        >>> labels.shape, bool((scores[:, 0] >= scores[:, 1]).all())
+        ((100, 3), True)
+        """
+        x = self._input_rows(X)
+        k = check_k(k, self.n_outputs_)
+        n_candidates = check_n_candidates(n_candidates, k)
+        check_topk(x.n_rows, k)
+        mode = check_predict_mode(self.predict_mode)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        ids, scores = lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
+        return self._coder.decode(ids), scores
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the share of rows that are predicted right, of several labels all of them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+            Labels, as in `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What a row counts.
+
+        Returns
+        -------
+        accuracy : float
+            In [0, 1].
+
+        Examples
+        --------
+        >>> from slide import SparseMLPClassifier
+        >>> X = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]]
+        >>> y = ["up", "right", "up", "right"]
+        >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
+        1.0
+        """
+        check_structure("y", y)  # scikit-learn would follow indices out of it
+        with refusing("y"):
+            return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+
+    def _input_rows(self, X: Any) -> InputRows:
+        check_is_fitted(self)
+        x = centered(check_rows(self, X, reset=False), self._network.center)
+        return self._network.rows(x)
+
+    def _all_scores(self, X: Any) -> Floats:
+        x = self._input_rows(X)
+        check_scores_fit(x.n_rows, self.n_outputs_)
+        n_threads, network = resolve_n_jobs(self.n_jobs), self._network
+        with network.guard.reading():
+            return predict.scores(network.model(), x, 0, x.n_rows, n_threads)

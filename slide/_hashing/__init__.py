@@ -1,0 +1,1 @@
+"""Which neurons to compute: hash families, tables of neurons, estimates, retrieval policies."""

@@ -1,0 +1,46 @@
+from typing import Any
+
+import numpy as np
+
+from slide._base.arrays import Floats, Halves, Matrix, State
+
+class Hasher:
+    @property
+    def family(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+    @property
+    def scratch_size(self) -> int: ...
+    @property
+    def rows_scratch_size(self) -> int: ...
+    def __init__(
+        self, family: str, n_in: int, n_tables: int, n_bits: int, parameters: dict[str, Any]
+    ) -> None: ...
+    def state(self) -> State: ...
+    def set_state(self, state: State) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @property
+    def n_words(self) -> int: ...
+    @property
+    def multiply_adds(self) -> int: ...
+    def center(self, mean: Floats) -> Floats: ...
+    def codes(
+        self,
+        x: Matrix,
+        mean: Floats | None = None,
+        extra_0: Floats | None = None,
+        extra_1: Floats | None = None,
+    ) -> Halves: ...
+
+class Rows:
+    def __init__(self, x: Matrix, n_in: int) -> None: ...
+
+def make_hasher(
+    family: str,
+    n_in: int,
+    n_tables: int,
+    n_bits: int,
+    random_state: np.random.RandomState,
+    extras: bool = True,
+    n_rounds: int = 3,
+) -> Hasher: ...

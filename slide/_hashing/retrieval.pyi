@@ -1,0 +1,49 @@
+from typing import Any
+
+import numpy as np
+
+from slide._base.arrays import Array, Floats, Ids, Matrix, State
+from slide._hashing.directions import Directions
+from slide._hashing.hasher import Hasher
+from slide._hashing.tables import HashTables
+
+MOVED: int
+POLICIES: dict[str, int]
+
+class Retrieval:
+    @property
+    def policy(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def transform(self) -> bool: ...
+    @property
+    def n_coarse(self) -> int: ...
+    @property
+    def tables(self) -> HashTables | None: ...
+    @property
+    def hasher(self) -> Hasher | None: ...
+    @property
+    def directions(self) -> Directions | None: ...
+    def __init__(
+        self,
+        n_neurons: int,
+        n_in: int,
+        settings: dict[str, Any],
+        random_state: np.random.RandomState,
+        directions: Array | None = None,
+    ) -> None: ...
+    def state(self) -> State: ...
+    def set_state(self, state: State) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def rebuild(
+        self,
+        weights: Array,
+        biases: Floats,
+        mean: Floats,
+        query_length: float,
+        n_threads: int,
+        steps: Array | None = None,
+    ) -> int: ...
+    def follow(self, weights: Array, biases: Floats, steps: Array, n_threads: int) -> int: ...
+    def search(self, x: Matrix, seed: int = 0) -> list[Ids]: ...

@@ -1,0 +1,199 @@
+"""Scores of the prototypes from their inverted index.
+
+A row of X visits only the labels that share a feature with it; labels are taken in blocks, beside
+those of the network's scores, and each list goes on where the block before left it.
+"""
+import numpy as np
+
+from libc.math cimport sqrt
+
+from slide._base.largest cimport largest
+from slide._base.rows cimport InputView
+from slide._base.scratch cimport scratch_array
+from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
+from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint8_t
+
+
+cdef class Postings:
+    """Pointers into a `slide._prototypes.prototypes.Prototypes`, whose arrays are kept alive."""
+
+    def __init__(self, prototypes):
+        index = prototypes.by_feature
+        # One element at least, so that there is an address.
+        indptr = np.ascontiguousarray(index.indptr, np.int64)
+        labels = np.ascontiguousarray(index.indices if index.nnz else [0], np.int32)
+        values = np.ascontiguousarray(index.data if index.nnz else [0], np.float32)
+        weights = np.ascontiguousarray(prototypes.feature_weights, np.float32)
+        cdef const int64_t[::1] indptr_view = indptr
+        cdef const int32_t[::1] labels_view = labels
+        cdef const float32_t[::1] values_view = values, weights_view = weights
+        self.view.indptr = &indptr_view[0]
+        self.view.labels = &labels_view[0]
+        self.view.values = &values_view[0]
+        self.view.feature_weights = &weights_view[0]
+        self.view.weight = prototypes.weight
+        self._keep_alive = (indptr, labels, values, weights)
+        self._n_classes = index.shape[0]
+
+    def scores(self, x, const int32_t[:, ::1] labels):
+        """What they add to the scores of row i's labels[i]: float32, of the shape of `labels`.
+
+        x : canonical CSR, float32. Cost: a multiply-add a posting of the rows, in one thread.
+        """
+        cdef const int64_t[::1] indptr = np.ascontiguousarray(x.indptr, np.int64)
+        cdef const int32_t[::1] indices = np.ascontiguousarray(x.indices, np.int32)
+        cdef const float32_t[::1] values = x.data
+        out = np.empty((labels.shape[0], labels.shape[1]), np.float32)
+        cdef float32_t[:, ::1] out_view = out
+        cdef float32_t[::1] sums = np.zeros(self._n_classes, np.float32)
+        cdef InputView rows
+        cdef int64_t i, j
+        cdef Watch watch
+        if x.nnz == 0:
+            out[:] = 0
+            return out
+        rows.indptr, rows.indices, rows.values = &indptr[0], &indices[0], &values[0]
+        start_watch(&watch)
+        with nogil:
+            for i in range(labels.shape[0]):
+                if interrupted(&watch):
+                    break
+                _add_row(&self.view, &rows, i, &sums[0])
+                for j in range(labels.shape[1]):
+                    out_view[i, j] = sums[labels[i, j]]
+                _clear_row(&self.view, &rows, i, &sums[0])
+        end_watch(&watch)
+        return out
+
+
+cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
+                   float32_t *sums) noexcept nogil:
+    """sums[l] += what label l's prototype adds to the score of a row; INOUT sums (n_classes,)."""
+    cdef int64_t p, q
+    cdef float32_t v
+    cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = _entry(view, x, p, factor)
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            sums[view.labels[q]] += v * view.values[q]
+
+
+cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
+                     float32_t *sums) noexcept nogil:
+    """Undo `_add_row`."""
+    cdef int64_t p, q
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            sums[view.labels[q]] = 0
+
+
+cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+                        PostingsState *state) noexcept nogil:
+    """Begin with rows first..first + n of the sparse x: what they weigh, the start of their lists.
+
+    v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x;
+    OUT state, which belongs to the thread. Cost: two multiplications a value.
+    """
+    cdef int64_t i, p, place = 0
+    cdef float64_t factor
+    for i in range(first, first + n):
+        factor = view.weight * inverse_length(view.feature_weights, x, i)
+        for p in range(x.indptr[i], x.indptr[i + 1]):
+            state.values[place] = _entry(view, x, p, factor)
+            state.places[place] = view.indptr[x.indices[p]]
+            state.ends[place] = view.indptr[x.indices[p] + 1]
+            place += 1
+
+
+cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64_t p,
+                             float64_t factor) noexcept nogil:
+    return <float32_t>(x.values[p] * view.feature_weights[x.indices[p]] * factor)
+
+
+cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
+                              int64_t row) noexcept nogil:
+    """What gives a row times the features' weights length 1; 0 for one without any."""
+    cdef int64_t p
+    cdef float64_t norm2 = 0
+    cdef float32_t v
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = x.values[p] * feature_weights[x.indices[p]]
+        norm2 += <float64_t>v * v
+    return 1 / sqrt(norm2) if norm2 > 0 else 0
+
+
+cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+                       int64_t u, int64_t size, PostingsState *state,
+                       float32_t *z) noexcept nogil:
+    """z[i, l - u] += sum over f of v_if prototype_lf, for the labels l in u..u + size.
+
+    IN view, x, the rows that `open_postings` saw; INOUT z (n, size) and state, private to the
+    thread. Labels must come block after block from 0 on. Cost: a multiply-add a posting, in the
+    order of the row's features, so that a row's scores do not depend on its neighbours.
+    """
+    cdef int64_t i, _p, q, end, place = 0
+    cdef int32_t last = <int32_t>(u + size)
+    cdef float32_t v
+    for i in range(n):
+        for _p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
+            q = state.places[place]
+            end = state.ends[place]
+            v = state.values[place]
+            while q < end and view.labels[q] < last:
+                z[i * size + view.labels[q] - u] += v * view.values[q]
+                q += 1
+            state.places[place] = q
+            place += 1
+
+
+cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive) except -1:
+    """Set the pointers of one thread's scratch; arrays join keep_alive."""
+    scratch.sums = <float32_t *>scratch_array(n_classes, np.float32, keep_alive)
+    scratch.seen = <uint8_t *>scratch_array(n_classes, np.uint8, keep_alive)
+    scratch.labels = <int32_t *>scratch_array(n_classes, np.int32, keep_alive)
+    scratch.values = <float32_t *>scratch_array(n_classes, np.float32, keep_alive)
+    scratch.keys = <uint32_t *>scratch_array(n_classes, np.uint32, keep_alive)
+    scratch.best = <int32_t *>scratch_array(n_classes, np.int32, keep_alive)
+    return 0
+
+
+cdef int64_t list_postings(const PostingsView *view, const InputView *x, int64_t row,
+                           int64_t n_best, PostingsSums *scratch, int32_t *ids,
+                           int64_t n) noexcept nogil:
+    """Add to a list the n_best labels whose prototypes are nearest to one row.
+
+    INOUT ids (n + n_best,), of which n are there and none of them twice; OUT scratch.values, what
+    the prototypes add to the scores of the listed. Returns their number. Cost: a multiply-add a
+    posting; the order of the additions is that of `add_postings`.
+    """
+    cdef int64_t i, p, q, n_seen = 0, total = n
+    cdef int32_t label
+    cdef float32_t v
+    cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
+    for p in range(x.indptr[row], x.indptr[row + 1]):
+        v = _entry(view, x, p, factor)
+        for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
+            label = view.labels[q]
+            if not scratch.seen[label]:
+                scratch.seen[label] = 1
+                scratch.labels[n_seen] = label
+                n_seen += 1
+            scratch.sums[label] += v * view.values[q]
+    for i in range(n_seen):
+        scratch.values[i] = scratch.sums[scratch.labels[i]]
+    n_best = largest(scratch.values, n_seen, n_best, scratch.keys, scratch.best)
+    for i in range(n):
+        scratch.seen[ids[i]] = 2
+    for i in range(n_best):
+        label = scratch.labels[scratch.best[i]]
+        if scratch.seen[label] != 2:
+            ids[total] = label
+            total += 1
+    for i in range(total):
+        scratch.values[i] = scratch.sums[ids[i]]
+        scratch.seen[ids[i]] = 0
+    for i in range(n_seen):
+        label = scratch.labels[i]
+        scratch.sums[label] = 0
+        scratch.seen[label] = 0
+    return total

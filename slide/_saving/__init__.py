@@ -1,0 +1,1 @@
+"""Models and trainings as files: safetensors and JSON, with checksums, no pickle."""

@@ -1,0 +1,172 @@
+"""A course of training as plain values and arrays, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide._base.arrays import Array, Params, State
+from slide._base.values import shown
+from slide._network.network import Pass
+from slide._saving.network_state import NUMBER, POSITIVE, check, check_finite, floats, tally_from
+from slide._saving.plain_json import decode, encode
+from slide._settings.rules import BOOL, Rule, integer
+
+if TYPE_CHECKING:
+    from slide._network.network import Layer
+    from slide._training.course import Course
+
+_SECONDS = Pass.begin(0).seconds.keys()
+_EPOCH = {
+    "loss": NUMBER,
+    "seconds": NUMBER,
+    "seconds_in": Rule(lambda value: _are_seconds(value), f"seconds of {', '.join(_SECONDS)}"),
+    "n_samples": integer(1, 2**200),
+    "multiply_adds": integer(0, 2**200),
+    "dense_multiply_adds": integer(1, 2**200),
+    "n_active": Rule(lambda value: _are_numbers(value), "a list of finite numbers"),
+    "n_rebuilds": integer(0, 2**200),
+}  # what `slide._training.course` notes of an epoch
+
+
+def course_state(course: Course) -> tuple[dict[str, Any], State]:
+    """What `Course` needs to go on, beside its network and its data.
+
+    Returns
+    -------
+    plain : dict
+        JSON's own values.
+    arrays : dict of str to ndarray
+    """
+    so_far, stacking = course.so_far, course.stacking
+    plain = {
+        "losses": course.losses,
+        "scores": course.scores,
+        "history": course.history,
+        "best": course.best if course.losses else None,
+        "n_stale": course.n_stale,
+        "stopped": course.stopped,
+        # In an epoch, what draws its order once more.
+        "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
+        "so_far": None,
+        "seconds": course.seconds,
+        "counted": vars(course.counted),
+        "weighed": None,
+    }
+    arrays = {"listed": course.trainer.listed}
+    for i, (w, b) in enumerate(course.best_weights or []):
+        arrays[f"best.{i}.w"], arrays[f"best.{i}.b"] = w, b
+    if stacking is not None and stacking.weight is not None:
+        plain["weighed"] = [float(v) for v in (stacking.weight, stacking.slope, stacking.offset)]
+    if so_far is not None:
+        queries = [None if sums is None else float(sums[1]) for sums in so_far.queries]
+        plain["so_far"] = {**vars(so_far), "queries": queries}
+        for i, sums in enumerate(so_far.queries):
+            if sums is not None:
+                arrays[f"queries.{i}"] = sums[0]
+    return plain, arrays
+
+
+def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> None:
+    """Let a Course of the same data and parameters go on from what `course_state` returned.
+
+    Raises
+    ------
+    ValueError
+        When that does not fit the Course. Values of a wrong type may also raise TypeError, KeyError
+        and the like.
+    """
+    judged = course.held_out is not None
+    n_epochs = len(plain["losses"])
+    course.losses = floats("losses", plain["losses"], n_epochs)
+    course.scores = floats("scores", plain["scores"], n_epochs if judged else 0)
+    course.history = checked_history(plain["history"], n_epochs)
+    check("", plain, {"n_stale": integer(0, n_epochs), "stopped": BOOL})
+    course.n_stale, course.stopped = plain["n_stale"], plain["stopped"]
+    (course.seconds,) = floats("seconds", [plain["seconds"]])
+    course.counted = tally_from(plain["counted"], "counted.")
+    course.drawn_by = decode(plain["rng"])
+    course.rng.set_state(course.drawn_by.get_state())
+    listed = _like("listed", course.trainer.listed, arrays)
+    if listed.size and not (listed.min() >= -1 and listed.max() < course.network.n_classes):
+        raise ValueError("listed must hold classes, or -1")
+    course.trainer.listed[...] = listed
+    if n_epochs:
+        (course.best,) = floats("best", [plain["best"]])
+        if judged:
+            course.best_weights = [
+                _weights(f"best.{i}", layer, arrays)
+                for i, layer in enumerate(course.network.layers)
+            ]
+    if plain["weighed"] is not None:
+        stacking = course.stacking
+        if stacking is None:
+            raise ValueError("weighed must be None without prototypes")
+        weighed = floats("weighed", plain["weighed"], 3)
+        stacking.weight, stacking.slope, stacking.offset = weighed
+    if plain["so_far"] is not None:
+        course.so_far = _pass(course, plain["so_far"], arrays)
+    if (course.so_far is None and not n_epochs) or (course.so_far is not None and course.stopped):
+        raise ValueError("an epoch must be over or in progress, and none once training has stopped")
+
+
+def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
+    """The `history_` of so many epochs, if it is one."""
+    if not isinstance(value, list) or n_epochs not in (None, len(value)):
+        many = "" if n_epochs is None else f"{n_epochs} "
+        raise ValueError(f"history must be a list of {many}epochs; got {shown(value)}")
+    for i, epoch in enumerate(value):
+        check(f"history[{i}].", epoch, _EPOCH)
+    return value
+
+
+def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
+    """The Pass over a Course's rows of which `course_state` made values and arrays."""
+    rules = {
+        "n_rows": integer(1, len(course.data)),
+        "n_queries": integer(0),
+        "loss": NUMBER,
+        "weight": POSITIVE,
+        "seconds": _EPOCH["seconds_in"],
+    }
+    check("so_far.", plain, rules)
+    queries: list[tuple[Array, float] | None] = []
+    for i, (layer, norms2) in enumerate(zip(course.network.layers, plain["queries"], strict=True)):
+        if norms2 is None:
+            queries.append(None)
+            continue
+        sums = _like(f"queries.{i}", np.zeros(layer.n_in), arrays)
+        check_finite(f"queries.{i}", sums)
+        (norms2,) = floats(f"norms of queries.{i}", [norms2])
+        queries.append((sums, norms2))
+    if any(sums is not None for sums in queries) and not plain["n_queries"]:
+        raise ValueError(f"so_far.n_queries={plain['n_queries']} does not go with its queries")
+    return Pass(**{**plain, "queries": queries})
+
+
+def _weights(name: str, layer: Layer, arrays: State) -> tuple[Array, Array]:
+    w, b = _like(f"{name}.w", layer.w, arrays), _like(f"{name}.b", layer.b, arrays)
+    check_finite(f"{name}.w", w)
+    check_finite(f"{name}.b", b)
+    return w, b
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(NUMBER.accepts(value) for value in values)
+
+
+def _are_seconds(value: Any) -> bool:
+    return value.keys() == _SECONDS and _are_numbers([*value.values()])
+
+
+def _like(name: str, wanted: Array, arrays: State) -> Array:
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"{name} is missing")
+    if array.dtype != wanted.dtype or array.shape != wanted.shape:
+        raise ValueError(
+            f"{name} must be {wanted.dtype} of shape {wanted.shape}; got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    return array

@@ -1,0 +1,123 @@
+"""Arrays in a file of safetensors format: written in one go, read one at a time, and held against
+checksums, which the format has none of."""
+
+import os
+import zlib
+from typing import Any, Self
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from slide._base.arrays import Array, State
+
+_NAMES = {
+    "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "F16": "float16", "F32": "float32",
+    "F64": "float64", "BF16": "bfloat16",
+}  # fmt: skip
+
+
+def write_tensors(path: str, arrays: State, metadata: dict[str, str]) -> None:
+    """Write arrays and texts, both by name, over the file `path`, which keeps its rights.
+
+    Parameters
+    ----------
+    path : str
+    arrays : dict of str to ndarray
+        Contiguous, and of native byte order.
+    metadata : dict of str to str
+
+    Raises
+    ------
+    SafetensorError
+        When the file cannot be written.
+    """
+    rights = os.stat(path).st_mode
+    save_file(arrays, path, metadata)
+    os.chmod(path, rights)  # it puts a file of its own there
+
+
+def checksum(name: str, array: Array) -> str:
+    """CRC-32 of an array with its name, dtype and shape, as text.
+
+    It finds damage, every single wrong byte for certain; who forges a file forges it too. On
+    1.7 GB CRC-32 took 0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
+    """
+    form = f"{name} {array.dtype.name} {list(array.shape)}".encode()
+    return f"{zlib.crc32(array.reshape(-1).view(np.uint8).data, zlib.crc32(form)):08x}"
+
+
+class TensorFile:
+    """The arrays of a file, by name; a context manager.
+
+    Parameters
+    ----------
+    path : str
+
+    Attributes
+    ----------
+    names : set of str
+        Of arrays that nobody has read or left out yet.
+    metadata : dict of str to str
+    checksums : dict of str to str, or None
+        What `checksum` says of every array, to be set by who knows; reading holds it against them.
+    size : int
+        Bytes of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.checksums: dict[str, str] | None = None
+        self.size = os.stat(path).st_size
+        self._file: Any = safe_open(path, framework="numpy")
+
+    def __enter__(self) -> Self:
+        self._handle = self._file.__enter__()
+        self.names = set(self._handle.keys())
+        self.metadata = self._handle.metadata() or {}
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._file.__exit__(*error)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._slice(name).get_shape())
+
+    def check(self, arrays: State) -> None:
+        """Refuse other arrays than the given ones, or such of another shape or dtype."""
+        missing, foreign = arrays.keys() - self.names, self.names - arrays.keys()
+        if missing or foreign:
+            problem, name = ("no", min(missing)) if missing else ("an unknown", min(foreign))
+            raise ValueError(f"it has {problem} array {name!r}")
+        for name, array in arrays.items():
+            dtype, shape = self._slice(name).get_dtype(), self.shape(name)
+            if shape != array.shape or _NAMES.get(dtype) != array.dtype.name:
+                raise ValueError(
+                    f"{name} must be {array.dtype.name} of shape {array.shape}; "
+                    f"got {dtype} of shape {shape}"
+                )
+
+    def read(self, name: str) -> Array:
+        """The array of that name, for the caller alone."""
+        if _NAMES.get(self._slice(name).get_dtype()) is None:
+            raise ValueError(f"{name} has a dtype that no array here has")
+        array = np.asarray(self._handle.get_tensor(name))
+        if self.checksums is not None:
+            found = checksum(name, array)
+            if self.checksums.get(name) != found:
+                raise ValueError(
+                    f"the array {name!r} is damaged: its checksum is {found}, "
+                    f"not {self.checksums.get(name)}"
+                )
+        return array
+
+    def take(self, name: str) -> Array:
+        """As `read`, and the array counts as known from now on."""
+        array = self.read(name)
+        self.names.discard(name)
+        return array
+
+    def _slice(self, name: str) -> Any:
+        if name not in self.names:
+            raise ValueError(f"it has no array {name!r}")
+        return self._handle.get_slice(name)

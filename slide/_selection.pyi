@@ -1,3 +1,0 @@
-from slide._typing import Floats, Ids
-
-def largest_of(scores: Floats, k: int) -> Ids: ...

@@ -1,0 +1,401 @@
+"""What "auto" becomes: pure functions of the data's shape, with their reasons.
+
+The figures behind a reason come from the ablations in `bench/`; they were chosen on several
+problems at once (digits, Fashion-MNIST, Bibtex, Delicious, OEWN, planted problems of 10,000
+classes), never for one of them alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ml_dtypes import bfloat16
+
+from slide._base.arrays import Params
+from slide._data.rows import DataShape
+from slide._settings.auto_retrieval import (
+    CODE_BITS,
+    HASHING,
+    SearchSettings,
+    hidden_search,
+    output_search,
+)
+
+# Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
+# update moves what comes out of the layer by about the same share, whatever the layer's input.
+_INPUT_STEP = 1200.0  # first layer's pre-activations, in their own standard deviations
+_INPUT_BIAS_STEP = 10.0
+_OUTPUT_STEP = 100.0  # output weights, over the width of the hidden layer
+_OUTPUT_BIAS_STEP = 5.0
+# Pre-activation that a label's neuron starts with on a sample at the label's centroid.
+_CENTROID_LOGIT = 4.6
+
+# The same for sparse layers, whose neurons see few of the samples; shared out over the root of
+# the depth, for the steps of the layers add up.
+_SPARSE_STEP = 5400.0
+_SPARSE_STEP_DEEPER = 1.35
+_SPARSE_OUTPUT = 4.5
+# SGD's gradients are not normalised, Adagrad's steps fall as 1 / sqrt(t): factors that make the
+# default learning_rate_init of use to them.
+_SGD_FACTOR = 100.0
+_ADAGRAD_FACTOR = 10.0
+
+_JUDGED = 20  # rows, from which on a tenth can judge the prototypes
+_NARROW = 128  # neurons below which a layer is dense whatever its share
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """One layer: its active neurons (0: dense), how they are found, start and step sizes."""
+
+    n_active: int
+    search: SearchSettings | None
+    dropout: float
+    scale: float  # standard deviation of the initial weights
+    rate: float
+    bias_rate: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the engine needs to know, resolved."""
+
+    loss: str
+    activation: str
+    batch_size: int  # samples of a micro-batch, one update of each active row
+    max_iter: int
+    layers: tuple[LayerSettings, ...]  # the output last
+    # active set of the output layer
+    all_neurons: bool
+    tail_size: int
+    n_hard: int
+    n_listed: int  # hard neurons that are listed for a row, once in a while
+    rehash_every: int  # samples before the first rebuild of hash tables and codes
+    rehash_at_last: int  # the gap between two rebuilds grows up to so many samples
+    centroid_logit: float
+    warm_up: int  # micro-batches until the full learning rate
+    prototypes: bool  # whether `fit` tries prototypes beside the network
+    weight_dtype: str  # of weights and first moments
+    # solver
+    solver: str
+    alpha: float
+    momentum: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """`weight_dtype` as NumPy knows it."""
+        return bfloat16 if self.weight_dtype == "bfloat16" else np.float32
+
+    def engine(self) -> dict[str, Any]:
+        """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
+        names = ("all_neurons", "tail_size", "n_hard", "n_listed", "solver", "alpha", "momentum")
+        return {
+            "micro_batch": self.batch_size,
+            "dropout": [layer.dropout for layer in self.layers[:-1]],
+            **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """A dict for people: what was chosen, None for what was not needed."""
+        known = asdict(self)
+        del known["layers"]
+        searches = [layer.search for layer in self.layers]
+        if self.all_neurons:
+            known["tail_size"] = None
+        if not any(searches):
+            known["rehash_every"] = known["rehash_at_last"] = None
+        for name in ("n_active", "dropout"):
+            known[name] = [getattr(layer, name) or None for layer in self.layers]
+        names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
+        of_estimates = ("n_directions", "n_rounds", "n_coarse")
+        known["retrieval"] = [search.policy if search else "none" for search in searches]
+        if self.n_listed:
+            known["retrieval"][-1] = "lists"
+        for name in (*names, *of_estimates):
+            policies = ("estimate",) if name in of_estimates else HASHING
+            known[name] = [
+                (getattr(search, name) or None) if search and search.policy in policies else None
+                for search in searches
+            ]
+        return known
+
+
+def resolve(params: Params, shape: DataShape) -> Settings:
+    """Settings from the estimator's parameters (a dict, validated) and the data's shape."""
+
+    def given(name: str, default: Any) -> Any:
+        return default if params[name] == "auto" else params[name]
+
+    batch_size = min(given("batch_size", auto_batch_size(shape.n_samples)), shape.n_samples)
+    max_iter = given("max_iter", auto_max_iter(shape.n_samples, batch_size))
+    hidden = _hidden_layers(params, shape)
+    any_sparse = any(layer.n_active for layer in hidden)
+    all_neurons, tail_size = _active_output(params, shape, batch_size, any_sparse)
+    output = _output_layer(params, shape, hidden, all_neurons)
+    steps = max_iter * math.ceil(shape.n_samples / batch_size)
+    sizes = params["hidden_layer_sizes"]
+    at_last = auto_rehash_at_last(hidden, sizes, shape)
+    of_solver = ("solver", "alpha", "momentum", "beta_1", "beta_2", "epsilon")
+    rehash_every = given("rehash_every", auto_rehash_every(shape.n_samples, any_sparse))
+    return Settings(
+        loss=given("loss", auto_loss(shape.multilabel, all_neurons)),
+        activation=params["activation"],
+        batch_size=batch_size,
+        max_iter=max_iter,
+        layers=(*hidden, output),
+        all_neurons=all_neurons,
+        tail_size=tail_size,
+        n_hard=min(5, shape.n_classes) if output.search else 0,
+        n_listed=0 if all_neurons else _n_listed(params, shape, hidden),
+        rehash_every=rehash_every,
+        rehash_at_last=max(rehash_every, at_last),
+        centroid_logit=_CENTROID_LOGIT,
+        warm_up=min(300, steps // 10 + 1),
+        prototypes=_prototypes(params["prototypes"], shape),
+        weight_dtype=params["weight_dtype"],
+        **{name: params[name] for name in of_solver},
+    )
+
+
+def _prototypes(wanted: Any, shape: DataShape) -> bool:
+    """Whether to try them. "auto": where there are many classes, and rows enough to judge by."""
+    if wanted == "auto":
+        return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
+    if wanted and not shape.sparse:
+        raise ValueError(
+            "prototypes must be 'auto' or False for dense features, as they are made of rare ones: "
+            "at most a quarter of X may be other than zero"
+        )
+    if wanted and shape.n_samples < _JUDGED:
+        raise ValueError(
+            f"prototypes=True takes at least {_JUDGED} rows, a tenth of which are judged by; got "
+            f"{shape.n_samples}"
+        )
+    return bool(wanted)
+
+
+# ----------------------------------------------------------------- layers --
+
+
+def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
+    sizes, layers = params["hidden_layer_sizes"], []
+    n_in, n_values = shape.n_features, shape.n_values
+    square = shape.mean_square_norm or 1.0
+    dropout = params["dropout"]
+    if dropout == "auto":
+        dropout = auto_dropout(min(sizes), len(sizes), shape.n_labels / shape.n_classes)
+    for i, size in enumerate(sizes):
+        n_active = _n_active(params["active_fraction"], i, size)
+        search = hidden_search(params, n_in, n_values, size, n_active, i) if n_active else None
+        if i == 0 and not n_active:
+            rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
+        elif i == 0:
+            # A smaller share learns from fewer samples a neuron: at .005 three times the step.
+            seldom = min(3.0, max(1.0, math.sqrt(0.05 * size / n_active)))
+            rate = seldom * _SPARSE_STEP / math.sqrt(len(sizes) * n_in * square)
+        else:
+            rate = _SPARSE_STEP_DEEPER / math.sqrt(len(sizes)) if n_active else 1.0
+        rate, bias_rate = _rates(params, rate, _INPUT_BIAS_STEP if i == 0 else 1.0, square)
+        layers.append(
+            LayerSettings(
+                n_active=n_active,
+                search=search,
+                # The neurons left out are noise enough for a sparse layer.
+                dropout=0.0 if n_active and params["dropout"] == "auto" else dropout,
+                scale=1.0 / math.sqrt(square),
+                rate=rate,
+                bias_rate=bias_rate,
+            )
+        )
+        n_in, n_values = size, n_active or size
+        square = expected_square_norm(size, n_active)
+    return layers
+
+
+def _output_layer(
+    params: Params, shape: DataShape, hidden: list[LayerSettings], all_neurons: bool
+) -> LayerSettings:
+    width = params["hidden_layer_sizes"][-1]
+    search = None
+    if not all_neurons and params["retrieval"] not in ("auto", "none", "lists"):
+        search = output_search(params, shape.n_classes)
+    square = expected_square_norm(width, hidden[-1].n_active)
+    rate = _OUTPUT_STEP / width
+    if hidden[-1].n_active:
+        rate *= _SPARSE_OUTPUT / math.sqrt(len(hidden))
+    rate, bias_rate = _rates(params, rate, _OUTPUT_BIAS_STEP, square)
+    return LayerSettings(0, search, 0.0, 0.0, rate, bias_rate)
+
+
+def expected_square_norm(n_neurons: int, n_active: int) -> float:
+    """E|a|^2 of a layer's activations when its pre-activations are standard normal.
+
+    Dense ReLU: half of the variance of each neuron (He et al. 2015). The largest share f of them:
+    each has the second moment 1 + t phi(t) / f beyond the quantile t of f.
+    """
+    if not n_active or n_active >= n_neurons:
+        return n_neurons / 2
+    share = n_active / n_neurons
+    t = NormalDist().inv_cdf(1 - share)
+    return n_active * (1 + t * NormalDist().pdf(t) / share)
+
+
+def _n_listed(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
+    """Hard neurons of a row's list; 0: there are none.
+
+    "auto": lists where every row has exactly one label, so that the hardest others are certainly
+    wrong. Where rows may have several, many a hard neuron is a label that nobody wrote down: on
+    OEWN (1.03 labels a row) lists lower P@1 from .363 to .357; on planted siblings, one label a
+    row, they raise it from .51 to .62. A row's first five are enough, one is half the gain.
+    """
+    exclusive = shape.one_label and not hidden[-1].n_active
+    wanted = params["retrieval"] == "lists" or (params["retrieval"] == "auto" and exclusive)
+    return min(5, shape.n_classes - 1) if wanted else 0
+
+
+def _rates(
+    params: Params, rate: float, bias_rate: float, square_norm: float
+) -> tuple[float, float]:
+    """Factors of the learning rate for weights and biases, for the solver at hand."""
+    if params["solver"] == "sgd":
+        return _SGD_FACTOR / square_norm, _SGD_FACTOR
+    factor = _ADAGRAD_FACTOR if params["solver"] == "adagrad" else 1.0
+    return factor * rate, factor * bias_rate
+
+
+def _n_active(fraction: Any, i: int, size: int) -> int:
+    """Active neurons of hidden layer i; 0 for a dense one."""
+    if fraction == "auto":
+        n_active = auto_n_active(size)
+    elif isinstance(fraction, float | int):
+        n_active = size if size < _NARROW else math.ceil(fraction * size)
+    else:
+        n_active = math.ceil(fraction[i] * size)
+    return n_active if n_active < size else 0
+
+
+# --------------------------------------------------------------- the rules --
+
+
+def auto_batch_size(n_samples: int) -> int:
+    """64 rows read a weight row once for all and keep their vectors in the second-level cache.
+
+    A small data set takes fewer, so that an epoch has some 40 updates.
+    """
+    return max(8, min(64, n_samples // 40))
+
+
+def auto_max_iter(n_samples: int, batch_size: int) -> int:
+    """Epochs: fewer the more rows there are, more updates all the same.
+
+    Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
+    gains from the eighth; a million rows get 5. Where an epoch has few updates, for few rows
+    or large batches, there are epochs for 1,000 of them, but no more than MLPClassifier's 200.
+    """
+    updates = math.ceil(n_samples / batch_size)
+    return max(5, round(80 * math.pow(n_samples, -0.2)), min(200, math.ceil(1000 / updates)))
+
+
+def auto_tail_size(n_classes: int) -> int:
+    """Sampled neurons of a micro-batch; the fourth root of the width.
+
+    At 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal epochs and better
+    at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000 after 8 epochs.
+    """
+    return max(128, min(1024, round(20 * math.pow(n_classes, 0.25))))
+
+
+def auto_loss(multilabel: bool, all_neurons: bool) -> str:
+    """Softmax where it is exact and its probabilities are the point; else sigmoid.
+
+    Over a sampled tail sigmoid was better on every problem (P@1 +.01 to +.05).
+    """
+    return "softmax" if all_neurons and not multilabel else "sigmoid"
+
+
+def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
+    """.3 from 128 hidden neurons on; less in a narrow layer, which has no neuron to spare.
+
+    Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
+    OEWN (P@1 .263, .241 with all) and Fashion-MNIST (.897, .888). Beyond 300 rows a class the
+    data takes its place by and by: Fashion-MNIST, 6,000 a class, gains .3 of a point.
+    """
+    few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
+    return round(0.3 * few / depth * min(1.0, width / 128), 4)
+
+
+def auto_rehash_every(n_samples: int, any_sparse: bool) -> int:
+    """Neurons move fast at the start: first rebuild after a sixteenth of an epoch.
+
+    Sparse hidden layers lean on their codes at every step: after 1,024 samples.
+    """
+    return 1024 if any_sparse else max(2048, n_samples // 16)
+
+
+def auto_rehash_at_last(
+    hidden: list[LayerSettings], sizes: tuple[int, ...], shape: DataShape
+) -> int:
+    """The gap in which each neuron is active 600 times; not so short that rebuilds cost more than
+    a tenth of the training.
+
+    Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
+    of a point. Of the output layer alone the gap grows for ever.
+    """
+    drift = rebuild = training = 0.0
+    n_in, n_values = shape.n_features, shape.n_values
+    for size, layer in zip(sizes, hidden, strict=True):
+        n_active = layer.n_active or size
+        training += 3 * n_active * n_values
+        if layer.search and layer.search.policy not in ("exact", "none"):
+            drift = max(drift, 600 * size / n_active)
+            if layer.search.policy != "scan":
+                rebuild += size * (2 * n_in + 20 * min(n_in, CODE_BITS))
+        n_in, n_values = size, n_active
+    if not drift:
+        return 2**31 - 1
+    return min(2**31 - 1, round(max(drift, 10 * rebuild / max(training, 1))))
+
+
+def auto_n_active(size: int) -> int:
+    """A hidden layer is dense up to 8,192 neurons: a share of them learns worse in the same epochs
+    (Fashion-MNIST: by 1 point at 50 of 1,000 or 10,000). Beyond, a dense step takes too long and
+    128 neurons are computed."""
+    return size if size <= 8192 else 128
+
+
+def _active_output(
+    params: Params, shape: DataShape, batch_size: int, any_sparse: bool
+) -> tuple[bool, int]:
+    """Whether all output neurons are computed, and the tail's size when not."""
+    n_classes, retrieval = shape.n_classes, params["retrieval"]
+    fraction = params["active_fraction"]
+    wants_search = retrieval not in ("auto", "none") and not any_sparse
+    if fraction == "auto":
+        tail_size = params["tail_size"]
+        if tail_size == "auto":
+            tail_size = auto_tail_size(n_classes)
+        # Labels come on top of the tail; beyond half of the neurons sampling saves nothing.
+        labels = batch_size * shape.n_labels / max(shape.n_samples, 1)
+        few = tail_size + labels > n_classes / 2
+        return few and not wants_search, tail_size
+    share = fraction if isinstance(fraction, float | int) else fraction[-1]
+    if isinstance(fraction, float | int) and n_classes < _NARROW:
+        share = 1.0
+    if share >= 1:
+        if wants_search:
+            raise ValueError(
+                f"retrieval={retrieval!r} has nothing to choose where active_fraction is 1.0 for "
+                "every layer; take 'auto', 'none' or a smaller fraction"
+            )
+        return True, 0
+    if params["tail_size"] != "auto":
+        return False, params["tail_size"]
+    return False, max(1, math.ceil(share * n_classes))

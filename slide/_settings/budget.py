@@ -1,0 +1,208 @@
+"""Whether a network fits into memory, judged before any of it is asked for.
+
+Linux hands out memory that it does not have, and ends the process that then wants to write to it.
+So the need is added up first, from the sizes of arrays, and compared with what there is. It is a
+lower bound: of arrays in which not every row is written it counts the pages that are.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slide._base import limits
+from slide._base.arrays import Matrix, Params
+
+if TYPE_CHECKING:
+    from slide._data.labels import LabelRows
+    from slide._data.rows import DataShape, TrainingRows
+    from slide._settings.auto import Settings
+    from slide._settings.auto_retrieval import SearchSettings
+
+_PROGRESS = 16  # bytes of what an update changes beside a row of weights
+_VALUES = 1 << 20  # of X that are looked at together
+
+
+# ------------------------------------------------------------- what is needed --
+
+
+@dataclass(frozen=True)
+class Use:
+    """Shares of arrays that training surely writes; 1 where every page is."""
+
+    output: float = 1.0  # of the output's weights, from labels and tails
+    output_moments: float = 1.0
+    output_start: float = 1.0  # of the centroids, from the labels
+    input_moments: float = 1.0  # of the first layer, from the features that occur
+
+
+def network_needs(
+    widths: list[int],
+    settings: Settings,
+    shape: DataShape,
+    n_threads: int,
+    early_stopping: bool,
+    use: Use,
+) -> dict[str, int]:
+    """Bytes of the large arrays of a network and of its training, by what they are.
+
+    Parameters
+    ----------
+    widths : list of int
+        Features, hidden layers and classes.
+    settings : slide._settings.auto.Settings
+    shape : slide._data.rows.DataShape
+    n_threads : int
+    early_stopping : bool
+        Whether the best weights are kept beside those in training.
+    use : Use
+    """
+    item = 2 if settings.weight_dtype == "bfloat16" else 4
+    sizes = [item * n_in * n_out for n_in, n_out in pairwise(widths)]
+    input_rows = widths[1] if settings.layers[0].n_active else widths[0]
+    weights = sum(sizes[:-1]) + sizes[-1] * use.output
+    moments = sizes[0] * use.input_moments + sum(sizes[1:-1]) + sizes[-1] * use.output_moments
+    needs = {
+        "moments": moments,
+        "biases and counts": _PROGRESS * (input_rows + sum(widths[2:-1]))
+        + (_PROGRESS + 4) * widths[-1] * use.output,
+        "the best weights": sum(sizes) if early_stopping else 0,
+        "hashing": sum(
+            _search_bytes(layer.search, n_in, n_out)
+            for layer, (n_in, n_out) in zip(settings.layers, pairwise(widths), strict=True)
+        ),
+        "lists": 4 * settings.n_listed * shape.n_samples,
+        "threads": _threads_bytes(widths, settings, shape, n_threads),
+    }
+    # Centroids of bfloat16 rows are float32, and gone when the rest comes to be used.
+    start = 0 if item == 4 else 2 * sizes[-1] * use.output_start
+    needs = {"weights": weights, **needs, "the start": max(0, start - sum(needs.values()))}
+    return {name: int(size) for name, size in needs.items() if size >= 1}
+
+
+def _search_bytes(search: SearchSettings | None, n_in: int, n_neurons: int) -> int:
+    """Codes, tables or the copy of the weights behind a layer's search."""
+    if search is None:
+        return 0
+    if search.policy == "scan":
+        return 4 * n_in * n_neurons
+    size = 0
+    if search.policy == "estimate":
+        size += n_neurons * (8 * math.ceil(search.n_tables * search.n_hash_bits / 64) + 12)
+    if search.use_tables and search.policy not in ("none", "exact"):
+        size += 4 * search.n_tables * (n_neurons + (1 << search.n_hash_bits))
+    return size
+
+
+def _threads_bytes(widths: list[int], settings: Settings, shape: DataShape, n_threads: int) -> int:
+    """What threads hold for a micro-batch each: scores and dense rows."""
+    # Of few micro-batches one thread may take all.
+    n_threads = max(1, min(n_threads, shape.n_samples // settings.batch_size // 4))
+    n = min(settings.batch_size, shape.n_samples)
+    labels = n * shape.n_labels // shape.n_samples
+    n_active = widths[-1]
+    if not settings.all_neurons:
+        n_active = min(n_active, labels + settings.tail_size)
+    dense = 0 if shape.sparse or settings.layers[0].n_active else 4 * n * widths[0]
+    return n_threads * (4 * n * n_active + dense)
+
+
+def least_use(
+    labels: LabelRows,
+    x: Matrix,
+    settings: Settings,
+    widths: list[int],
+    shape: DataShape,
+    n_epochs: int,
+) -> Use:
+    """The Use of a network that is trained for n_epochs on rows x, CSR or dense, and `labels`.
+
+    Pages are the small ones: where the kernel has huge ones, it hands them out while there are.
+    """
+    page, item = mmap.PAGESIZE, 2 if settings.weight_dtype == "bfloat16" else 4
+    n_features, n_hidden, *_, n_classes = widths
+    width = widths[-2]
+    seen = len(np.unique(labels.indices)) / n_classes
+    drawn = n_epochs * settings.tail_size * (shape.n_samples // settings.batch_size) / n_classes
+    touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
+    occurring = _n_features_of(x) / n_features if shape.sparse else 1.0
+    output = _pages(touched, item * width, page)
+    # A sparse first layer has a weight of a feature in the row of every neuron.
+    of_feature = item if settings.layers[0].n_active else item * n_hidden
+    return Use(
+        # Prototypes scale every row, bfloat16 is written in full.
+        output=1.0 if settings.prototypes or item == 2 else output,
+        output_moments=output,
+        output_start=_pages(seen, 4 * width, page),
+        input_moments=_pages(occurring, of_feature, page),
+    )
+
+
+def _pages(share: float, size: int, page: int) -> float:
+    """Expected share of pages that have one of a share of all rows, of this size, at random."""
+    return 1 - math.pow(1 - share, max(1.0, page / size))
+
+
+def _n_features_of(x: Matrix) -> int:
+    """How many features occur in x."""
+    if isinstance(x, np.ndarray):
+        return int(np.count_nonzero(x.any(axis=0)))
+    occurs = np.zeros(x.shape[1], bool)
+    for start in range(0, x.nnz, _VALUES):
+        occurs[x.indices[start : start + _VALUES]] = True
+    return int(occurs.sum())
+
+
+# ---------------------------------------------------------------- the verdict --
+
+
+def check_network(
+    params: Params,
+    settings: Settings,
+    data: TrainingRows,
+    shape: DataShape,
+    n_threads: int,
+    n_epochs: int,
+) -> None:
+    """Refuse a network that is larger than memory.
+
+    Parameters
+    ----------
+    params : dict
+        Of the estimator.
+    settings : slide._settings.auto.Settings
+    data : slide._data.rows.TrainingRows
+    shape : slide._data.rows.DataShape
+        That of `data`.
+    n_threads : int
+    n_epochs : int
+        That training takes at least.
+
+    Raises
+    ------
+    MemoryError
+        With the sizes that were added up.
+    """
+    widths = [shape.n_features, *params["hidden_layer_sizes"], shape.n_classes]
+    known = (widths, settings, shape, n_threads, params["early_stopping"])
+    needs = network_needs(*known, Use())
+    if sum(needs.values()) < limits.LARGE:
+        return
+    what = (
+        f"hidden_layer_sizes={params['hidden_layer_sizes']} with {shape.n_features} features and "
+        f"{shape.n_classes} classes"
+    )
+    advice = "use fewer neurons"
+    if settings.weight_dtype == "float32":
+        advice += ", or weight_dtype='bfloat16'"
+    limits.check_needs(what, needs, limits.address_limit(), advice)
+    limit = limits.memory_limit()
+    if limit is not None and sum(needs.values()) > limit.left:
+        # Only then is it worth a look at what will be written.
+        use = least_use(data.labels, data.x, settings, widths, shape, n_epochs)
+        limits.check_needs(what, network_needs(*known, use), limit, advice)

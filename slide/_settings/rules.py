@@ -1,0 +1,259 @@
+"""What each parameter takes, as tests and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from slide._base.arrays import Params
+from slide._base.values import MAX_INT, as_float, as_int, shown
+
+_MAX_FLOAT = float(np.finfo(np.float32).max)
+MAX_TABLES = 255  # collisions are counted in a byte
+_MAX_SCORES = 1 << 33  # bytes of a table of scores, rows by classes
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter takes, as a test and in words."""
+
+    test: Callable[[Any], object]
+    takes: str
+
+    def accepts(self, value: Any) -> bool:
+        try:
+            return bool(self.test(value))
+        except Exception:  # of a foreign class, whose values may not even be compared
+            return False
+
+    def __or__(self, other: Rule) -> Rule:
+        return Rule(
+            lambda value: self.accepts(value) or other.accepts(value),
+            f"{self.takes} or {other.takes}",
+        )
+
+
+def _is_int(value: Any, low: int = 1, high: int = MAX_INT) -> bool:
+    value = as_int(value)
+    return value is not None and low <= value <= high
+
+
+def integer(low: int, high: int = MAX_INT) -> Rule:
+    """The rule for an int in [low, high]."""
+    return Rule(lambda value: _is_int(value, low, high), f"an int in [{low}, {high}]")
+
+
+def _real(test: Callable[[Any], object], interval: str) -> Rule:
+    # As a float: NumPy's narrow types do not even hold the limits.
+    return Rule(
+        lambda value: as_float(value) is not None and test(as_float(value)),
+        f"a number in {interval}",
+    )
+
+
+def one_of(*names: str) -> Rule:
+    """The rule for one of some strings."""
+    return Rule(
+        lambda value: isinstance(value, str) and value in names, " or ".join(map(repr, names))
+    )
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    """The items of a sequence of numbers, else none."""
+    is_sequence = isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1
+    return tuple(value) if is_sequence else ()
+
+
+def _is_seed(value: Any) -> bool:
+    try:
+        check_random_state(value)
+    except ValueError:
+        return False
+    return True
+
+
+_AUTO = one_of("auto")
+_SHARE = _real(lambda value: 0 < value <= 1, "(0, 1]")
+BOOL = Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
+BELOW_1 = _real(lambda value: 0 <= value < 1 and np.float32(value) < 1, "[0, 1), as float32")
+_POSITIVE = _real(
+    lambda value: 0 < value < _MAX_FLOAT and np.float32(value) > 0, "(0, inf), as float32"
+)
+
+RULES = {
+    "hidden_layer_sizes": Rule(
+        lambda value: _is_int(value) or (_items(value) and all(map(_is_int, _items(value)))),
+        f"an int or a sequence of at least one int, each in [1, {MAX_INT}]",
+    ),
+    "activation": one_of("identity", "logistic", "tanh", "relu"),
+    "loss": one_of("auto", "softmax", "sigmoid"),
+    "active_fraction": _AUTO
+    | _SHARE
+    | Rule(
+        lambda value: _items(value) and all(map(_SHARE.accepts, _items(value))),
+        "a sequence of them",
+    ),
+    "hash_family": one_of("auto", "simhash", "wta", "dwta", "minhash"),
+    "n_tables": _AUTO | integer(1, MAX_TABLES),
+    "n_hash_bits": _AUTO | integer(1, 16),
+    "retrieval": one_of(
+        "auto",
+        "estimate",
+        "scan",
+        "vanilla",
+        "topk",
+        "threshold",
+        "rerank",
+        "exact",
+        "none",
+        "lists",
+    ),
+    "tail_size": _AUTO | integer(0),
+    "rehash_every": _AUTO | integer(1),
+    "solver": one_of("adam", "sgd", "adagrad"),
+    "alpha": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf), as float32"),
+    "dropout": _AUTO | BELOW_1,
+    "batch_size": _AUTO | integer(1),
+    "learning_rate": one_of("constant", "linear"),
+    "learning_rate_init": _POSITIVE,
+    "momentum": BELOW_1,
+    "beta_1": BELOW_1,
+    "beta_2": BELOW_1,
+    "epsilon": _POSITIVE,
+    "max_iter": _AUTO | integer(1),
+    "prototypes": _AUTO | BOOL,
+    "shuffle": BOOL,
+    "tol": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf)"),
+    "n_iter_no_change": integer(1),
+    "early_stopping": BOOL,
+    "validation_fraction": _real(lambda value: 0 < value < 1, "(0, 1)"),
+    "warm_start": BOOL,
+    "random_state": Rule(_is_seed, "None, an int in [0, 4294967295] or a RandomState"),
+    "weight_dtype": one_of("float32", "bfloat16"),
+    "predict_mode": one_of("exact", "lsh"),
+    "verbose": BOOL | integer(0),
+}
+
+# Parameters that make a network what it is; the others may change while it learns.
+_OF_THE_NETWORK = (
+    "hidden_layer_sizes",
+    "activation",
+    "loss",
+    "active_fraction",
+    "hash_family",
+    "n_tables",
+    "n_hash_bits",
+    "retrieval",
+    "tail_size",
+    "rehash_every",
+    "solver",
+    "alpha",
+    "dropout",
+    "batch_size",
+    "weight_dtype",
+    "prototypes",
+    "momentum",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+)
+
+
+def check_params(params: Params) -> Params:
+    """The parameters in Python's own types, sequences as tuples, when all are right.
+
+    `n_jobs` is `slide._base.n_jobs`'s to judge.
+    """
+    for name, rule in RULES.items():
+        if not rule.accepts(params[name]):
+            raise ValueError(f"{name} must be {rule.takes}; got {shown(params[name])}")
+    sizes, share = params["hidden_layer_sizes"], params["active_fraction"]
+    sizes = tuple(int(size) for size in _items(sizes) or (sizes,))
+    if _items(share):
+        share = tuple(float(item) for item in _items(share))
+        if len(share) != len(sizes) + 1:
+            raise ValueError(
+                f"active_fraction must have one number a layer, the output last: {len(sizes) + 1} "
+                f"numbers for hidden_layer_sizes={sizes}; got {share}"
+            )
+    elif not isinstance(share, str):
+        share = float(share)
+    family, policy = params["hash_family"], params["retrieval"]
+    if policy == "estimate" and family not in ("auto", "simhash"):
+        raise ValueError(
+            "hash_family must be 'auto' or 'simhash' with retrieval='estimate', whose estimates "
+            f"are made of SimHash codes; got {family!r}"
+        )
+    plain = {name: _plain(params[name]) for name in RULES if name != "random_state"}
+    return {**params, **plain, "hidden_layer_sizes": sizes, "active_fraction": share}
+
+
+def _plain(value: Any) -> Any:
+    """A bool, number or string as Python's own."""
+    kinds: Any = ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str))
+    for kind, plain in kinds:
+        if isinstance(value, kind):
+            return plain(value)
+    return value
+
+
+def is_true(flag: Any) -> bool:
+    """Whether a parameter that is yet to be checked is True."""
+    return BOOL.accepts(flag) and bool(flag)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is no positive number."""
+    if not _POSITIVE.accepts(value):
+        raise ValueError(f"{name} must be {_POSITIVE.takes}; got {shown(value)}")
+
+
+def check_k(k: Any, n_classes: int) -> int:
+    """`k` as an int, unless it is a number of best classes that no row has."""
+    if not _is_int(k, 1, n_classes):
+        raise ValueError(
+            f"k must be an int in [1, {n_classes}], the number of classes; got {shown(k)}"
+        )
+    return int(k)
+
+
+def check_n_candidates(n_candidates: Any, k: int) -> Any:
+    """`n_candidates` in Python's own types, unless it does not hold the best k."""
+    rule = _AUTO | integer(k)
+    if not rule.accepts(n_candidates):
+        raise ValueError(f"n_candidates must be {rule.takes}; got {shown(n_candidates)}")
+    return _plain(n_candidates)
+
+
+def check_predict_mode(mode: str) -> str:
+    """`mode`, when it is one: a fitted estimator may have been given another."""
+    rule = RULES["predict_mode"]
+    if not rule.accepts(mode):
+        raise ValueError(f"predict_mode must be {rule.takes}; got {shown(mode)}")
+    return mode
+
+
+def check_scores_fit(n_rows: int, n_classes: int) -> None:
+    """Refuse a table of scores beyond the budget, before it is made."""
+    n_bytes = 4 * n_rows * n_classes
+    if n_bytes > _MAX_SCORES:
+        raise ValueError(
+            f"X must have at most {_MAX_SCORES // (4 * n_classes)} rows, so that its scores for "
+            f"{n_classes} classes take no more than {_MAX_SCORES / 2**30:g} GiB; got {n_rows} rows "
+            f"({n_bytes / 2**30:.1f} GiB). Use predict_topk, or pass the rows in parts"
+        )
+
+
+def check_same_network(before: Params, now: Params) -> None:
+    """Refuse a parameter of the network that changed since training began."""
+    for name in _OF_THE_NETWORK:
+        if before[name] != now[name]:
+            raise ValueError(
+                f"{name} must stay {before[name]!r} while the same network is trained on "
+                f"(partial_fit, warm_start=True); got {now[name]!r}"
+            )

@@ -1,0 +1,70 @@
+/* Rows of bfloat16, a float's upper half: read as floats, and moved with stochastic rounding.
+ * Written once over the macros of tables.c, as kernels.h; contracts in simd.h. */
+
+FN void NAME(unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                     int64_t d, float *out)
+{
+    for (int64_t i = 0; i < n_rows; i++) {
+        const uint16_t *r = rows + (ids ? (int64_t)ids[i] : i) * ldr;
+        float *o = out + i * d;
+        int64_t k = 0;
+        for (; k + VW <= d; k += VW)
+            V_STORE(o + k, V_LOAD_HALF(r + k));
+        for (; k < d; k++)
+            o[k] = slide_half_to_float(r[k]);
+    }
+}
+
+/* 32 bits for each lane, spread evenly over a row: Knuth's multiplicative hash, its upper half
+ * folded onto the lower. */
+FN_INLINE VI NAME(noise)(VI x)
+{
+    x = VI_MUL(x, VI_SET1(0x9e3779b1));
+    return VI_XOR(x, VI_SHIFT(x, 16));
+}
+
+/* VW elements from `place` on. The upper half of x + noise, noise uniform below one unit of the
+ * upper half, is x on average. */
+FN_INLINE void NAME(momentum_half_step)(uint16_t *w, uint16_t *m, const float *g, V step, V b1,
+                                        V c1, VI place)
+{
+    const VI bits = NAME(noise)(place);
+    const V mv = V_FMA(b1, V_LOAD_HALF(m), V_MUL(c1, V_LOAD(g)));
+    const V wv = V_SUB(V_LOAD_HALF(w), V_MUL(step, mv));
+    V_STORE_UPPER(m, VI_ADD(V_BITS(mv), VI_SHIFT(bits, 16)));
+    V_STORE_UPPER(w, VI_ADD(V_BITS(wv), VI_AND(bits, VI_SET1(0xffff))));
+}
+
+FN void NAME(momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
+                            float b1, uint32_t seed)
+{
+    const V s = V_SET1(step), u1 = V_SET1(b1), c1 = V_SET1(1.0f - b1);
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW)
+        NAME(momentum_half_step)(w + i, m + i, g + i, s, u1, c1,
+                                 VI_ADD(VI_SET1(seed + (uint32_t)i), VI_LANES()));
+    if (i < n) {
+        uint16_t wn[VW] = {0}, mn[VW] = {0};
+        float gn[VW] = {0};
+        const size_t left = (size_t)(n - i);
+        memcpy(wn, w + i, left * sizeof(*w));
+        memcpy(mn, m + i, left * sizeof(*m));
+        memcpy(gn, g + i, left * sizeof(*g));
+        NAME(momentum_half_step)(wn, mn, gn, s, u1, c1,
+                                 VI_ADD(VI_SET1(seed + (uint32_t)i), VI_LANES()));
+        memcpy(w + i, wn, left * sizeof(*w));
+        memcpy(m + i, mn, left * sizeof(*m));
+    }
+}
+
+#undef VI
+#undef VI_SET1
+#undef VI_LANES
+#undef VI_ADD
+#undef VI_XOR
+#undef VI_AND
+#undef VI_MUL
+#undef VI_SHIFT
+#undef V_BITS
+#undef V_LOAD_HALF
+#undef V_STORE_UPPER

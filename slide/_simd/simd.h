@@ -1,0 +1,223 @@
+/* Vector kernels for each instruction set behind one table.
+ *
+ * The kernels are written once, in kernels.h, hash.h and shortlist.h, over a
+ * dozen vector macros; tables.c includes these once per instruction set with function
+ * level `target` attributes, so that one portable binary carries all of them.
+ * slide_simd_table() hands out the table of a named instruction set, or NULL
+ * where the processor (or the compiler) does not have it.
+ *
+ * All kernels: no allocation, no locks, no global state; safe to call from any
+ * number of threads on disjoint outputs. Pointers need no alignment; 64-byte
+ * aligned rows are faster. Every result depends on its own row and vector only,
+ * never on how many of them are computed together.
+ */
+#ifndef SLIDE_SIMD_H
+#define SLIDE_SIMD_H
+
+#include <stdint.h>
+
+/* Codes of neurons, byte by byte for 64 of them at a time: byte p of neuron i is
+ * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and 2 p + 1, and
+ * n_bytes a multiple of 4; with entry_bits 6 it is the number p. n_bytes is at most 255. */
+typedef struct {
+    const uint8_t *codes; /* (blocks, n_bytes, 64) */
+    int64_t n_bytes;
+    const float *scale; /* (64 blocks,) */
+    const float *bias;
+    /* (blocks, 2, 64) scale / scale_unit and (bias - bias_mid) / bias_unit, rounded, of the
+     * neurons 0, 2, .. 62, 1, 3, .. 63 of each block; NULL: there are none. What they rule out
+     * is not looked at again; no result depends on them. */
+    const int16_t *coarse;
+    float scale_unit, bias_unit, bias_mid;
+} slide_codes;
+
+/* The random numbers of SimHash; members as of HasherView in _families.pxd. */
+typedef struct {
+    int64_t n_in, size, last_size, n_blocks, n_rounds, n_padded;
+    const float *signs, *later_signs, *extra;
+    int32_t n_tables, n_bits;
+} slide_simhash;
+
+#define SLIDE_LANES 16 /* rows that simhash takes side by side, at most */
+
+/* Products of bfloat16, of processors that multiply it. A pair is two numbers in 32 bits, the
+ * first in the lower half. Sums are float32. */
+typedef struct {
+    /* `dots` of bfloat16 rows and x. IN rows (., ldr), ids (n_rows,) or NULL, bias,
+     * x (n_x, ldx); OUT out (n_x, ldo). */
+    void (*dots)(const uint16_t *rows, int64_t ldr, const int32_t *ids, const float *bias,
+                 int64_t n_rows, const uint16_t *x, int64_t ldx, int64_t n_x, int64_t d,
+                 float *out, int64_t ldo);
+
+    /* out[i * ldo + :] += sum_k first(coef[i * si + k * sk]) * first(pairs[k])
+     *                           + second(coef[..]) * second(pairs[k]).
+     * IN coef, pairs (n_pairs, ldp); INOUT out (n_out, ldo). */
+    void (*accumulate)(const uint32_t *coef, int64_t si, int64_t sk, const uint32_t *pairs,
+                       int64_t ldp, int64_t n_pairs, float *out, int64_t ldo, int64_t n_out,
+                       int64_t d);
+
+    /* Rows of floats, rounded to the nearest. IN x (n, ldx); OUT out (n, d rounded up to an even
+     * number, with a zero). */
+    void (*halves)(const float *x, int64_t ldx, int64_t n, int64_t d, uint16_t *out);
+
+    /* Rows 2 q and 2 q + 1 side by side, rounded to the nearest; a missing one is zero.
+     * IN x (n, ldx); OUT out ((n + 1) / 2, d). */
+    void (*pair_rows)(const float *x, int64_t ldx, int64_t n, int64_t d, uint32_t *out);
+
+    /* The same of bfloat16 rows id(i), id as in `dots`. */
+    void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                        int64_t d, uint32_t *out);
+} slide_pairs;
+
+typedef struct {
+    const char *name;
+
+    /* out[b * ldo + i] = rows[id(i)] . x[b] + bias[id(i)]
+     * id(i) = ids[i], or i where ids is NULL; bias may be NULL.
+     * IN rows (., ldr), ids (n_rows,), bias, x (n_x, ldx); OUT out (n_x, ldo).
+     * Cost: n_rows * n_x * d multiply-adds. */
+    void (*dots)(const float *rows, int64_t ldr, const int32_t *ids,
+                 const float *bias, int64_t n_rows, const float *x, int64_t ldx,
+                 int64_t n_x, int64_t d, float *out, int64_t ldo);
+
+    /* out[i * ldo + :] += sum_k coef[i * si + k * sk] * rows[id(k)], k ascending.
+     * IN coef, rows (., ldr), ids (n_rows,) or NULL; INOUT out (n_out, ldo).
+     * Cost: n_out * n_rows * d multiply-adds. */
+    void (*accumulate)(const float *coef, int64_t si, int64_t sk,
+                       const float *rows, int64_t ldr, const int32_t *ids,
+                       int64_t n_rows, float *out, int64_t ldo, int64_t n_out,
+                       int64_t d);
+
+    /* out[ids[k] * ldo + :] += coef[k] * row, k ascending.
+     * IN coef, ids (n,), row (d,); INOUT out (., ldo). Cost: n * d multiply-adds. */
+    void (*spread)(const float *row, const float *coef, const int32_t *ids, int64_t n,
+                   float *out, int64_t ldo, int64_t d);
+
+    /* out[:] = sum_k coef[k] * rows[ids[k]], k ascending.
+     * IN coef, ids (n,), rows (., ldr); OUT out (d,). Cost: n * d multiply-adds. */
+    void (*gather_sum)(const float *coef, const float *rows, int64_t ldr,
+                       const int32_t *ids, int64_t n, float *out, int64_t d);
+
+    /* The sum of the squares of x[0..n). */
+    float (*square_sum)(const float *x, int64_t n);
+
+    /* One step along the first moment: m = b1 m + (1 - b1) g; w -= step * m.
+     * INOUT w, m (n,); IN g (n,). */
+    void (*momentum)(float *w, float *m, const float *g, int64_t n, float step,
+                     float b1);
+
+    /* out[i * d + :] = row id(i) of bfloat16 rows, as floats.
+     * IN rows (., ldr), ids (n_rows,) or NULL; OUT out (n_rows, d). */
+    void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
+                   int64_t n_rows, int64_t d, float *out);
+
+    /* `momentum` of bfloat16 w and m. Both are rounded up or down at random, so that they
+     * are right on average: a step much smaller than w's spacing would else be lost.
+     * Element i's 32 bits depend on seed + i alone, under every instruction set. */
+    void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
+                          float b1, uint32_t seed);
+
+    /* Unnormalised fast Walsh-Hadamard transform, in place; n a power of two.
+     * Bit-identical under every instruction set. n log2(n) additions. */
+    void (*hadamard)(float *x, int64_t n);
+
+    /* Bit i of out is set where x[i] > 0; out has (n + 63) / 64 words. */
+    void (*sign_bits)(const float *x, int64_t n, uint64_t *out);
+
+    /* codes[t * ldc + i] = bits t * n_bits to (t + 1) * n_bits - 1 of the SimHash of row
+     * id(i), the same bits as `slide._hashing.families.simhash` gives without a centre, under every
+     * instruction set; id(i) = ids[i], or i where ids is NULL.
+     * IN rows (., ldr), ids (n_rows,), extra_0, extra_1 (n_rows,) or NULL; OUT codes
+     * (n_tables, ldc); scratch (2 * size * SLIDE_LANES,) of the thread, best 64-byte aligned.
+     * Cost: as of `slide._hashing.families.simhash`, a row. */
+    void (*simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
+                    const int32_t *ids, int64_t n_rows, const float *extra_0,
+                    const float *extra_1, float *scratch, uint16_t *codes, int64_t ldc);
+
+    /* along[i] = rows[i] . mean + bias[i] and norm2[i] = |rows[i]|^2, as `dots` gives them.
+     * IN rows (., ldr), bias (n_rows,), mean (d,); OUT along, norm2 (n_rows,).
+     * Cost: 2 * n_rows * d multiply-adds. */
+    void (*statistics)(const float *rows, int64_t ldr, const float *bias, int64_t n_rows,
+                       const float *mean, int64_t d, float *along, float *norm2);
+
+    /* z[i] = exp(z[i] + shift); returns the sum. Relative error < 3e-7;
+     * arguments are clamped to [-87, 88]. NaN gives NaN. */
+    double (*exp_sum)(float *z, int64_t n, float shift);
+
+    /* The largest of z[0..n); -inf where n is 0. */
+    float (*max)(const float *z, int64_t n);
+
+    /* z[i] = 1 / (1 + exp(-z[i])); returns the sum of log(1 + exp(z[i])). */
+    double (*sigmoid)(float *z, int64_t n);
+
+    /* sum_j row[ids[j]] * values[j], a dense row against a sparse vector.
+     * IN row, ids (n,), values (n,). Cost: n multiply-adds. */
+    float (*gather_dot)(const float *row, const int32_t *ids, const float *values,
+                        int64_t n);
+
+    /* out[i] = norm[id(i)] * curve[h] + bias[id(i)], h the Hamming distance of the
+     * code id(i) and the query; id(i) = ids[i], or i where ids is NULL.
+     * IN codes (., n_words), norm, bias, query (n_words,), curve (bits + 1,);
+     * OUT out (n,). Cost: n * n_words population counts. */
+    void (*code_scores)(const uint64_t *codes, int64_t n_words, const int32_t *ids,
+                        int64_t n, const uint64_t *query, const float *curve,
+                        const float *norm, const float *bias, float *out);
+
+    /* The neurons i of first.. first + n whose estimate z is not below the threshold, NaN
+     * included:
+     *     z = scale[i] * (low + step * s[i]) + bias[i]
+     *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
+     * IN index, first: a multiple of 64, lut (entries, 1 << entry_bits) of numbers below 24;
+     * OUT ids (n,), rising, z (n,) beside them. Returns their number.
+     * Cost: an addition of bytes an entry and neuron, 64 neurons at a time.
+     * Source: Andre, Kermarrec, Le Scouarnec, VLDB 2015 (tables in registers). */
+    int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
+                         const uint8_t *lut, float step, float low, float threshold,
+                         int32_t *ids, float *z);
+    const slide_pairs *pairs; /* NULL where the processor does not multiply bfloat16 */
+    int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
+} slide_simd;
+
+/* Ask for n_bytes from `start` on before they are needed, to be changed. */
+static inline void slide_prefetch(const void *start, int64_t n_bytes)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    for (int64_t k = 0; k < n_bytes; k += 64)
+        __builtin_prefetch((const char *)start + k, 1);
+    /* Without it gcc takes a function that only prefetches for one without effect, and drops
+     * the call. */
+    __asm__ volatile("");
+#else
+    (void)start;
+    (void)n_bytes;
+#endif
+}
+
+/* The value of a bfloat16. */
+static inline float slide_half_to_float(uint16_t half)
+{
+    union { uint32_t i; float f; } u;
+    u.i = (uint32_t)half << 16;
+    return u.f;
+}
+
+/* A bfloat16 near x: the upper or the lower neighbour, as 16 random bits decide. */
+static inline uint16_t slide_float_to_half(float x, uint32_t noise)
+{
+    union { float f; uint32_t i; } u;
+    u.f = x;
+    return (uint16_t)((u.i + (noise & 0xffff)) >> 16);
+}
+
+/* 32 bits, those of `momentum_half`'s element i where place is seed + i. They are as random as
+ * the seed is, which must differ from call to call. */
+static inline uint32_t slide_noise(uint32_t place)
+{
+    place *= 0x9e3779b1;
+    return place ^ (place >> 16);
+}
+
+/* name: "scalar", "avx2" or "avx512". */
+const slide_simd *slide_simd_table(const char *name);
+
+#endif

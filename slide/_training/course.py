@@ -1,0 +1,286 @@
+"""The course of a training: epochs, the fall of the learning rate, when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from slide._base.arrays import Array, Params
+from slide._base.memory import copy_blocks
+from slide._base.rows import InputRows
+from slide._engine import predict
+from slide._network.network import Tally
+from slide._training import mining
+from slide._training.divergence import check_finite, check_loss, diverged
+
+if TYPE_CHECKING:
+    from slide._core import Trainer
+    from slide._data.rows import TrainingRows
+    from slide._network.network import Network, Pass
+    from slide._training.observers import Observers
+    from slide._training.stacking import Stacking
+
+_Weights: TypeAlias = list[tuple[Array, Array]]  # and biases, of every layer
+
+
+class Course:
+    """A training of `fit`, which can be stopped after any chunk of rows and taken up again.
+
+    All that decides how it goes on is in `network`, `rng`, `stacking`, `trainer.listed` and the
+    attributes below (`slide._saving.course_state` makes values and arrays of them).
+
+    Parameters
+    ----------
+    network : slide._network.network.Network
+    data, held_out : slide._data.rows.TrainingRows
+        Rows to train on; rows to judge by, or None to judge by the training loss. With them the
+        network ends with the weights of its best epoch.
+    stacking : slide._training.stacking.Stacking or None
+        What gives the trained network its prototypes; it may want rows to come late.
+    rng : numpy.random.RandomState
+        Draws the order of the rows.
+    params : dict
+        Of the estimator.
+    max_iter, n_threads : int
+
+    Attributes
+    ----------
+    losses, scores : list of float
+        Training loss and validation score of every epoch; no scores without `held_out`.
+    history : list of dict
+        What every epoch took, see `_history`.
+    best : float
+        The best merit of an epoch: its score, or the loss with its sign changed.
+    best_weights : list of (ndarray, ndarray) or None
+        Weights and biases of the best epoch, with `held_out`.
+    n_stale : int
+        Epochs in a row that were no better.
+    stopped : bool
+        Whether there are to be no more.
+    drawn_by : numpy.random.RandomState
+        The generator as it was before it drew the order of the epoch in progress.
+    so_far : slide._network.network.Pass or None
+        How far the epoch in progress is; None between two epochs.
+    seconds, counted : float and slide._network.network.Tally
+        That the epoch in progress has taken, and what was counted before it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: TrainingRows,
+        held_out: TrainingRows | None,
+        stacking: Stacking | None,
+        rng: np.random.RandomState,
+        params: Params,
+        max_iter: int,
+        n_threads: int,
+    ) -> None:
+        self.network, self.data, self.held_out, self.stacking = network, data, held_out, stacking
+        self.rng, self.params, self.max_iter, self.n_threads = rng, params, max_iter, n_threads
+        self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+        # One label a row: precision at 1.
+        self.k = max(1, round(len(data.labels.indices) / len(data)))
+        self.losses: list[float] = []
+        self.scores: list[float] = []
+        self.history: list[Params] = []
+        self.best, self.n_stale, self.stopped = -np.inf, 0, False
+        self.best_weights: _Weights | None = None
+        self.drawn_by = rng
+        self.so_far: Pass | None = None
+        self.seconds, self.counted = 0.0, Tally()
+
+    def run(self, observers: Observers) -> None:
+        """Train until nothing improves, `max_iter` epochs are over or `observers` says stop.
+
+        observers : slide._training.observers.Observers
+
+        Raises
+        ------
+        FloatingPointError
+            When training diverges.
+        """
+        while len(self.losses) < self.max_iter and not self.stopped:
+            observers.before_epoch()
+            self._train_epoch(observers)
+            self._judge()
+            observers.after_epoch(self)
+        self._finish()
+
+    def stop(self) -> None:
+        """Let the epoch that is over have been the last."""
+        self.stopped = True
+
+    def _train_epoch(self, observers: Observers) -> None:
+        epoch, network, params = len(self.losses), self.network, self.params
+        began = time.perf_counter()
+        if self.so_far is None:
+            self.seconds, self.counted = 0.0, copy(network.tally)
+            self._open_epoch(epoch)
+            self.drawn_by = deepcopy(self.rng)
+
+        def learning_rate(share: float) -> float:
+            return _learning_rate(params, (epoch + share) / self.max_iter)
+
+        def after_chunk(so_far: Pass) -> None:
+            nonlocal began
+            self.so_far, now = so_far, time.perf_counter()
+            self.seconds, began = self.seconds + now - began, now
+            observers.after_chunk(self)
+
+        done = _train(
+            network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
+            self.n_threads, self.so_far, after_chunk,
+        )  # fmt: skip
+        self.so_far = None
+        self.losses.append(done.mean_loss)
+        self.seconds += time.perf_counter() - began
+        self.history.append(_history(network, self.counted, done, self.seconds))
+        _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
+
+    def _open_epoch(self, epoch: int) -> None:
+        """What is found out once, before a certain epoch."""
+        network, stacking = self.network, self.stacking
+        if stacking is not None and stacking.is_due(epoch, self.max_iter):
+            stacking.weigh(network, self.n_threads)
+        if network.settings.n_listed and mining.is_due(epoch, self.max_iter):
+            cost = mining.list_hard_neurons(network, self.trainer, self.data, self.n_threads)
+            network.tally.multiply_adds += cost
+
+    def _rows(self) -> Array:
+        """Rows to train on now: all, but for those that are to come late."""
+        if self.stacking is None or self.stacking.weight is not None:
+            return np.arange(len(self.data))
+        return self.stacking.rows
+
+    def _judge(self) -> None:
+        """Note how good the last epoch was, and whether it shall have been the last."""
+        params, merit = self.params, -self.losses[-1]
+        if self.held_out is not None:
+            merit = validation_score(self.network, self.held_out, self.k, self.n_threads)
+            self.scores.append(merit)
+            _report(params, f"Validation score: {merit:.6f}")
+        self.n_stale = self.n_stale + 1 if merit < self.best + params["tol"] else 0
+        if merit > self.best:
+            self.best = merit
+            if self.held_out is not None:
+                self.best_weights = _keep_weights(self.network, self.best_weights)
+        if self.n_stale > params["n_iter_no_change"]:
+            self.stopped = True
+            what = "Training loss" if self.held_out is None else "Validation score"
+            _report(
+                params,
+                f"{what} did not improve more than tol={params['tol']:f} for "
+                f"{params['n_iter_no_change']} consecutive epochs. Stopping.",
+            )
+
+    def _finish(self) -> None:
+        network = self.network
+        if self.best_weights is not None:
+            for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
+                copy_blocks(w, layer.w)
+                layer.b[...] = b
+            network.refresh(self.n_threads)
+        check_finite(network, self.params, len(self.losses))
+        if self.stacking is not None:
+            self.stacking.apply(network, self.n_threads)
+        network.note_inputs(self.data.x, self.n_threads)
+
+
+def run_pass(
+    network: Network,
+    data: TrainingRows,
+    rng: np.random.RandomState,
+    params: Params,
+    epoch: int,
+    n_threads: int,
+) -> dict[str, Any]:
+    """Train one epoch, number `epoch`, at a constant learning rate; returns its history."""
+    began, counted = time.perf_counter(), copy(network.tally)
+    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+
+    def learning_rate(share: float) -> Any:
+        return params["learning_rate_init"]
+
+    rows = np.arange(len(data))
+    done = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    # A batch may be small beside the network: look where it trained.
+    check_finite(network, params, epoch, np.unique(data.labels.indices))
+    # Of very few rows the mean before is the better part.
+    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
+    return _history(network, counted, done, time.perf_counter() - began)
+
+
+def _history(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
+    """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
+    counts = network.tally.since(before)
+    n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
+    return {
+        "loss": done.mean_loss,
+        "seconds": seconds,
+        "seconds_in": dict(done.seconds),
+        "n_samples": counts.n_samples,
+        "multiply_adds": counts.multiply_adds,
+        "dense_multiply_adds": counts.dense_multiply_adds,
+        "n_active": [*n_active, counts.n_active / counts.n_micro_batches],
+        "n_rebuilds": counts.n_rebuilds,
+    }
+
+
+def validation_score(network: Network, data: TrainingRows, k: int, n_threads: int) -> float:
+    """`slide.metrics.ndcg_at_k` of the rows' k best classes, a mean by weight."""
+    ids, _ = predict.topk(network.model(), network.rows(data.x), k, n_threads)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    gains = data.labels.contain(ids) @ discounts
+    best = np.cumsum(discounts)[np.clip(np.diff(data.labels.indptr), 1, k) - 1]
+    return float(np.average(gains / best, weights=data.weights))
+
+
+def _train(
+    network: Network,
+    trainer: Trainer,
+    rows: Array,
+    rng: np.random.RandomState,
+    params: Params,
+    learning_rate: Callable[[float], float],
+    epoch: int,
+    n_threads: int,
+    so_far: Pass | None = None,
+    after_chunk: Callable[[Pass], None] | None = None,
+) -> Pass:
+    """One pass over the rows `rows`; returns its Pass."""
+    order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
+    try:
+        with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
+            done = network.train(trainer, order, learning_rate, n_threads, so_far, after_chunk)
+    except FloatingPointError as error:
+        raise diverged(network, params, epoch, "the loss is no longer finite") from error
+    check_loss(network, params, epoch, done.mean_loss)
+    return done
+
+
+def _learning_rate(params: Params, progress: float) -> float:
+    """Adam's step size after the share `progress` of all epochs."""
+    rate: float = params["learning_rate_init"]
+    return rate if params["learning_rate"] == "constant" else rate * max(1 - progress, 0.01)
+
+
+def _keep_weights(
+    network: Network, kept: list[tuple[Array, Array]] | None
+) -> list[tuple[Array, Array]]:
+    """Copy weights and biases, over the copies kept before if there are any."""
+    if kept is None:
+        return [(copy_blocks(layer.w), copy_blocks(layer.b)) for layer in network.layers]
+    return [
+        (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
+        for layer, (w, b) in zip(network.layers, kept, strict=True)
+    ]
+
+
+def _report(params: Params, line: str) -> None:
+    if params["verbose"]:
+        print(line)

@@ -1,0 +1,59 @@
+"""When a training has diverged, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide._base.arrays import Array, Params
+
+if TYPE_CHECKING:
+    from slide._network.network import Network
+
+# Nats of loss for every decision. The smallest probability that float32 can hold is exp(-104), and
+# from scores of a million on it is at a loss for whole nats: nothing can be learnt any more.
+_MOST = 1e6
+
+
+def check_loss(network: Network, params: Params, epoch: int, loss: float) -> None:
+    """Refuse a mean loss of a row that only weights beyond all measure give."""
+    n_decisions = network.n_classes if network.settings.loss == "sigmoid" else 1
+    if not loss <= _MOST * n_decisions:
+        raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
+
+
+def check_finite(
+    network: Network, params: Params, epoch: int, output_rows: Array | None = None
+) -> None:
+    """Refuse a network whose weights are no numbers, or so large that scores would be none.
+
+    Of the output layer's weights only `output_rows` are looked at, if given.
+    """
+    first, *middle, output = network.layers
+    arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
+    arrays += [layer.b for layer in network.layers]
+    blocks: Iterator[Any] = output.blocks()
+    if output_rows is not None:
+        blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
+    with np.errstate(all="ignore"):
+        # The first layer's scale is that of X; the others' squares stay far from overflow.
+        sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
+        sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
+        sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
+    if not np.isfinite(sums).all():
+        raise diverged(network, params, epoch, "weights are no longer finite")
+
+
+def diverged(network: Network, params: Params, epoch: int, what: str) -> FloatingPointError:
+    """The error of a training that diverged; `what` tells how that shows."""
+    return FloatingPointError(
+        f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
+        f"learning_rate_init={params['learning_rate_init']!r} is too large, or the values of X are "
+        "too large or too small: scale X, for example with MaxAbsScaler"
+    )
+
+
+def _square(array: Array) -> Any:
+    return np.vdot(array, array)

@@ -44,14 +44,15 @@ def replace_settings(changes):
     """Have `_auto.resolve` end with `changes`, of the network's settings or of how the neurons of
     its layers are found; an unknown name is a TypeError."""
     resolve = _auto.resolve
-    names = {field.name for field in dataclasses.fields(_auto.SearchSettings)}
-    of_search = {name: value for name, value in changes.items() if name in names}
+    names = {field.name for field in dataclasses.fields(_auto.RetrievalSettings)}
+    of_retrieval = {name: value for name, value in changes.items() if name in names}
     of_network = {name: value for name, value in changes.items() if name not in names}
 
     def changed(layer):
-        if layer.search is None:
+        if layer.retrieval is None:
             return layer
-        return dataclasses.replace(layer, search=dataclasses.replace(layer.search, **of_search))
+        retrieval = dataclasses.replace(layer.retrieval, **of_retrieval)
+        return dataclasses.replace(layer, retrieval=retrieval)
 
     def replaced(*args, **kwargs):
         settings = dataclasses.replace(resolve(*args, **kwargs), **of_network)

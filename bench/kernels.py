@@ -35,7 +35,7 @@ import slide
 from slide._base.rows import InputRows
 from slide._core import Trainer
 from slide._engine.model import Model
-from slide._network.network import Layer
+from slide._network.layer import Layer
 from slide._simd import dispatch as _simd
 
 D = 128
@@ -51,7 +51,7 @@ FUSED = "backward and update"  # the engine's row kernel
 MIN_BANDWIDTH = 0.75  # of random rows updated, out of cache
 MIN_ARITHMETIC = 0.40  # of a dense product, in cache
 SETTINGS = {
-    "micro_batch": 64, "all_neurons": False, "tail_size": 64, "n_hard": 0, "n_listed": 0,
+    "micro_batch": 64, "all_neurons": False, "tail_size": 64, "n_hard": 0, "n_hard_kept": 0,
     "dropout": [0.0], "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9,
     "beta_2": 0.999, "epsilon": 1e-8, "seed": 0,
 }  # fmt: skip

@@ -24,12 +24,12 @@ Map of the package. A room imports from the rooms below it, never the other way
     _saving        models and trainings as files
     _prediction    the best classes of rows, and the labels they make
     _network       the network: its arrays, how they start, one pass over the rows
+    metrics, datasets, callback     public, and on their own
+    _settings      parameters checked, "auto" resolved, held against the memory
     _core          the engine: the only parallel loop over training samples
     _engine        a micro-batch in one thread: forward, active set, loss, backward, update
     _hashing       which neurons to compute: hash families, tables, estimates, policies
     _prototypes    mean training rows of the labels, scored from an inverted index
-    metrics, datasets, callback     public, and on their own
-    _settings      parameters checked, "auto" resolved, held against the memory
     _data          X, y and sample weights: checked, centred, in the engine's form
     _simd          vector kernels for each instruction set behind one table
     _base          types, threads, scratch, files and values that all rooms share

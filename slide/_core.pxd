@@ -6,7 +6,7 @@ cdef class Trainer:
     cdef Model model
     cdef TrainView train
     cdef readonly int64_t micro_batch
-    cdef readonly object listed
+    cdef readonly object hard
     cdef int n_threads
     cdef object _keep_alive
     cdef object _workspace_memory

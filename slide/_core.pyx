@@ -42,12 +42,12 @@ from slide._engine.dense cimport (
     sigmoid_gradient,
     softmax_gradient,
 )
-from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenState
+from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView, SOFTMAX
 from slide._engine.optimizer cimport ADAGRAD, ADAM, adam_corrections, CORRECTIONS, SGD, SolverView
 from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, Vectors
-from slide._engine.workspace cimport Tally, TrainView, Workspace
+from slide._engine.workspace cimport Counts, TrainView, Workspace
 
 _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 
@@ -56,13 +56,13 @@ _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 
 cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
                              int64_t first, int64_t n, uint64_t counter) noexcept nogil:
-    """Forward, loss, backward and update of n rows from position `first` of the order.
+    """Forward, loss, backward and update of n rows from position `first` of the run.
 
-    Raced: the arrays behind `model`. Private: `ws`, whose tally grows. `counter` and the seed
+    Raced: the arrays behind `model`. Private: `ws`, whose counts grow. `counter` and the seed
     decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
     """
     cdef LayerView *output = &model.layers[model.n_layers - 1]
-    cdef HiddenState *hidden = &ws.hidden
+    cdef HiddenScratch *hidden = &ws.hidden
     cdef Vectors *h = &hidden.x[model.n_layers - 1]
     cdef int64_t i, row, n_exact, n_active, n_labels, n_slots = 0, n_pairs
     cdef int64_t cost = 0, last = model.n_layers - 2, width = output.width
@@ -76,7 +76,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         return
 
     # Forward to the last hidden layer.
-    hidden.search_seconds = 0
+    hidden.retrieval_seconds = 0
     for i in range(last + 1):
         if train.tracked[i] and i > 0:
             cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
@@ -87,7 +87,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
 
     # Active set and pre-activations.
     now = seconds()
-    ws.tally.forward_seconds += now - began - hidden.search_seconds
+    ws.counts.forward_seconds += now - began - hidden.retrieval_seconds
     if train.all_neurons:
         n_exact = n_active = output.n_out
         active = NULL
@@ -99,20 +99,20 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
     began = seconds()
-    ws.tally.search_seconds += began - now + hidden.search_seconds
+    ws.counts.retrieval_seconds += began - now + hidden.retrieval_seconds
     if h.dense != NULL:
         if multiplies_halves(output):
             cost += halves_forward(output, active, n_active, h.dense, n, z, n_active, &ws.halves)
         else:
             cost += rows_forward(output, active, n_active, h.dense, width, n, z, n_active,
-                                 hidden.rows)
+                                 hidden.unpacked)
     else:
         pair_all(active, n_active, n, &hidden.pairs[last + 1])
         cost += pairs_forward(output, h, &hidden.pairs[last + 1], &hidden.scratch, z)
 
     # Loss and its gradient, in place.
     for i in range(n):
-        row = train.x.order[first + i]
+        row = train.x.rows[first + i]
         n_labels = train.y_indptr[row + 1] - train.y_indptr[row]
         if train.all_neurons:
             labels = train.y_indices + train.y_indptr[row]
@@ -126,25 +126,25 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
             loss = softmax_gradient(z, n_active, n_exact, tail_weight, labels, n_labels, scale)
         else:
             loss = sigmoid_gradient(z, n_active, n_exact, tail_weight, labels, n_labels, scale)
-        ws.tally.loss += weight * loss
-        ws.tally.weight += weight
+        ws.counts.loss += weight * loss
+        ws.counts.weight += weight
 
     # Back along the same neurons.
     now = seconds()
-    ws.tally.forward_seconds += now - began
+    ws.counts.forward_seconds += now - began
     cost += _backward(model, train, ws, active, n_active, n, <uint32_t>next64(&rng))
-    ws.tally.backward_seconds += seconds() - now
+    ws.counts.backward_seconds += seconds() - now
     n_pairs = n * train.x.n_features
     if train.x.indptr != NULL:
         n_pairs = 0
         for i in range(n):
-            row = train.x.order[first + i]
+            row = train.x.rows[first + i]
             n_pairs += train.x.indptr[row + 1] - train.x.indptr[row]
-    ws.tally.n_samples += n
-    ws.tally.n_micro_batches += 1
-    ws.tally.n_active += n_active
-    ws.tally.multiply_adds += cost
-    ws.tally.dense_multiply_adds += _dense_cost(model, train, n, n_pairs)
+    ws.counts.n_samples += n
+    ws.counts.n_micro_batches += 1
+    ws.counts.active_neurons += n_active
+    ws.counts.multiply_adds += cost
+    ws.counts.dense_multiply_adds += _dense_cost(model, train, n, n_pairs)
 
 
 cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
@@ -157,7 +157,7 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
     """
     cdef int64_t i, cost = 0, n_rows, ld_delta
     cdef LayerView *layer
-    cdef HiddenState *hidden = &ws.hidden
+    cdef HiddenScratch *hidden = &ws.hidden
     cdef const int32_t *rows
     cdef float32_t *delta = ws.z
     cdef float32_t *x_delta = ws.delta
@@ -177,7 +177,7 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
                                    x_delta if i > 0 else NULL, ld_delta, &hidden.scratch)
         elif i > 0:
             cost += rows_backward(layer, &solver, rows, n_rows, delta, n_rows,
-                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.rows,
+                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.unpacked,
                                   &ws.halves if multiplies_halves(layer) else NULL)
         else:
             cost += input_backward(layer, &solver, &train.x, n, hidden.groups, hidden.dense_rows,
@@ -241,7 +241,7 @@ cdef class Trainer:
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, n_listed, dropout (one rate a hidden layer),
+        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (one rate a hidden layer),
         solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
@@ -263,11 +263,11 @@ cdef class Trainer:
         train.all_neurons = settings["all_neurons"]
         train.tail_size = settings["tail_size"]
         train.n_hard = settings["n_hard"] if model.retrievals[model.view.n_layers - 1] else 0
-        # Lists of hard neurons, to be written between two runs.
-        train.n_listed = settings["n_listed"]
-        self.listed = np.full((x.n_rows, train.n_listed), -1, np.int32)
-        cdef const int32_t[:, ::1] listed = self.listed
-        train.listed = &listed[0, 0] if train.n_listed else NULL
+        # `slide._training.mining` writes them between two runs.
+        train.n_hard_kept = settings["n_hard_kept"]
+        self.hard = np.full((x.n_rows, train.n_hard_kept), -1, np.int32)
+        cdef const int32_t[:, ::1] hard_kept = self.hard
+        train.hard_kept = &hard_kept[0, 0] if train.n_hard_kept else NULL
         self._set_solver(settings)
         dropout = np.array(settings["dropout"], np.float32)
         cdef const float32_t[::1] rates = dropout
@@ -319,7 +319,7 @@ cdef class Trainer:
         n_classes = output.n_out
         max_active = n_classes
         if not train.all_neurons:
-            n_hard = train.n_hard + train.n_listed
+            n_hard = train.n_hard + train.n_hard_kept
             max_active = min(n_classes, max_labels + n * n_hard + train.tail_size)
         allocate_hidden(&ws.hidden, self.model, self._keep_alive[0], n, max_active, keep)
         widths = [ws.hidden.ld[i] for i in range(n_hidden)]
@@ -329,7 +329,7 @@ cdef class Trainer:
             halves = &ws.halves
             halves.x = <uint16_t *>scratch_array(n * (width + 1), np.uint16, keep)
             halves.x_pairs = <uint32_t *>scratch_array(n_pairs * width, np.uint32, keep)
-            halves.rows = <uint32_t *>scratch_array(ROW_BLOCK // 2 * width, np.uint32, keep)
+            halves.unpacked = <uint32_t *>scratch_array(ROW_BLOCK // 2 * width, np.uint32, keep)
             halves.delta = <uint32_t *>scratch_array(n * ROW_BLOCK // 2, np.uint32, keep)
             halves.delta_pairs = <uint32_t *>scratch_array(n_pairs * ROW_BLOCK, np.uint32, keep)
         ws.mask = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
@@ -361,22 +361,22 @@ cdef class Trainer:
         ws.slot_of = <int32_t *>scratch_array(n_classes, np.int32, keep)
         ws.label_slots = <int32_t *>scratch_array(max_labels, np.int32, keep)
         if train.n_hard > 0:
-            most = max(view.searches[n_hidden].n_candidates, view.searches[n_hidden].n_wanted)
+            most = max(view.retrievals[n_hidden].n_candidates, view.retrievals[n_hidden].n_wanted)
             ws.candidates = <int32_t *>scratch_array(most, np.int32, keep)
             ws.scores = <float32_t *>scratch_array(most, floats, keep)
             ws.hard = <int32_t *>scratch_array(train.n_hard, np.int32, keep)
             ws.hard_scores = <float32_t *>scratch_array(train.n_hard, floats, keep)
         return 0
 
-    def run(self, const int32_t[::1] order, uint64_t counter, float learning_rate):
-        """Train on the rows `order`, one micro-batch after the other; returns the tally as a dict.
+    def run(self, const int32_t[::1] rows, uint64_t counter, float learning_rate):
+        """Train on `rows` of X, one micro-batch after the other; returns the counts as a dict.
 
         `counter` numbers the first micro-batch and, with the seed, decides its random numbers.
-        No row may occur twice in `order`: scratch is sized for distinct rows. The tally's
+        No row may occur twice in `rows`: scratch is sized for distinct rows. Its
         `queries` has for every layer None, or where its inputs are hashed their sum, float32
         (n_in,), and the sum of their squared lengths.
         """
-        cdef int64_t n = order.shape[0], size = self.micro_batch, n_micro = blocks_of(n, size), i
+        cdef int64_t n = rows.shape[0], size = self.micro_batch, n_micro = blocks_of(n, size), i
         cdef ModelView *model = &self.model.view
         cdef TrainView *train = &self.train
         cdef Workspace *workspaces = self._workspace(0)
@@ -385,11 +385,11 @@ cdef class Trainer:
         cdef int64_t n_layers = model.n_layers, n_in, layer
         cdef float32_t[::1] view
         cdef Watch watch
-        train.x.order = &order[0] if n else NULL
+        train.x.rows = &rows[0] if n else NULL
         train.solver.learning_rate, train.solver.watch = learning_rate, &watch
         for i in range(self.n_threads):
             ws = &workspaces[i]
-            memset(&ws.tally, 0, sizeof(Tally))
+            memset(&ws.counts, 0, sizeof(Counts))
             for layer in range(1, n_layers):
                 ws.query_norms2[layer] = 0
                 if train.tracked[layer]:
@@ -398,12 +398,12 @@ cdef class Trainer:
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
             _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
                                min(size, n - i * size), counter + i)
-        train.x.order = NULL
+        train.x.rows = NULL
         end_watch(&watch)
         total, queries = {}, [None] * n_layers
         for i in range(self.n_threads):
             ws = &workspaces[i]
-            for key, value in _as_dict(&ws.tally).items():
+            for key, value in _as_dict(&ws.counts).items():
                 total[key] = total.get(key, 0) + value
             for layer in range(1, n_layers):
                 if train.tracked[layer]:
@@ -439,14 +439,14 @@ cdef class Trainer:
         with nogil:
             rows_backward(&model.layers[model.n_layers - 1], &solver, &ids[0], ids.shape[0],
                           &delta[0, 0], delta.shape[1], &x[0, 0], x.shape[0], &x_delta[0, 0],
-                          ws.gradient, ws.hidden.rows,
+                          ws.gradient, ws.hidden.unpacked,
                           &ws.halves if multiplies_halves(&model.layers[model.n_layers - 1])
                           else NULL)
         end_watch(&watch)
 
 
-cdef dict _as_dict(const Tally *tally):
-    return tally[0]
+cdef dict _as_dict(const Counts *counts):
+    return counts[0]
 
 
 def _largest_sum(counts, int64_t n):

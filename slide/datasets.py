@@ -24,7 +24,7 @@ __all__ = ["load_xmc", "make_extreme_classification"]
 
 _MAX_ID = 2**31 - 1  # feature and class ids are int32 everywhere in this package
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
-_BLOCK = 1 << 20  # bytes of the end of a file that are looked at in one go
+_TAIL_BYTES = 1 << 20  # bytes of the end of a file that are looked at in one go
 _XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
 _XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
 
@@ -416,7 +416,7 @@ class _XMCRows(Lines):
             if rest:
                 self.n_lines += 1
                 raise ValueError(f"more rows than the {self.n_samples} that the header announces")
-            block = self.stream.read(_BLOCK)
+            block = self.stream.read(_TAIL_BYTES)
 
 
 def _check_entries(

@@ -101,7 +101,7 @@ def base():
         "all_neurons": True,
         "tail_size": 0,
         "n_hard": 0,
-        "n_listed": 0,
+        "n_hard_kept": 0,
         "solver": "adam",
         "alpha": 0.0,
         "momentum": 0.8,

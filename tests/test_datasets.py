@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import NoRepr
-from hostile_files import bomb
+from helpers.hostile import NoRepr
+from helpers.hostile_files import bomb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array

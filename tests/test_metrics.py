@@ -5,7 +5,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from hostile import NoComparison, NoRepr
+from helpers.hostile import NoComparison, NoRepr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse

@@ -25,7 +25,7 @@ from slide.datasets import make_extreme_classification
 # biases, whose fields lie side by side (`slide._engine.model.PROGRESS`).
 RACED = {"w": ["w"], "w_m": ["w_m"], "b": ["b"], "progress": ["w_v", "steps", "b_m", "b_v"]}
 THREADS = 4
-SEARCHED = {"active_fraction": (1.0, 0.2), "n_tables": 8, "n_hash_bits": 4, "rehash_every": 200}
+HASHED = {"active_fraction": (1.0, 0.2), "n_tables": 8, "n_hash_bits": 4, "rehash_every": 200}
 SPARSE = {"hidden_layer_sizes": (64, 32), "active_fraction": (0.25, 0.5, 0.9), "rehash_every": 200}
 NETWORKS = {
     "dense": {"batch_size": 64},
@@ -34,13 +34,13 @@ NETWORKS = {
     "dense, adagrad": {"solver": "adagrad", "learning_rate_init": 0.01, "activation": "logistic"},
     "dense, bfloat16": {"weight_dtype": "bfloat16", "dropout": 0.3},
     "prototypes": {"prototypes": True},
-    "tail": {**SEARCHED, "retrieval": "none"},
-    "tail, softmax": {**SEARCHED, "retrieval": "none", "loss": "softmax", "solver": "sgd"},
-    "vanilla": {**SEARCHED, "retrieval": "vanilla"},
-    "topk": {**SEARCHED, "retrieval": "topk", "hash_family": "dwta"},
-    "threshold": {**SEARCHED, "retrieval": "threshold", "hash_family": "minhash"},
-    "rerank": {**SEARCHED, "retrieval": "rerank", "solver": "adagrad"},
-    "rerank, bfloat16": {**SEARCHED, "retrieval": "rerank", "weight_dtype": "bfloat16"},
+    "tail": {**HASHED, "retrieval": "none"},
+    "tail, softmax": {**HASHED, "retrieval": "none", "loss": "softmax", "solver": "sgd"},
+    "vanilla": {**HASHED, "retrieval": "vanilla"},
+    "topk": {**HASHED, "retrieval": "topk", "hash_family": "dwta"},
+    "threshold": {**HASHED, "retrieval": "threshold", "hash_family": "minhash"},
+    "rerank": {**HASHED, "retrieval": "rerank", "solver": "adagrad"},
+    "rerank, bfloat16": {**HASHED, "retrieval": "rerank", "weight_dtype": "bfloat16"},
     "estimate": {**SPARSE, "retrieval": "estimate"},
     "estimate, bfloat16": {**SPARSE, "retrieval": "estimate", "weight_dtype": "bfloat16"},
     "exact": {**SPARSE, "retrieval": "exact", "solver": "adagrad"},

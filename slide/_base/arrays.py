@@ -16,4 +16,4 @@ Words32: TypeAlias = npt.NDArray[np.uint32]
 Words: TypeAlias = npt.NDArray[np.uint64]
 Matrix: TypeAlias = Any  # rows of features: Floats, or a csr_array, which SciPy gives no types
 Params: TypeAlias = dict[str, Any]  # of an estimator, or what is as mixed
-State: TypeAlias = dict[str, Array]
+NamedArrays: TypeAlias = dict[str, Array]

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from slide._base.arrays import Array
 
 _LINE = 64
-_BLOCK = 1 << 22  # elements that are copied between two looks at Python's signals
+_COPIED_AT_ONCE = 1 << 22  # elements that are copied between two looks at Python's signals
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
@@ -38,6 +38,6 @@ def copy_blocks(source: Array, out: Array | None = None) -> Array:
     """
     out = np.empty_like(source) if out is None else out
     flat, flat_out = source.reshape(-1), out.reshape(-1)
-    for start in range(0, source.size, _BLOCK):
-        flat_out[start : start + _BLOCK] = flat[start : start + _BLOCK]
+    for start in range(0, source.size, _COPIED_AT_ONCE):
+        flat_out[start : start + _COPIED_AT_ONCE] = flat[start : start + _COPIED_AT_ONCE]
     return out

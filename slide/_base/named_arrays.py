@@ -1,26 +1,26 @@
-"""State as arrays by name, "part.name" where a part has it: for pickles and for files."""
+"""What an object is made of as arrays by name, "part.name" of a part: for files and pickles."""
 
 from typing import Any
 
-from slide._base.arrays import State
+from slide._base.arrays import NamedArrays
 
 
-def flat(arrays: State, **parts: Any) -> State:
-    """`arrays` and those of the parts' `state()`, under the parts' names; a part may be None."""
+def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
+    """`arrays`, and those of the parts under the parts' names; a part may be None."""
     found = dict(arrays)
     for prefix, part in parts.items():
         if part is not None:
-            found.update({f"{prefix}.{name}": array for name, array in part.state().items()})
+            found.update({f"{prefix}.{name}": array for name, array in part.named_arrays().items()})
     return found
 
 
-def part_of(state: State, prefix: str) -> State:
+def part_of(source: NamedArrays, prefix: str) -> NamedArrays:
     """What `flat` took from the part `prefix`."""
     start = f"{prefix}."
-    return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
+    return {name[len(start) :]: array for name, array in source.items() if name.startswith(start)}
 
 
-def fill(arrays: State, state: State) -> None:
-    """Write into every one of `arrays` what `state` has under its name."""
+def fill(arrays: NamedArrays, source: NamedArrays) -> None:
+    """Write into every one of `arrays` what `source` has under its name."""
     for name, array in arrays.items():
-        array[...] = state[name]
+        array[...] = source[name]

@@ -6,12 +6,12 @@ cdef struct InputView:
     const int32_t *indices
     const float32_t *values    # CSR values, or the dense matrix
     int64_t n_features
-    const int32_t *order       # (n,) row of X behind each position, or NULL
+    const int32_t *rows        # (n,) row of X behind each position, or NULL
 
 cdef class InputRows:
     cdef InputView view
     cdef readonly bint is_dense
     cdef readonly int64_t n_rows
     cdef readonly object indptr
-    cdef object _order
+    cdef object _rows
     cdef object _keep_alive

@@ -7,11 +7,11 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t
 cdef class InputRows:
     """Rows of X: a C-contiguous float32 array or a canonical CSR array.
 
-    The arrays are kept alive and read only; indices that are not int32 are copied. With `order`,
-    an int array, row i is that of x of the number order[i]. `indptr` is that of x.
+    The arrays are kept alive and read only; indices that are not int32 are copied. With `rows`,
+    an int array, row i is that of x of the number rows[i]. `indptr` is that of x.
     """
 
-    def __init__(self, x, order=None):
+    def __init__(self, x, rows=None):
         cdef const int32_t[::1] numbers
         cdef const float32_t[:, ::1] dense
         cdef const float32_t[::1] values
@@ -19,12 +19,12 @@ cdef class InputRows:
         cdef const int64_t[::1] indptr
         self.n_rows = x.shape[0]
         self.view.n_features = x.shape[1]
-        self.view.order = NULL
-        if order is not None:
-            self.n_rows = len(order)
-            self._order = np.ascontiguousarray(order, np.int32)
-            numbers = self._order
-            self.view.order = &numbers[0] if self.n_rows else NULL
+        self.view.rows = NULL
+        if rows is not None:
+            self.n_rows = len(rows)
+            self._rows = np.ascontiguousarray(rows, np.int32)
+            numbers = self._rows
+            self.view.rows = &numbers[0] if self.n_rows else NULL
         self.is_dense = isinstance(x, np.ndarray)
         if self.is_dense:
             dense = x

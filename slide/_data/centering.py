@@ -36,21 +36,21 @@ def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats 
     if not ((dense[0] != dense[-1]).any() or np.ptp(dense, axis=0).any()):
         return x, None
     if weights is None:
-        center = dense.mean(axis=0, dtype=np.float64)
+        mean = dense.mean(axis=0, dtype=np.float64)
     else:
         total = np.einsum("i,ij->j", weights, dense, dtype=np.float64)
-        center = total / weights.sum(dtype=np.float64)
-    center = center.astype(np.float32)
-    return np.subtract(dense, center, out=dense if issparse(x) else None), center
+        mean = total / weights.sum(dtype=np.float64)
+    mean = mean.astype(np.float32)
+    return np.subtract(dense, mean, out=dense if issparse(x) else None), mean
 
 
-def centered(x: Matrix, center: Floats | None) -> Matrix:
+def centered(x: Matrix, mean: Floats | None) -> Matrix:
     """x less its centre, dense; x itself where the centre is None."""
-    if center is None:
+    if mean is None:
         return x
     check_copy(x.shape)
     if not issparse(x):
-        return x - center
+        return x - mean
     x = x.toarray()
-    x -= center
+    x -= mean
     return x

@@ -53,14 +53,14 @@ class TrainingRows:
             return self
         return self.take(np.flatnonzero(self.weights))
 
-    def centered(self, center: Floats | None) -> TrainingRows:
-        """The rows less `center`, or as they are where it is None."""
-        return replace(self, x=centered(self.x, center))
+    def centered(self, mean: Floats | None) -> TrainingRows:
+        """The rows less `mean`, or as they are where it is None."""
+        return replace(self, x=centered(self.x, mean))
 
     def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
         """The rows less their mean, and that mean; sparse rows as they are, and None."""
-        x, center = centered_by_mean(self.x, self.weights)
-        return replace(self, x=x), center
+        x, mean = centered_by_mean(self.x, self.weights)
+        return replace(self, x=x), mean
 
     def shape(self, multilabel: bool) -> DataShape:
         """What "auto" looks at."""

@@ -6,7 +6,7 @@ from slide._engine.layer cimport LayerView
 from slide._engine.model cimport ModelView
 from slide._engine.sparse cimport Vectors
 from slide._engine.workspace cimport TrainView, Workspace
-from slide._hashing.retrieval cimport search
+from slide._hashing.retrieval cimport retrieve
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport row_of
 
@@ -33,7 +33,7 @@ cdef inline bint _contains(const int32_t *items, int64_t n, int32_t item) noexce
 cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace *ws,
                       const Vectors *x, int64_t last, int64_t s, const int32_t *labels,
                       int64_t n_labels, uint64_t *rng, int64_t *n_hard) noexcept nogil:
-    """The wrong neurons of the largest pre-activation among what the search returns for sample s.
+    """The wrong neurons of the largest pre-activation among what retrieval returns for sample s.
 
     IN x, labels (n_labels,), never returned; OUT ws.hard and ws.hard_scores (train.n_hard,), best
     first, and their number n_hard. Raced reads of the output weights. Returns the multiply-adds.
@@ -50,10 +50,11 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
         ids = x.ids[s]
         values = x.values[s]
         size = x.sizes[s]
-    n = search(model.searches[last], ids, values, size, rng, &ws.hidden.search[last],
-               ws.candidates, &cost)
+    n = retrieve(model.retrievals[last], ids, values, size, rng, &ws.hidden.retrieval[last],
+                 ws.candidates, &cost)
     if ids == NULL:
-        rows_forward(layer, ws.candidates, n, values, layer.width, 1, ws.scores, n, ws.hidden.rows)
+        rows_forward(layer, ws.candidates, n, values, layer.width, 1, ws.scores, n,
+                     ws.hidden.unpacked)
     else:
         for i in range(n):
             ws.scores[i] = layer.b[ws.candidates[i]] + chosen().gather_dot(
@@ -92,18 +93,18 @@ cdef int64_t choose_active(const ModelView *model, const TrainView *train, Works
     cdef int32_t n_active = 0, neuron
     cdef int64_t target
     for i in range(n):
-        row = train.x.order[first + i]
+        row = train.x.rows[first + i]
         for j in range(train.y_indptr[row], train.y_indptr[row + 1]):
             ws.label_slots[n_slots] = _include(ws, &n_active, train.y_indices[j])
             n_slots += 1
-    for i in range(n if train.n_listed > 0 else 0):
-        row = train.x.order[first + i]
-        for j in range(row * train.n_listed, (row + 1) * train.n_listed):
-            if train.listed[j] >= 0:
-                _include(ws, &n_active, train.listed[j])
+    for i in range(n if train.n_hard_kept > 0 else 0):
+        row = train.x.rows[first + i]
+        for j in range(row * train.n_hard_kept, (row + 1) * train.n_hard_kept):
+            if train.hard_kept[j] >= 0:
+                _include(ws, &n_active, train.hard_kept[j])
     if train.n_hard > 0:
         for i in range(n):
-            row = train.x.order[first + i]
+            row = train.x.rows[first + i]
             j = train.y_indptr[row]
             cost += _hardest(model, train, ws, &ws.hidden.x[last], last, i, train.y_indices + j,
                              train.y_indptr[row + 1] - j, rng, &n_hard)

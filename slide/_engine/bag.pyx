@@ -42,7 +42,7 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
     cdef InputPair *pairs = groups.pairs
     cdef InputPair *sorted_pairs = groups.other_pairs
     for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
+        row = x.rows[first + i] if x.rows != NULL else first + i
         for j in range(x.indptr[row], x.indptr[row + 1]):
             pairs[n_pairs].feature = x.indices[j]
             pairs[n_pairs].sample = <int32_t>i
@@ -102,14 +102,14 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
         memcpy(out + i * h, layer.b, h * sizeof(float32_t))
     if x.indptr == NULL:
         for i in range(n):
-            row = x.order[first + i] if x.order != NULL else first + i
+            row = x.rows[first + i] if x.rows != NULL else first + i
             memcpy(dense + i * d, x.values + row * d, d * sizeof(float32_t))
         _add_rows(layer, NULL, d, dense, d, n, rows, out)
         return n * d * h
     if groups != NULL:
         return _grouped_forward(layer, groups, rows, out)
     for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
+        row = x.rows[first + i] if x.rows != NULL else first + i
         cost += x.indptr[row + 1] - x.indptr[row]
         _add_rows(layer, x.indices + x.indptr[row], x.indptr[row + 1] - x.indptr[row],
                   x.values + x.indptr[row], 0, 1, rows, out + i * h)
@@ -167,8 +167,8 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
     for i in range(n):
         for f in range(h):
             gradient[f] += delta[i * h + f]
-    update_biases(layer, solver, 0, h, layer.rows[layer.n_in].steps + 1, gradient)
-    layer.rows[layer.n_in].steps += 1
+    update_biases(layer, solver, 0, h, layer.progress[layer.n_in].steps + 1, gradient)
+    layer.progress[layer.n_in].steps += 1
     if x.indptr != NULL:
         return cost + _grouped_backward(layer, solver, groups, delta, gradient)
     for step in range(blocks_of(d, ROW_BLOCK)):

@@ -133,7 +133,7 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
                 chosen().accumulate(delta + s * ldd + k, ldd, 1, block_rows, d, left, block,
                                     x_delta + s * d, d, part, d)
             elif x_delta != NULL:
-                chosen().pairs.accumulate(halves.delta + s * pairs, pairs, 1, halves.rows, d,
+                chosen().pairs.accumulate(halves.delta + s * pairs, pairs, 1, halves.unpacked, d,
                                           pairs, x_delta + s * d, d, part, d)
             for j in range(s, s + part):
                 for i in range(block):
@@ -157,7 +157,7 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             for j in range(i, i + group):
                 row = block_ids[j] if ids != NULL else k + j
                 move_row(layer, solver, row, gradient + (j - i) * d, steps[j - i])
-                update_biases(layer, solver, row, 1, layer.rows[row].steps, bias_gradients + j)
+                update_biases(layer, solver, row, 1, layer.progress[row].steps, bias_gradients + j)
     return n_rows * d * (n * (2 if x_delta != NULL else 1) + solver.update_cost)
 
 
@@ -166,10 +166,10 @@ cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, in
                    HalfScratch *halves) noexcept nogil:
     """A block of rows, from `first` on or `ids`, and its delta (n, n_rows) as pairs.
 
-    OUT halves.rows, delta and delta_pairs, for `rows_backward`.
+    OUT halves.unpacked, delta and delta_pairs, for `rows_backward`.
     """
     cdef const uint16_t *w = layer.w.half if ids != NULL else layer.w.half + first * layer.width
-    chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.rows)
+    chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.unpacked)
     chosen().pairs.halves(delta, ldd, n, n_rows, <uint16_t *>halves.delta)
     chosen().pairs.pair_rows(delta, ldd, n, n_rows, halves.delta_pairs)
 

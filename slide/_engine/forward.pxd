@@ -4,16 +4,16 @@ from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32
 from slide._engine.bag cimport InputGroups
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport Pairs, PairScratch, Vectors
-from slide._hashing.retrieval cimport SearchScratch
+from slide._hashing.retrieval cimport RetrievalScratch
 
 # What a forward pass leaves behind, and its scratch; private to one thread.
-cdef struct HiddenState:
+cdef struct HiddenScratch:
     Vectors *x                 # (n_layers,) inputs of every layer
     Pairs *pairs               # (n_layers,) of layers that are sparse or have sparse input
     float32_t **a              # (n_hidden,) activations, (rows, ld)
     int32_t **active           # (n_hidden,) ids beside them, of a sparse layer
     int64_t *ld                # (n_hidden,) n_active, or n_out of a dense layer
-    SearchScratch *search      # (n_layers,)
+    RetrievalScratch *retrieval    # (n_layers,)
     PairScratch scratch
     Pairs candidates
     int32_t *candidate_ids     # (rows, candidates)
@@ -23,11 +23,11 @@ cdef struct HiddenState:
     int32_t *best              # (most active,)
     float32_t *dense_rows      # (rows, n_features), dense X and a dense first layer only
     InputGroups *groups        # of CSR X and a dense first layer, in training only; else NULL
-    float32_t *rows            # (ROW_BLOCK, widest row) of floats, where weights are bfloat16
-    float64_t search_seconds   # that searches took so far
+    float32_t *unpacked        # (ROW_BLOCK, widest row) of floats, where weights are bfloat16
+    float64_t retrieval_seconds   # that retrieval took so far
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
-                           int64_t n, HiddenState *state, uint64_t *rng) noexcept nogil
+                           int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil
 
-cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n_rows,
+cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_t n_rows,
                          int64_t n_output, list keep_alive) except -1

@@ -25,20 +25,20 @@ from slide._engine.sparse cimport (
     Vectors,
 )
 from slide._hashing.retrieval cimport (
-    allocate_search,
+    allocate_retrieval,
     ESTIMATE,
     EXACT,
     SCAN,
-    search,
-    SearchScratch,
-    SearchView,
+    RetrievalScratch,
+    RetrievalView,
+    retrieve,
 )
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
     # A number that a row of X and the layer alone decide, be X dense or CSR. Not the layer's own
     # input: its rounding is not the same for both.
-    cdef int64_t j, n = x.n_features, row = x.order[position] if x.order != NULL else position
+    cdef int64_t j, n = x.n_features, row = x.rows[position] if x.rows != NULL else position
     cdef const float32_t *values = x.values
     cdef const int32_t *ids = NULL
     cdef uint64_t total = i
@@ -57,26 +57,26 @@ cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept
 
 
 cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int64_t i,
-                             int64_t first, int64_t n, HiddenState *state,
+                             int64_t first, int64_t n, HiddenScratch *hidden,
                              uint64_t *rng) noexcept nogil:
     """Choose n_active neurons of a layer for every sample and compute their pre-activations.
 
-    OUT state.active[i], state.a[i] (n, n_active), state.pairs[i]. rng NULL: what is random is
+    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. rng NULL: what is random is
     decided by the sample's own row of X. Returns the multiply-adds.
     """
-    cdef const Vectors *x = &state.x[i]
+    cdef const Vectors *x = &hidden.x[i]
     cdef const LayerView *layer = &model.layers[i]
-    cdef const SearchView *view = model.searches[i]
+    cdef const RetrievalView *view = model.retrievals[i]
     cdef int64_t s, j, size, k = layer.n_active, cost = 0
     cdef int64_t stride = max(view.n_candidates, k)
     cdef bint chance = view.policy != EXACT and view.policy != SCAN and (
         view.policy != ESTIMATE or view.tables != NULL)
-    cdef int32_t *ids = state.candidate_ids if stride > k else state.active[i]
-    cdef Pairs *pairs = &state.candidates if stride > k else &state.pairs[i]
+    cdef int32_t *ids = hidden.candidate_ids if stride > k else hidden.active[i]
+    cdef Pairs *pairs = &hidden.candidates if stride > k else &hidden.pairs[i]
     cdef const int32_t *x_ids
     cdef const float32_t *x_values
     cdef uint64_t own = 0
-    state.search_seconds -= seconds()
+    hidden.retrieval_seconds -= seconds()
     for s in range(n):
         if x.dense != NULL:
             x_ids = NULL
@@ -88,57 +88,58 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
             size = x.sizes[s]
         if rng == NULL and chance:
             own = _seed_of(rows, first + s, i)
-        state.sizes[s] = <int32_t>search(view, x_ids, x_values, size,
-                                         rng if rng != NULL else &own, &state.search[i],
-                                         ids + s * stride, &cost)
-    state.search_seconds += seconds()
-    group_by_neuron(ids, state.sizes, n, stride, state.scratch.slot_of, pairs)
+        hidden.sizes[s] = <int32_t>retrieve(view, x_ids, x_values, size,
+                                            rng if rng != NULL else &own, &hidden.retrieval[i],
+                                            ids + s * stride, &cost)
+    hidden.retrieval_seconds += seconds()
+    group_by_neuron(ids, hidden.sizes, n, stride, hidden.scratch.slot_of, pairs)
     if stride == k:
-        return cost + pairs_forward(layer, x, pairs, &state.scratch, state.a[i])
-    cost += pairs_forward(layer, x, pairs, &state.scratch, state.z)
+        return cost + pairs_forward(layer, x, pairs, &hidden.scratch, hidden.a[i])
+    cost += pairs_forward(layer, x, pairs, &hidden.scratch, hidden.z)
     for s in range(n):
-        largest(state.z + s * stride, state.sizes[s], k, state.keys, state.best)
+        largest(hidden.z + s * stride, hidden.sizes[s], k, hidden.keys, hidden.best)
         for j in range(k):
-            state.active[i][s * k + j] = ids[s * stride + state.best[j]]
-            state.a[i][s * k + j] = state.z[s * stride + state.best[j]]
-    group_by_neuron(state.active[i], NULL, n, k, state.scratch.slot_of, &state.pairs[i])
+            hidden.active[i][s * k + j] = ids[s * stride + hidden.best[j]]
+            hidden.a[i][s * k + j] = hidden.z[s * stride + hidden.best[j]]
+    group_by_neuron(hidden.active[i], NULL, n, k, hidden.scratch.slot_of, &hidden.pairs[i])
     return cost
 
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
-                           int64_t n, HiddenState *state, uint64_t *rng) noexcept nogil:
+                           int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil:
     """Activations of hidden layer i for n rows from position `first`, and the next one's input.
 
-    Layers must come in turn. IN model, x; INOUT state; rng as in `_forward_sparse`. Returns the
+    Layers must come in turn. IN model, x; INOUT hidden; rng as in `_forward_sparse`. Returns the
     multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[i]
-    cdef float32_t *a = state.a[i]
+    cdef float32_t *a = hidden.a[i]
     cdef int64_t cost
     if i == 0 and layer.n_active > 0:
-        point_at_input(&state.x[0], x, first, n)
+        point_at_input(&hidden.x[0], x, first, n)
     if layer.n_active > 0:
-        cost = _forward_sparse(model, x, i, first, n, state, rng)
-        point_at_active(&state.x[i + 1], state.active[i], a, n, layer.n_active)
+        cost = _forward_sparse(model, x, i, first, n, hidden, rng)
+        point_at_active(&hidden.x[i + 1], hidden.active[i], a, n, layer.n_active)
     else:
         if i == 0:
-            if state.groups != NULL:
-                group_by_feature(x, first, n, state.groups)
-            cost = input_forward(layer, x, first, n, state.groups, state.dense_rows, state.rows, a)
-        elif state.x[i].dense != NULL:
-            cost = rows_forward(layer, NULL, layer.n_out, state.x[i].dense, layer.n_in, n, a,
-                                layer.n_out, state.rows)
+            if hidden.groups != NULL:
+                group_by_feature(x, first, n, hidden.groups)
+            cost = input_forward(layer, x, first, n, hidden.groups, hidden.dense_rows,
+                                 hidden.unpacked, a)
+        elif hidden.x[i].dense != NULL:
+            cost = rows_forward(layer, NULL, layer.n_out, hidden.x[i].dense, layer.n_in, n, a,
+                                layer.n_out, hidden.unpacked)
         else:
-            pair_all(NULL, layer.n_out, n, &state.pairs[i])
-            cost = pairs_forward(layer, &state.x[i], &state.pairs[i], &state.scratch, a)
-        point_at_dense(&state.x[i + 1], a, layer.n_out)
-    activate(model.activation, a, n * state.ld[i])
+            pair_all(NULL, layer.n_out, n, &hidden.pairs[i])
+            cost = pairs_forward(layer, &hidden.x[i], &hidden.pairs[i], &hidden.scratch, a)
+        point_at_dense(&hidden.x[i + 1], a, layer.n_out)
+    activate(model.activation, a, n * hidden.ld[i])
     return cost
 
 
 # ------------------------------------------------------------ allocation --
 
-cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n_rows,
+cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_t n_rows,
                          int64_t n_output, list keep_alive) except -1:
     """Allocate the scratch of one thread for micro-batches of n_rows; arrays join keep_alive.
 
@@ -146,61 +147,61 @@ cdef int allocate_hidden(HiddenState *state, Model model, InputRows x, int64_t n
     """
     cdef const ModelView *view = &model.view
     cdef const LayerView *layer
-    cdef const SearchView *found
+    cdef const RetrievalView *found
     cdef int64_t n_layers = view.n_layers, i, k, stride, most = 1, active = 1, widest = 1, row = 1
     cdef int64_t n_pairs
-    state.x = <Vectors *>scratch_array(n_layers * sizeof(Vectors), np.uint8, keep_alive)
-    state.pairs = <Pairs *>scratch_array(n_layers * sizeof(Pairs), np.uint8, keep_alive)
-    state.search = <SearchScratch *>scratch_array(n_layers * sizeof(SearchScratch), np.uint8,
-                                                  keep_alive)
-    state.a = <float32_t **>scratch_array(n_layers, np.uint64, keep_alive)
-    state.active = <int32_t **>scratch_array(n_layers, np.uint64, keep_alive)
-    state.ld = <int64_t *>scratch_array(n_layers, np.int64, keep_alive)
+    hidden.x = <Vectors *>scratch_array(n_layers * sizeof(Vectors), np.uint8, keep_alive)
+    hidden.pairs = <Pairs *>scratch_array(n_layers * sizeof(Pairs), np.uint8, keep_alive)
+    hidden.retrieval = <RetrievalScratch *>scratch_array(n_layers * sizeof(RetrievalScratch),
+                                                         np.uint8, keep_alive)
+    hidden.a = <float32_t **>scratch_array(n_layers, np.uint64, keep_alive)
+    hidden.active = <int32_t **>scratch_array(n_layers, np.uint64, keep_alive)
+    hidden.ld = <int64_t *>scratch_array(n_layers, np.int64, keep_alive)
     sparse_input = not x.is_dense
     for i in range(n_layers):
         layer = &view.layers[i]
         k = layer.n_active if i < n_layers - 1 else 0
-        if view.searches[i] != NULL:
-            allocate_search(&state.search[i], model.retrievals[i], keep_alive)
+        if view.retrievals[i] != NULL:
+            allocate_retrieval(&hidden.retrieval[i], model.retrievals[i], keep_alive)
         if i > 0 or k > 0:
             row = max(row, layer.width)
-        state.x[i].ids = <const int32_t **>scratch_array(n_rows, np.uint64, keep_alive)
-        state.x[i].values = <const float32_t **>scratch_array(n_rows, np.uint64, keep_alive)
-        state.x[i].sizes = <int64_t *>scratch_array(n_rows, np.int64, keep_alive)
+        hidden.x[i].ids = <const int32_t **>scratch_array(n_rows, np.uint64, keep_alive)
+        hidden.x[i].values = <const float32_t **>scratch_array(n_rows, np.uint64, keep_alive)
+        hidden.x[i].sizes = <int64_t *>scratch_array(n_rows, np.int64, keep_alive)
         if k > 0:
             widest = max(widest, layer.n_out)
-            found = view.searches[i]
+            found = view.retrievals[i]
             stride = max(found.n_candidates, k)
             most = max(most, stride if stride > k else 0)
             active = max(active, k)
-            _allocate_pairs(&state.pairs[i], min(layer.n_out, n_rows * k), n_rows * k, keep_alive)
-            state.active[i] = <int32_t *>scratch_array(n_rows * k, np.int32, keep_alive)
+            _allocate_pairs(&hidden.pairs[i], min(layer.n_out, n_rows * k), n_rows * k, keep_alive)
+            hidden.active[i] = <int32_t *>scratch_array(n_rows * k, np.int32, keep_alive)
         elif sparse_input and i > 0:
             n_pairs = n_output if i == n_layers - 1 else layer.n_out
-            _allocate_pairs(&state.pairs[i], n_pairs, n_rows * n_pairs, keep_alive)
+            _allocate_pairs(&hidden.pairs[i], n_pairs, n_rows * n_pairs, keep_alive)
         if i < n_layers - 1:
-            state.ld[i] = k if k > 0 else layer.n_out
-            state.a[i] = <float32_t *>scratch_array(n_rows * state.ld[i], np.float32, keep_alive)
+            hidden.ld[i] = k if k > 0 else layer.n_out
+            hidden.a[i] = <float32_t *>scratch_array(n_rows * hidden.ld[i], np.float32, keep_alive)
         sparse_input = k > 0
-    _allocate_pairs(&state.candidates, min(widest, n_rows * most), n_rows * most, keep_alive)
-    state.candidate_ids = <int32_t *>scratch_array(n_rows * most, np.int32, keep_alive)
-    state.z = <float32_t *>scratch_array(n_rows * most, np.float32, keep_alive)
-    state.keys = <uint32_t *>scratch_array(most, np.uint32, keep_alive)
-    state.best = <int32_t *>scratch_array(active, np.int32, keep_alive)
-    state.sizes = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
+    _allocate_pairs(&hidden.candidates, min(widest, n_rows * most), n_rows * most, keep_alive)
+    hidden.candidate_ids = <int32_t *>scratch_array(n_rows * most, np.int32, keep_alive)
+    hidden.z = <float32_t *>scratch_array(n_rows * most, np.float32, keep_alive)
+    hidden.keys = <uint32_t *>scratch_array(most, np.uint32, keep_alive)
+    hidden.best = <int32_t *>scratch_array(active, np.int32, keep_alive)
+    hidden.sizes = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
     if x.is_dense and view.layers[0].n_active == 0:
-        state.dense_rows = <float32_t *>scratch_array(n_rows * x.view.n_features, np.float32,
-                                                      keep_alive)
+        hidden.dense_rows = <float32_t *>scratch_array(n_rows * x.view.n_features, np.float32,
+                                                       keep_alive)
     if any([view.layers[i].w.half != NULL for i in range(n_layers)]):
         widest_row = max([view.layers[i].width for i in range(n_layers)])
-        state.rows = <float32_t *>scratch_array(ROW_BLOCK * widest_row, np.float32, keep_alive)
-    state.scratch.slot_of = <int32_t *>scratch_array(widest, np.int32, keep_alive)
-    state.scratch.row = <float32_t *>scratch_array(row, np.float32, keep_alive)
-    state.scratch.row_numbers = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
-    state.scratch.values = <float32_t *>scratch_array(n_rows, np.float32, keep_alive)
-    state.scratch.gradient = <float32_t *>scratch_array(row, np.float32, keep_alive)
-    state.scratch.touched = <unsigned char *>scratch_array(row, np.uint8, keep_alive)
-    state.scratch.columns = <int32_t *>scratch_array(row + 1, np.int32, keep_alive)
+        hidden.unpacked = <float32_t *>scratch_array(ROW_BLOCK * widest_row, np.float32, keep_alive)
+    hidden.scratch.slot_of = <int32_t *>scratch_array(widest, np.int32, keep_alive)
+    hidden.scratch.row = <float32_t *>scratch_array(row, np.float32, keep_alive)
+    hidden.scratch.row_numbers = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
+    hidden.scratch.values = <float32_t *>scratch_array(n_rows, np.float32, keep_alive)
+    hidden.scratch.gradient = <float32_t *>scratch_array(row, np.float32, keep_alive)
+    hidden.scratch.touched = <unsigned char *>scratch_array(row, np.uint8, keep_alive)
+    hidden.scratch.columns = <int32_t *>scratch_array(row + 1, np.int32, keep_alive)
     return 0
 
 
@@ -210,7 +211,7 @@ cdef int _allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except 
             f"batch_size must be smaller: a micro-batch would have {n_pairs} pairs of a sample and "
             "an active neuron, and takes 2147483647"
         )
-    pairs.rows = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
+    pairs.neurons = <int32_t *>scratch_array(n_rows, np.int32, keep_alive)
     pairs.starts = <int32_t *>scratch_array(n_rows + 1, np.int32, keep_alive)
     pairs.samples = <int32_t *>scratch_array(n_pairs, np.int32, keep_alive)
     pairs.places = <int32_t *>scratch_array(n_pairs, np.int32, keep_alive)

@@ -21,7 +21,7 @@ cdef struct LayerView:
     Weights w                  # (rows, width)
     float32_t *b               # (n_out,)
     Weights w_m                # (rows, width) first moment
-    Progress *rows             # (rows + 1,), the last one counts the updates of a shared bias
-    Progress *biases           # (n_out,); where a row is a neuron, `rows`
+    Progress *progress           # (rows + 1,), the last one counts the updates of a shared bias
+    Progress *bias_progress         # (n_out,); where a row is a neuron, `progress`
     float32_t rate             # factors of the learning rate: weights and biases
     float32_t bias_rate

@@ -1,6 +1,6 @@
 from slide._base.typedefs cimport int64_t
 from slide._engine.layer cimport LayerView
-from slide._hashing.retrieval cimport SearchView
+from slide._hashing.retrieval cimport RetrievalView
 from slide._prototypes.index cimport PostingsView
 
 cdef enum Loss:
@@ -11,7 +11,7 @@ cdef enum Loss:
 cdef struct ModelView:
     int64_t n_layers
     LayerView *layers          # the last one is the output layer
-    const SearchView **searches   # what finds each layer's neurons, or NULL
+    const RetrievalView **retrievals   # what finds each layer's neurons, or NULL
     int activation
     int loss
     const PostingsView *postings    # of the prototypes, or NULL; only prediction adds them
@@ -20,4 +20,4 @@ cdef class Model:
     cdef ModelView view
     cdef readonly list retrievals   # one a layer: Retrieval or None
     cdef object _keep_alive
-    cdef object _layer_memory, _search_memory
+    cdef object _layer_memory, _retrieval_memory

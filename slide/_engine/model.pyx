@@ -3,7 +3,7 @@ import numpy as np
 
 from slide._base.typedefs cimport float32_t, uint64_t, uint8_t
 from slide._engine.layer cimport LayerView, Progress
-from slide._hashing.retrieval cimport Retrieval, SearchView
+from slide._hashing.retrieval cimport Retrieval, RetrievalView
 from slide._prototypes.index cimport Postings
 from slide._simd.weights cimport WeightArray
 
@@ -15,7 +15,7 @@ _LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 
 
 cdef class Model:
-    """Pointers into the arrays of a list of `_network.network.Layer`, which must stay in place.
+    """Pointers into the arrays of a list of `_network.layer.Layer`, which must stay in place.
 
     With `prototypes`, a `slide._prototypes.prototypes.Prototypes`, prediction adds their scores.
     """
@@ -25,8 +25,8 @@ cdef class Model:
         self._layer_memory = np.zeros(len(layers) * sizeof(LayerView), np.uint8)
         cdef uint8_t[::1] memory = self._layer_memory
         cdef LayerView *views = <LayerView *>&memory[0]
-        self._search_memory = np.zeros(len(layers), np.uint64)
-        cdef uint64_t[::1] searches = self._search_memory
+        self._retrieval_memory = np.zeros(len(layers), np.uint64)
+        cdef uint64_t[::1] retrievals = self._retrieval_memory
         cdef WeightArray w, w_m
         cdef float32_t[::1] b
         cdef Retrieval retrieval
@@ -38,19 +38,19 @@ cdef class Model:
             views[i].width = w.view.width
             views[i].w, views[i].w_m = w.view, w_m.view
             views[i].b = &b[0]
-            views[i].rows = <Progress *><uint64_t>_start_of(layer.w_v, layer.steps)
-            views[i].biases = <Progress *><uint64_t>(
+            views[i].progress = <Progress *><uint64_t>_start_of(layer.w_v, layer.steps)
+            views[i].bias_progress = <Progress *><uint64_t>(
                 _start_of(layer.b_m, layer.b_v) - PROGRESS.fields["b_m"][1])
             views[i].rate = layer.rate
             views[i].bias_rate = layer.bias_rate
             views[i].n_active = layer.n_active
             if layer.retrieval is not None:
                 retrieval = layer.retrieval
-                searches[i] = <uint64_t>&retrieval.view
+                retrievals[i] = <uint64_t>&retrieval.view
         self._keep_alive = [layers]
         self.view.n_layers = len(layers)
         self.view.layers = views
-        self.view.searches = <const SearchView **>&searches[0]
+        self.view.retrievals = <const RetrievalView **>&retrievals[0]
         self.view.activation = _ACTIVATIONS[activation]
         self.view.loss = _LOSSES[loss]
         self.view.postings = NULL

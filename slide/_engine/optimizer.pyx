@@ -89,7 +89,7 @@ cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int
 cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
     """Ask for what `update_row` changes, but for the weights."""
     prefetch_row(&layer.w_m, row)
-    slide_prefetch(layer.rows + row, sizeof(Progress))
+    slide_prefetch(layer.progress + row, sizeof(Progress))
 
 
 cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
@@ -116,7 +116,7 @@ cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
     """
     cdef int64_t d = layer.width, start = row * d, j
     cdef float32_t square = 0
-    cdef Progress *progress = layer.rows + row
+    cdef Progress *progress = layer.progress + row
     progress.steps += 1
     if solver.decay > 0:
         if layer.w.half == NULL:
@@ -151,7 +151,7 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
     """
     cdef int64_t j, c, start = row * layer.width
     cdef float32_t square = 0, step
-    cdef Progress *progress = layer.rows + row
+    cdef Progress *progress = layer.progress + row
     progress.steps += 1
     for j in range(n):
         c = columns[j]
@@ -204,7 +204,7 @@ cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t firs
     """One step on n biases from first_bias on, each with a second moment of its own."""
     cdef int64_t i
     cdef float32_t step
-    cdef Progress *bias = layer.biases + first_bias
+    cdef Progress *bias = layer.bias_progress + first_bias
     for i in range(n):
         step = _step_size(solver, layer.bias_rate, steps, &bias[i].b_v, gradient[i] * gradient[i])
         bias[i].b_m = solver.beta_1 * bias[i].b_m + (1 - solver.beta_1) * gradient[i]

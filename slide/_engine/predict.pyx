@@ -16,11 +16,11 @@ from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
 from slide._engine.dense cimport rows_forward
-from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenState
+from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport pair_all, pairs_forward
-from slide._prototypes.index cimport add_postings, open_postings, PostingsState
+from slide._prototypes.index cimport add_postings, open_postings, PostingsCursor
 
 from slide._base.memory import aligned_zeros
 
@@ -100,14 +100,16 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     cdef int64_t n = last - first, n_blocks = blocks_of(n, ROWS), i
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view
-    cdef HiddenState *states
-    cdef PostingsState *lists
+    cdef HiddenScratch *scratches
+    cdef PostingsCursor *cursors
     n_threads = max(1, min(n_threads, n_blocks))
     n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
     cdef Watch watch
     keep_alive = []
-    states = <HiddenState *>scratch_array(n_threads * sizeof(HiddenState), np.uint8, keep_alive)
-    lists = <PostingsState *>scratch_array(n_threads * sizeof(PostingsState), np.uint8, keep_alive)
+    scratches = <HiddenScratch *>scratch_array(n_threads * sizeof(HiddenScratch), np.uint8,
+                                               keep_alive)
+    cursors = <PostingsCursor *>scratch_array(n_threads * sizeof(PostingsCursor), np.uint8,
+                                              keep_alive)
     n_values = 0
     if model.postings != NULL and wanted.hidden == NULL:
         # Dense rows are made sparse before they come here.
@@ -115,53 +117,53 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
         n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))
     for i in range(n_threads):
-        allocate_hidden(&states[i], owner, x, ROWS, n_output, keep_alive)
-        lists[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
-        lists[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
-        lists[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
+        allocate_hidden(&scratches[i], owner, x, ROWS, n_output, keep_alive)
+        cursors[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        cursors[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        cursors[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     start_watch(&watch)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
-               &states[omp_get_thread_num()], &lists[omp_get_thread_num()],
+               &scratches[omp_get_thread_num()], &cursors[omp_get_thread_num()],
                &z[omp_get_thread_num(), 0], wanted, &watch)
     return end_watch(&watch)
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
-                 int64_t origin, HiddenState *state, PostingsState *lists, float32_t *z,
+                 int64_t origin, HiddenScratch *hidden, PostingsCursor *cursors, float32_t *z,
                  const Wanted *wanted, Watch *watch) noexcept nogil:
     """Forward n rows from `first` on and write what is wanted of them.
 
-    IN model, x; OUT the rows' own places in `wanted`; state, lists and z (ROWS, NEURONS) belong to
-    the thread, watch is shared. The output weights are read once for all n rows. Cost: n times the
-    weights that are computed.
+    IN model, x; OUT the rows' own places in `wanted`; hidden, cursors and z (ROWS, NEURONS) belong
+    to the thread, watch is shared. The output weights are read once for all n rows. Cost: n times
+    the weights that are computed.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
     cdef int64_t n_out = model.layers[last + 1].n_out, ld
     if interrupted(watch):
         return
     for i in range(last + 1):
-        forward_layer(model, x, i, first, n, state, NULL)
+        forward_layer(model, x, i, first, n, hidden, NULL)
     if wanted.hidden != NULL:
-        ld = state.ld[last]
-        memcpy(wanted.hidden + place * ld, state.a[last], n * ld * sizeof(float32_t))
+        ld = hidden.ld[last]
+        memcpy(wanted.hidden + place * ld, hidden.a[last], n * ld * sizeof(float32_t))
         if wanted.ids != NULL:
-            memcpy(wanted.ids + place * ld, state.active[last], n * ld * sizeof(int32_t))
+            memcpy(wanted.ids + place * ld, hidden.active[last], n * ld * sizeof(int32_t))
         return
     if model.postings != NULL:
-        open_postings(model.postings, x, first, n, lists)
+        open_postings(model.postings, x, first, n, cursors)
     for step in range(blocks_of(n_out, NEURONS)):
         if interrupted(watch):
             return
         u = step * NEURONS
         size = min(<int64_t>NEURONS, n_out - u)
-        _output(model, u, size, n, state, z)
+        _output(model, u, size, n, hidden, z)
         if wanted.apart_ids != NULL:
             for i in range(n):
                 offer(z + i * size, NULL, u, size, wanted.apart_scores + (place + i) * k,
                       wanted.apart_ids + (place + i) * k, k)
         if model.postings != NULL:
-            add_postings(model.postings, x, first, n, u, size, lists, z)
+            add_postings(model.postings, x, first, n, u, size, cursors, z)
         for i in range(n):
             if k == 0:
                 memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,
@@ -177,7 +179,7 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
                           wanted.apart_ids + (place + i) * k, k)
 
 
-cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenState *state,
+cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenScratch *hidden,
                   float32_t *z) noexcept nogil:
     """Pre-activations of output neurons u..u + size for n rows; OUT z (n, size)."""
     cdef int64_t i = model.n_layers - 1, width = model.layers[i].width
@@ -187,8 +189,8 @@ cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, Hi
     else:
         part.w.half += u * width
     part.b += u
-    if state.x[i].dense != NULL:
-        rows_forward(&part, NULL, size, state.x[i].dense, width, n, z, size, state.rows)
+    if hidden.x[i].dense != NULL:
+        rows_forward(&part, NULL, size, hidden.x[i].dense, width, n, z, size, hidden.unpacked)
     else:
-        pair_all(NULL, size, n, &state.pairs[i])
-        pairs_forward(&part, &state.x[i], &state.pairs[i], &state.scratch, z)
+        pair_all(NULL, size, n, &hidden.pairs[i])
+        pairs_forward(&part, &hidden.x[i], &hidden.pairs[i], &hidden.scratch, z)

@@ -15,16 +15,16 @@ cdef struct Vectors:
 
 # Which neurons are computed for which samples, by neuron.
 cdef struct Pairs:
-    int64_t n_rows             # distinct neurons
+    int64_t n_neurons          # distinct neurons
     int64_t n_pairs
-    int32_t *rows              # (n_rows,)
-    int32_t *starts            # (n_rows + 1,) first pair of each
+    int32_t *neurons           # (n_neurons,)
+    int32_t *starts            # (n_neurons + 1,) first pair of each
     int32_t *samples           # (n_pairs,)
     int32_t *places            # (n_pairs,) where the pair's value stands
 
 # Private to one thread.
 cdef struct PairScratch:
-    int32_t *slot_of           # (widest sparse layer,) place of a neuron in Pairs.rows
+    int32_t *slot_of           # (widest sparse layer,) place of a neuron in Pairs.neurons
     int32_t *row_numbers       # (micro_batch,)
     float32_t *values          # (micro_batch,)
     float32_t *gradient        # (widest row,) all zero between two rows

@@ -49,12 +49,12 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
     cdef int64_t i, row
     if x.indptr == NULL:
         vectors.ld = x.n_features
-        vectors.rows = x.order + first if x.order != NULL else NULL
-        vectors.dense = x.values if x.order != NULL else x.values + first * x.n_features
+        vectors.rows = x.rows + first if x.rows != NULL else NULL
+        vectors.dense = x.values if x.rows != NULL else x.values + first * x.n_features
         return
     vectors.dense = NULL
     for i in range(n):
-        row = x.order[first + i] if x.order != NULL else first + i
+        row = x.rows[first + i] if x.rows != NULL else first + i
         vectors.ids[i] = x.indices + x.indptr[row]
         vectors.values[i] = x.values + x.indptr[row]
         vectors.sizes[i] = x.indptr[row + 1] - x.indptr[row]
@@ -76,10 +76,10 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
         for j in range(i * stride, i * stride + size):
             neuron = ids[j]
             slot = slot_of[neuron]
-            if slot >= n_rows or pairs.rows[slot] != neuron:
+            if slot >= n_rows or pairs.neurons[slot] != neuron:
                 slot = n_rows
                 slot_of[neuron] = slot
-                pairs.rows[slot] = neuron
+                pairs.neurons[slot] = neuron
                 pairs.starts[slot] = 0
                 n_rows += 1
             pairs.starts[slot] += 1
@@ -98,7 +98,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
     for slot in range(n_rows, 0, -1):
         pairs.starts[slot] = pairs.starts[slot - 1]
     pairs.starts[0] = 0
-    pairs.n_rows = n_rows
+    pairs.n_neurons = n_rows
     pairs.n_pairs = total
 
 
@@ -109,13 +109,13 @@ cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs)
     """
     cdef int64_t u, i
     for u in range(n_rows):
-        pairs.rows[u] = rows[u] if rows != NULL else <int32_t>u
+        pairs.neurons[u] = rows[u] if rows != NULL else <int32_t>u
         pairs.starts[u] = <int32_t>(u * n)
         for i in range(n):
             pairs.samples[u * n + i] = <int32_t>i
             pairs.places[u * n + i] = <int32_t>(i * n_rows + u)
     pairs.starts[n_rows] = <int32_t>(n_rows * n)
-    pairs.n_rows = n_rows
+    pairs.n_neurons = n_rows
     pairs.n_pairs = n_rows * n
 
 
@@ -125,14 +125,14 @@ cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs
     cdef int64_t u, j, m, first, d = layer.width, cost = 0
     cdef int32_t row, sample
     cdef const float32_t *w
-    for u in range(pairs.n_rows):
-        row = pairs.rows[u]
+    for u in range(pairs.n_neurons):
+        row = pairs.neurons[u]
         w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
         if x.dense != NULL:
-            if u + 1 < pairs.n_rows:
-                prefetch_row(&layer.w, pairs.rows[u + 1])
+            if u + 1 < pairs.n_neurons:
+                prefetch_row(&layer.w, pairs.neurons[u + 1])
             for j in range(m):
                 sample = pairs.samples[first + j]
                 scratch.row_numbers[j] = x.rows[sample] if x.rows != NULL else sample
@@ -171,10 +171,10 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     cdef float32_t *xd
     cdef const int32_t *ids
     cdef const float32_t *values
-    for u in range(pairs.n_rows):
+    for u in range(pairs.n_neurons):
         if interrupted(solver.watch):
             break
-        row = pairs.rows[u]
+        row = pairs.neurons[u]
         w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
@@ -216,8 +216,8 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
         if n_used == 0:
             continue
         if x.dense != NULL:
-            if u + 1 < pairs.n_rows:
-                prefetch_update(layer, pairs.rows[u + 1])
+            if u + 1 < pairs.n_neurons:
+                prefetch_update(layer, pairs.neurons[u + 1])
             chosen().accumulate(scratch.values, 0, 1, x.dense, x.ld, scratch.row_numbers, n_used,
                                 g, d, 1, d)
             update_row(layer, solver, row, g)
@@ -228,5 +228,5 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
             for i in range(n_columns):
                 scratch.touched[scratch.columns[i]] = 0
             cost += n_columns * solver.update_cost
-        update_biases(layer, solver, row, 1, layer.rows[row].steps, &bias_gradient)
+        update_biases(layer, solver, row, 1, layer.progress[row].steps, &bias_gradient)
     return cost

@@ -3,7 +3,7 @@ from slide._base.rows cimport InputView
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, uint8_t
 from slide._engine.bag cimport InputGroups
 from slide._engine.dense cimport HalfScratch
-from slide._engine.forward cimport HiddenState
+from slide._engine.forward cimport HiddenScratch
 from slide._engine.optimizer cimport SolverView
 
 # What a training run reads; nobody writes it while threads run.
@@ -15,30 +15,30 @@ cdef struct TrainView:
     const float32_t *sample_weight   # or NULL
     bint all_neurons           # the whole output layer is active
     int64_t tail_size
-    int64_t n_hard             # searched neurons that join the active set of the output; 0: none
-    int64_t n_listed           # neurons of a row's list, which join it too; 0: there are no lists
-    const int32_t *listed      # (n_rows, n_listed), -1 where a list is shorter
+    int64_t n_hard             # hard neurons per sample found by retrieval (0: retrieval off)
+    int64_t n_hard_kept        # hard neurons per sample found by mining beforehand (0: none)
+    const int32_t *hard_kept   # (n_rows, n_hard_kept), -1 where there are fewer
     const float32_t *dropout   # (n_hidden,) rate of every hidden layer
     const uint8_t *tracked     # (n_layers,) whether the layer's inputs are summed, for hashing
     uint64_t seed
 
 # Sums over the micro-batches that a thread trained.
-cdef struct Tally:
+cdef struct Counts:
     float64_t loss
     float64_t weight
     int64_t n_samples
     int64_t n_micro_batches
-    int64_t n_active
+    int64_t active_neurons
     int64_t multiply_adds
     int64_t dense_multiply_adds
-    float64_t search_seconds   # hashing, looking up, ranking; choice of the active set
+    float64_t retrieval_seconds   # hashing, looking up, ranking; choice of the active set
     float64_t forward_seconds
     float64_t backward_seconds   # of the updates, too, which go with it row by row
 
 # Private to one thread.
 cdef struct Workspace:
     InputGroups groups         # of CSR X and a dense first layer
-    HiddenState hidden
+    HiddenScratch hidden
     HalfScratch halves         # of products of bfloat16
     float32_t **mask           # as hidden.a, where the layer has dropout
     float32_t *delta           # (micro_batch, widest hidden.ld)
@@ -48,10 +48,10 @@ cdef struct Workspace:
     int32_t *active            # (max_active,) ids of the union
     int32_t *slot_of           # (n_classes,) place of a neuron in `active`
     int32_t *label_slots       # (max_labels,) places of the samples' labels
-    int32_t *candidates        # (most that a search returns,)
+    int32_t *candidates        # (most that retrieval returns,)
     float32_t *scores          # the same
     int32_t *hard              # (n_hard,)
     float32_t *hard_scores
     float32_t **query_sums     # (n_layers,) sum of a tracked layer's inputs, (n_in,)
     float64_t *query_norms2    # (n_layers,) sum of their squared lengths
-    Tally tally
+    Counts counts

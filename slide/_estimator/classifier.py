@@ -361,11 +361,11 @@ class SparseMLPClassifier(
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
         network, stacking = getattr(self, "_network", None), None
         if network is None:
-            data, center = data.centered_by_mean()
+            data, x_mean = data.centered_by_mean()
         else:
-            data, center = data.centered(network.center), network.center
+            data, x_mean = data.centered(network.x_mean), network.x_mean
         if held_out is not None:
-            held_out = held_out.centered(center)
+            held_out = held_out.centered(x_mean)
         shape = data.shape(coder.multilabel)
         settings, n_threads = auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
         if kept:
@@ -388,7 +388,7 @@ class SparseMLPClassifier(
             network = kept.model._network
         elif network is None:
             rows = stacking.rows if stacking else None
-            network = start_network(params, settings, data, rows, center, rng, n_threads)
+            network = start_network(params, settings, data, rows, x_mean, rng, n_threads)
         max_iter = settings.max_iter
         course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
         if kept:
@@ -454,14 +454,14 @@ class SparseMLPClassifier(
         n_threads = resolve_n_jobs(self.n_jobs)
         if self._is_fitted():
             network, rng, epoch = self._network, self._rng, self.n_iter_ + 1
-            data = data.centered(network.center)
+            data = data.centered(network.x_mean)
         else:
             rng, epoch = check_random_state(self.random_state), 1
-            data, center = data.centered_by_mean()
+            data, x_mean = data.centered_by_mean()
             shape = data.shape(coder.multilabel)
             settings = auto.resolve(params, shape)
             check_network(params, settings, data, shape, n_threads, 1)
-            network = start_network(params, settings, data, None, center, rng, n_threads)
+            network = start_network(params, settings, data, None, x_mean, rng, n_threads)
         history = run_pass(network, data, rng, params, epoch, n_threads)
         self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
 

@@ -52,7 +52,7 @@ class FittedAttributes:
         """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
         network = copy(course.network)
         # For predictions by short lists, without a trace in the training's own.
-        network.centers = list(network.centers)
+        network.input_stats = list(network.input_stats)
         network.note_inputs(course.data.x, course.n_threads)
         losses, scores, history = list(course.losses), list(course.scores), list(course.history)
         if course.so_far is not None:
@@ -106,10 +106,10 @@ class FittedAttributes:
     def intercepts_(self) -> list[Floats]:
         check_is_fitted(self)
         first, *others = [layer.b for layer in self._network.layers]
-        center = self._network.center
-        if center is not None:
+        x_mean = self._network.x_mean
+        if x_mean is not None:
             # What the weights make of a centred row they make of X with this bias.
-            shift = center.astype(np.float64) @ self._network.layers[0].coefs
+            shift = x_mean.astype(np.float64) @ self._network.layers[0].coefs
             first = (first - shift).astype(np.float32)
         return [first, *others]
 

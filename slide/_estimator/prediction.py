@@ -248,7 +248,7 @@ class Prediction:
 
     def _input_rows(self, X: Any) -> InputRows:
         check_is_fitted(self)
-        x = centered(check_rows(self, X, reset=False), self._network.center)
+        x = centered(check_rows(self, X, reset=False), self._network.x_mean)
         return self._network.rows(x)
 
     def _all_scores(self, X: Any) -> Floats:

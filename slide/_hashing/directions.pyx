@@ -25,11 +25,11 @@ from slide._base.named_arrays import fill
 
 cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
                            const float32_t *values, int64_t n_values, float32_t length,
-                           const float32_t *center, float32_t *coordinates,
-                           float32_t *own_center) noexcept nogil:
+                           const float32_t *folded_mean, float32_t *coordinates,
+                           float32_t *own_folded_mean) noexcept nogil:
     """Split x - mean, dense (ids NULL) or sparse; returns the length of its rest.
 
-    IN length = |x - mean|, center (size,): the folded mean; OUT coordinates (n,); own_center
+    IN length = |x - mean|, folded_mean (size,); OUT coordinates (n,); own_folded_mean
     (size,): the centre that hashes the rest. Cost: n (n_values + size).
     """
     cdef int64_t j
@@ -43,8 +43,8 @@ cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
                                                  n_values)
         coordinates[j] -= view.at_mean[j]
         rest -= coordinates[j] * coordinates[j]
-    memcpy(own_center, center, view.size * sizeof(float32_t))
-    chosen().accumulate(coordinates, 0, 1, view.folded, view.size, NULL, view.n, own_center,
+    memcpy(own_folded_mean, folded_mean, view.size * sizeof(float32_t))
+    chosen().accumulate(coordinates, 0, 1, view.folded, view.size, NULL, view.n, own_folded_mean,
                         view.size, 1, view.size)
     return sqrtf(rest) if rest > 0 else 0
 
@@ -62,18 +62,18 @@ cdef void add_directions(const DirectionsView *view, const float32_t *coordinate
 
 
 cdef void split_neuron(const DirectionsView *view, const float32_t *w, int64_t neuron,
-                       float32_t *coordinates, float32_t *own_center,
+                       float32_t *coordinates, float32_t *own_folded_mean,
                        float32_t *norm2) noexcept nogil:
     """Split the weights w (n_in,) of a neuron and keep its coordinates in the view.
 
-    OUT coordinates (n,), own_center (size,): the centre that hashes the rest; INOUT norm2: |w|^2,
+    OUT coordinates (n,), own_folded_mean (size,): hashes the rest; INOUT norm2: |w|^2,
     then that of the rest. Cost: n (n_in + size). Threads take different neurons.
     """
     cdef int64_t j
     chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, w, view.n_in, 1, view.n_in,
                   coordinates, view.n)
-    memset(own_center, 0, view.size * sizeof(float32_t))
-    chosen().accumulate(coordinates, 0, 1, view.folded, view.size, NULL, view.n, own_center,
+    memset(own_folded_mean, 0, view.size * sizeof(float32_t))
+    chosen().accumulate(coordinates, 0, 1, view.folded, view.size, NULL, view.n, own_folded_mean,
                         view.size, 1, view.size)
     for j in range(view.n):
         view.neurons[j * view.n_neurons + neuron] = coordinates[j]
@@ -95,11 +95,11 @@ cdef class Directions:
         self.vectors = aligned_copy(vectors)
         self.neurons = aligned_zeros((len(vectors), n_neurons))
 
-    cdef fold(self, Hasher hasher):
-        """Fit the directions to new hash functions; `center` has then to follow."""
+    cdef set_hasher(self, Hasher hasher):
+        """Fit the directions to new hash functions; `set_mean` has then to follow."""
         cdef const float32_t[:, ::1] vectors = self.vectors
         cdef const float32_t[:, ::1] folded = aligned_copy(
-            np.stack([hasher.center(vector) for vector in self.vectors]))
+            np.stack([hasher.fold(vector) for vector in self.vectors]))
         cdef float32_t[:, ::1] neurons = self.neurons
         self._folded = np.asarray(folded)
         self.view.n, self.view.n_in = vectors.shape[0], vectors.shape[1]
@@ -107,16 +107,16 @@ cdef class Directions:
         self.view.vectors, self.view.folded = &vectors[0, 0], &folded[0, 0]
         self.view.neurons = &neurons[0, 0]
 
-    cdef center(self, mean):
+    cdef set_mean(self, mean):
         """Fit the directions to a new mean of the queries."""
         cdef const float32_t[::1] at_mean = self.vectors @ mean
         self._at_mean = np.asarray(at_mean)
         self.view.at_mean = &at_mean[0]
 
-    def state(self):
+    def named_arrays(self):
         """The directions and what is known along them: arrays by name."""
         return {"vectors": self.vectors, "neurons": self.neurons}
 
-    def set_state(self, state):
-        """Take over the state of others of the same shape; `fold` has then to follow."""
-        fill(self.state(), state)
+    def set_named_arrays(self, arrays):
+        """Take over the arrays of others of the same shape; `fold` has then to follow."""
+        fill(self.named_arrays(), arrays)

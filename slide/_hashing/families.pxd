@@ -45,11 +45,11 @@ cdef struct HasherView:
     uint64_t seed_cut
 
 cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *center, float32_t extra_0,
+                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
 cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
-                     const float32_t *values, int64_t n_values, const float32_t *center,
+                     const float32_t *values, int64_t n_values, const float32_t *folded_mean,
                      float32_t *scratch) noexcept nogil
 
 cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits,
@@ -58,9 +58,9 @@ cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits
                        uint16_t *codes, int64_t stride) noexcept nogil
 
 cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                          int64_t n_values, const float32_t *center, float32_t extra_0,
+                          int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                           float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
 cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *center, float32_t extra_0,
+                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil

@@ -27,19 +27,19 @@ cdef enum:
 
 
 cdef void _fold(const HasherView *hasher, const float32_t *signs, const int32_t *ids,
-                const float32_t *values, int64_t n_values, const float32_t *center,
+                const float32_t *values, int64_t n_values, const float32_t *folded_mean,
                 float32_t *out) noexcept nogil:
     """The first signs and the count sketch: coordinate j is added to place j mod size.
 
-    out[i] = sum of signs[j] x[j] over j = i mod size, - center[i]
+    out[i] = sum of signs[j] x[j] over j = i mod size, - folded_mean[i]
 
-    IN signs (n_padded,), the vector (as of `simhash`), center (size,) or NULL;
+    IN signs (n_padded,), the vector (as of `simhash`), folded_mean (size,) or NULL;
     OUT out (size,). Cost: a multiply-add a value.
     """
     cdef int64_t i, k, start, chunk, n, size = hasher.size
-    if center != NULL:
+    if folded_mean != NULL:
         for i in range(size):
-            out[i] = -center[i]
+            out[i] = -folded_mean[i]
     else:
         memset(out, 0, size * sizeof(float32_t))
     if ids != NULL:
@@ -54,7 +54,7 @@ cdef void _fold(const HasherView *hasher, const float32_t *signs, const int32_t 
 
 
 cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *center, float32_t extra_0,
+                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """SimHash through randomised fast Walsh-Hadamard transforms.
 
@@ -76,7 +76,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
 
     The extras come in with Gaussian weights of their own, so that `size` need not grow for them.
 
-    IN ids (n_values,) or NULL, values (n_values,), center: the folded mean (n_blocks, size) or
+    IN ids (n_values,) or NULL, values (n_values,), folded_mean: the folded mean (n_blocks, size) or
     NULL; OUT words (n_words,); scratch (size,) of the calling thread.
     Cost, of each block: n_values + (n_rounds - 1) size (log2 size + 1) + size - m + m log2 m + 2 m.
     Source: Charikar, STOC 2002, section 3; Andoni et al., NIPS 2015, section 5 (the transforms);
@@ -86,7 +86,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     cdef const float32_t *e0
     cdef const float32_t *e1
     for block in range(hasher.n_blocks):
-        m = project(hasher, block, ids, values, n_values, center, scratch)
+        m = project(hasher, block, ids, values, n_values, folded_mean, scratch)
         e0 = hasher.extra + block * size
         e1 = e0 + (hasher.n_blocks - 1) * size + hasher.last_size
         for i in range(m):
@@ -95,7 +95,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
 
 
 cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
-                     const float32_t *values, int64_t n_values, const float32_t *center,
+                     const float32_t *values, int64_t n_values, const float32_t *folded_mean,
                      float32_t *scratch) noexcept nogil:
     """The projections whose signs `simhash` takes, of one of its transforms; returns their number.
 
@@ -107,7 +107,7 @@ cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids
     cdef int64_t m = size if block < hasher.n_blocks - 1 else hasher.last_size
     cdef const float32_t *s = hasher.later_signs + block * (hasher.n_rounds - 1) * size
     _fold(hasher, hasher.signs + block * hasher.n_padded, ids, values, n_values,
-          center + block * size if center != NULL else NULL, scratch)
+          folded_mean + block * size if folded_mean != NULL else NULL, scratch)
     for _round in range(hasher.n_rounds - 1):
         chosen().hadamard(scratch, size)
         for i in range(size):
@@ -124,7 +124,7 @@ cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits
                        const float32_t *rows, int64_t ld, const int32_t *ids, int64_t n,
                        const float32_t *extra_0, const float32_t *extra_1, float32_t *scratch,
                        uint16_t *codes, int64_t stride) noexcept nogil:
-    """`simhash` of n dense rows without a centre, side by side; the same bits, and faster.
+    """`simhash` of n dense rows without a mean, side by side; the same bits, and faster.
 
     IN rows (., ld), ids (n,) of the rows or NULL: the first n; extra_0, extra_1 (n,) or NULL;
     OUT codes (n_codes, stride): code t of the i-th, at t * stride + i, is its bits t * n_bits to
@@ -204,7 +204,7 @@ cdef void _pack(const HasherView *hasher, const int32_t *hashes, uint64_t *words
 
 
 cdef void _load_slots(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *center, float32_t extra_0,
+                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *out) noexcept nogil:
     """The coordinates that are in any window.
 
@@ -215,12 +215,12 @@ cdef void _load_slots(const HasherView *hasher, const int32_t *ids, const float3
     if ids == NULL:
         for i in range(n):
             out[i] = values[hasher.used[i]]
-        if center != NULL:
+        if folded_mean != NULL:
             for i in range(n):
-                out[i] -= center[i]
+                out[i] -= folded_mean[i]
     else:
         for i in range(n):
-            out[i] = -center[i] if center != NULL else 0.0
+            out[i] = -folded_mean[i] if folded_mean != NULL else 0.0
         for k in range(n_values):
             slot = hasher.slot_of[ids[k]]
             if slot >= 0:
@@ -248,7 +248,7 @@ cdef int32_t _winner(const float32_t *slots, const int32_t *window,
 
 
 cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                          int64_t n_values, const float32_t *center, float32_t extra_0,
+                          int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                           float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """WTA and DWTA: the place, in a window of 8 random coordinates, of the largest.
 
@@ -262,7 +262,7 @@ cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const fl
     chance, but where both vectors walk on together; so P = A + P10 / 8 + P00 P, or
     P = (A + P10 / 8) / (1 - P00). A vector without any non-zero has the code 0.
 
-    IN ids (n_values,) or NULL, values (n_values,), center: the mean of the slots (first_extra,)
+    IN ids (n_values,) or NULL, values (n_values,), folded_mean: that of the slots (first_extra,)
     or NULL; OUT words (n_words,); scratch (n_used + 2 n_hashes,) of the calling thread.
     Cost: n_values + n_used + 8 n_hashes, and a random number an attempt of an empty window.
     Source: Yagnik et al., ICCV 2011 (WTA); Chen & Shrivastava, UAI 2018 (DWTA).
@@ -270,7 +270,7 @@ cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const fl
     cdef int64_t i, n_empty = 0
     cdef bint skip_zeros = hasher.family == DWTA
     cdef int32_t *hashes = <int32_t *>(scratch + hasher.n_used)
-    _load_slots(hasher, ids, values, n_values, center, extra_0, extra_1, scratch)
+    _load_slots(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch)
     for i in range(hasher.n_hashes):
         hashes[i] = _winner(scratch, hasher.windows + i * WINDOW, skip_zeros)
         n_empty += hashes[i] < 0
@@ -296,38 +296,38 @@ cdef inline int64_t _add_key(uint64_t *keys, int64_t n, float32_t value,
 
 
 cdef int64_t _list_keys(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                        int64_t n_values, const float32_t *center, float32_t extra_0,
+                        int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                         float32_t extra_1, uint64_t *taken, uint64_t *keys) noexcept nogil:
     """Keys of all coordinates that may be among the t largest; returns their number.
 
     Of a sparse vector's absent coordinates, -mean[j], the t largest are among the first
-    t + n_values of the center's order; a bit of `taken` for each of these says that it is present.
+    t + n_values of the mean's order; a bit of `taken` for each of these says that it is present.
 
     IN the vector (as of `minhash`); OUT taken (n_in / 64 + 1,), keys.
-    Cost: n_values + 2 n_copies, and with a center of a sparse vector t + n_values more.
+    Cost: n_values + 2 n_copies, and with a mean of a sparse vector t + n_values more.
     """
     cdef int64_t i, k, n = 0, n_in = hasher.n_in, prefix
     cdef const int32_t *order
     cdef const int32_t *rank
     if ids == NULL:
         for i in range(n_in):
-            n = _add_key(keys, n, values[i] - center[i] if center != NULL else values[i], i)
-    elif center == NULL:
+            n = _add_key(keys, n, values[i] - (folded_mean[i] if folded_mean != NULL else 0), i)
+    elif folded_mean == NULL:
         for k in range(n_values):
             n = _add_key(keys, n, values[k], ids[k])
     else:
-        order = <const int32_t *>(center + n_in)
+        order = <const int32_t *>(folded_mean + n_in)
         rank = order + n_in
         prefix = min(n_in, hasher.n_largest + n_values)
         memset(taken, 0, blocks_of(prefix, 64) * sizeof(uint64_t))
         for k in range(n_values):
-            n = _add_key(keys, n, values[k] - center[ids[k]], ids[k])
+            n = _add_key(keys, n, values[k] - folded_mean[ids[k]], ids[k])
             i = rank[ids[k]]
             if i < prefix:
                 taken[i >> 6] |= <uint64_t>1 << (i & 63)
         for i in range(prefix):
             if not (taken[i >> 6] >> (i & 63)) & 1:
-                n = _add_key(keys, n, -center[order[i]], order[i])
+                n = _add_key(keys, n, -folded_mean[order[i]], order[i])
     for i in range(hasher.n_copies):
         n = _add_key(keys, n, extra_0 * hasher.copy_scale, n_in + i)
     for i in range(hasher.n_copies):
@@ -365,7 +365,7 @@ cdef void _largest_first(uint64_t *keys, int64_t n, int64_t n_largest) noexcept 
 
 
 cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *center, float32_t extra_0,
+                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """MinHash, by densified one permutation hashing, of the set of the t largest coordinates.
 
@@ -377,7 +377,7 @@ cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     the sets, and others agree in b = 2 bits by chance: J + (1 - J) / 4. The bits are a hash of
     the member and i, so that bins that borrow alike differ in them. An empty set has the code 0.
 
-    IN ids (n_values,) or NULL, values (n_values,), center or NULL: the mean (n_in,) and, as
+    IN ids (n_values,) or NULL, values (n_values,), folded_mean or NULL: the mean (n_in,) and, as
     int32, the coordinates by falling -mean, zeros last (n_in,), and each one's place there
     (n_in,); OUT words (n_words,); scratch of the calling thread, 8-byte aligned:
     4 n_hashes + 2 (n_in / 64 + 1) + 2 (n_in + 2 n_copies).
@@ -391,7 +391,7 @@ cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     cdef uint64_t *taken = bins + 2 * n_hashes
     cdef uint64_t *keys = taken + hasher.n_in // 64 + 1
     cdef uint64_t u, member
-    n = _list_keys(hasher, ids, values, n_values, center, extra_0, extra_1, taken, keys)
+    n = _list_keys(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, taken, keys)
     if n > hasher.n_largest:
         _largest_first(keys, n, hasher.n_largest)
         n = hasher.n_largest

@@ -2,21 +2,22 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_
 from slide._hashing.families cimport HasherView
 
 cdef void hash_vector(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *center, float32_t extra_0,
+                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
-cdef void table_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
-                      int64_t stride) noexcept nogil
+cdef void cut_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
+                    int64_t stride) noexcept nogil
 
 cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld, int64_t n,
                     const float32_t *extra_0, const float32_t *extra_1, float32_t *scratch,
                     uint64_t *words, uint16_t *codes, int64_t stride) noexcept nogil
 
-cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
-                        const int32_t *row_ids, const int32_t *ids, int64_t n, float32_t *scratch,
-                        uint16_t *quarters, int64_t n_words, uint64_t *words) noexcept nogil
+cdef void simhash_rows_to_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
+                                const int32_t *row_ids, const int32_t *ids, int64_t n,
+                                float32_t *scratch, uint16_t *quarters, int64_t n_words,
+                                uint64_t *words) noexcept nogil
 
-cdef void codes_of_table(const HasherView *hasher, int64_t table, const uint64_t *words,
+cdef void codes_in_table(const HasherView *hasher, int64_t table, const uint64_t *words,
                          int64_t n_words, int64_t n, uint16_t *codes) noexcept nogil
 
 cdef class Hasher:

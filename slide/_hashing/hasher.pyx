@@ -33,25 +33,26 @@ _MINHASH_BITS = 2
 
 
 cdef void hash_vector(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *center, float32_t extra_0,
+                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """The L * K bits of one vector: table t has bits t * K to (t + 1) * K - 1.
 
     IN ids (n_values,), distinct, in any order, or NULL: then values is dense (n_in,);
-    center: what `Hasher.center` makes of the mean that is to be subtracted, or NULL; extra_0,
+    folded_mean: what `Hasher.fold` makes of the mean that is to be subtracted, or NULL; extra_0,
     extra_1: two more coordinates. OUT words (n_words,); scratch (scratch_size,), 8-byte aligned.
     Cost: fixed_cost + n_values * cost_per_value. Thread-safe: scratch and words are the thread's.
     """
     if hasher.family == SIMHASH:
-        simhash(hasher, ids, values, n_values, center, extra_0, extra_1, scratch, words)
+        simhash(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch, words)
     elif hasher.family == MINHASH:
-        minhash(hasher, ids, values, n_values, center, extra_0, extra_1, scratch, words)
+        minhash(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch, words)
     else:
-        winner_take_all(hasher, ids, values, n_values, center, extra_0, extra_1, scratch, words)
+        winner_take_all(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch,
+                        words)
 
 
-cdef void table_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
-                      int64_t stride) noexcept nogil:
+cdef void cut_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
+                    int64_t stride) noexcept nogil:
     """Cut the bits of a vector to one code a table.
 
     IN words (n_words,); OUT codes (n_tables,) at the given stride. Cost: n_tables. Thread-safe.
@@ -71,7 +72,7 @@ cdef void table_codes(const HasherView *hasher, const uint64_t *words, uint16_t 
 cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld, int64_t n,
                     const float32_t *extra_0, const float32_t *extra_1, float32_t *scratch,
                     uint64_t *words, uint16_t *codes, int64_t stride) noexcept nogil:
-    """Codes of n dense rows, as `hash_vector` and `table_codes` make them without a center.
+    """Codes of n dense rows, as `hash_vector` and `cut_codes` make them without a mean.
 
     IN rows (n, ld), extra_0, extra_1 (n,); OUT codes (n_tables, stride); scratch
     (rows_scratch_size,), words (n_words,) of the thread. Cost: `hash_vector` each; SimHash
@@ -85,13 +86,14 @@ cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld,
     for i in range(n):
         hash_vector(hasher, NULL, rows + i * ld, hasher.n_in, NULL, extra_0[i], extra_1[i],
                     scratch, words)
-        table_codes(hasher, words, codes + i, stride)
+        cut_codes(hasher, words, codes + i, stride)
 
 
-cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
-                        const int32_t *row_ids, const int32_t *ids, int64_t n, float32_t *scratch,
-                        uint16_t *quarters, int64_t n_words, uint64_t *words) noexcept nogil:
-    """The first n_words words of SimHash of n dense rows, without a center.
+cdef void simhash_rows_to_words(const HasherView *hasher, const float32_t *rows, int64_t ld,
+                                const int32_t *row_ids, const int32_t *ids, int64_t n,
+                                float32_t *scratch, uint16_t *quarters, int64_t n_words,
+                                uint64_t *words) noexcept nogil:
+    """The first n_words words of SimHash of n dense rows, without a mean.
 
     IN rows (., ld), row_ids (n,): which of them, NULL for the first n, ids (n,): where the words
     go; OUT words (., n_words), those of ids; scratch (rows_scratch_size,), quarters
@@ -108,9 +110,9 @@ cdef void simhash_words(const HasherView *hasher, const float32_t *rows, int64_t
             out[q >> 2] |= <uint64_t>quarters[q * n + i] << (16 * (q & 3))
 
 
-cdef void codes_of_table(const HasherView *hasher, int64_t table, const uint64_t *words,
+cdef void codes_in_table(const HasherView *hasher, int64_t table, const uint64_t *words,
                          int64_t n_words, int64_t n, uint16_t *codes) noexcept nogil:
-    """Codes of n vectors in one table, cut as in `table_codes`.
+    """Codes of n vectors in one table, cut as in `cut_codes`.
 
     IN words (n, n_words); OUT codes (n,). Cost: n. Thread-safe.
     """
@@ -211,16 +213,16 @@ cdef class Hasher:
         self.scratch_size = 4 * view.n_hashes + 2 * (view.n_in // 64 + 1) + 2 * (
             view.n_in + 2 * view.n_copies)
 
-    def state(self):
+    def named_arrays(self):
         """The random numbers as arrays by name; the other parameters decide their shapes."""
-        state = {name: value for name, value in self.parameters.items() if name != "n_copies"}
-        if "seeds" in state:
-            state["seeds"] = np.array(state["seeds"], np.uint64)
-        if "used" in state:
-            state["windows"] = state.pop("used")[state["windows"]]
-        return state
+        arrays = {name: value for name, value in self.parameters.items() if name != "n_copies"}
+        if "seeds" in arrays:
+            arrays["seeds"] = np.array(arrays["seeds"], np.uint64)
+        if "used" in arrays:
+            arrays["windows"] = arrays.pop("used")[arrays["windows"]]
+        return arrays
 
-    def set_state(self, state):
+    def set_named_arrays(self, arrays):
         """Take over the random numbers of another of the same parameters.
 
         Raises
@@ -228,14 +230,14 @@ cdef class Hasher:
         ValueError
             When a window has a coordinate that no vector has.
         """
-        parameters = {**self.parameters, **state}
-        if "seeds" in state:
-            parameters["seeds"] = tuple(int(seed) for seed in state["seeds"])
-        if "windows" in state:
+        parameters = {**self.parameters, **arrays}
+        if "seeds" in arrays:
+            parameters["seeds"] = tuple(int(seed) for seed in arrays["seeds"])
+        if "windows" in arrays:
             width = self.view.n_in + 2 * self.view.n_copies
-            if state["windows"].min() < 0 or state["windows"].max() >= width:
+            if arrays["windows"].min() < 0 or arrays["windows"].max() >= width:
                 raise ValueError(f"windows of hash functions must be coordinates in [0, {width})")
-            parameters.update(_by_slot(state["windows"]))
+            parameters.update(_by_slot(arrays["windows"]))
         self.__init__(self.family, self.view.n_in, self.view.n_tables, self.view.n_bits,
                       parameters)
 
@@ -253,7 +255,7 @@ cdef class Hasher:
         """Cost of hashing one dense vector: multiply-adds, additions or comparisons."""
         return self.view.fixed_cost + self.view.n_in * self.view.cost_per_value
 
-    def center(self, mean):
+    def fold(self, mean):
         """What hash_vector takes to hash x - mean: float32, of a layout of the family's own.
 
         Parameters
@@ -284,11 +286,11 @@ cdef class Hasher:
         extra_0, extra_1 : float32 (n,) or None
         """
         cdef int64_t i, n = x.shape[0]
-        cdef const float32_t[::1] center
-        cdef const float32_t *center_ptr = NULL
+        cdef const float32_t[::1] folded_mean
+        cdef const float32_t *folded_ptr = NULL
         if mean is not None:
-            center = self.center(mean)
-            center_ptr = &center[0]
+            folded_mean = self.fold(mean)
+            folded_ptr = &folded_mean[0]
         cdef const float32_t[::1] a = np.zeros(n, np.float32) if extra_0 is None else extra_0
         cdef const float32_t[::1] b = np.zeros(n, np.float32) if extra_1 is None else extra_1
         cdef float32_t[::1] scratch = np.empty(self.scratch_size, np.float32)
@@ -298,9 +300,9 @@ cdef class Hasher:
         cdef uint16_t[:, ::1] codes = out
         with nogil:
             for i in range(n):
-                hash_vector(&self.view, rows.ids(i), rows.values(i), rows.count(i), center_ptr,
+                hash_vector(&self.view, rows.ids(i), rows.values(i), rows.count(i), folded_ptr,
                             a[i], b[i], &scratch[0], &words[0])
-                table_codes(&self.view, &words[0], &codes[0, i], n)
+                cut_codes(&self.view, &words[0], &codes[0, i], n)
         return out
 
 

@@ -5,11 +5,11 @@ from slide._hashing.hasher cimport Hasher
 from slide._hashing.tables cimport HashTables, TablesView
 
 cdef enum Policy:
-    RANDOM = 0       # no search: neurons drawn at random
+    RANDOM = 0       # nothing is looked up: neurons drawn at random
     EXACT = 1        # every neuron
     ESTIMATE = 2     # ranked by the pre-activation that their codes promise
     VANILLA = 3      # the first that the buckets return
-    TOPK = 4         # those of the most collisions
+    MOST_COLLISIONS = 4         # those of the most collisions
     THRESHOLD = 5    # those of enough collisions
     RERANK = 6       # many by collisions, of which the layer keeps the best by inner product
     SCAN = 7         # of the largest pre-activation under the weights of the last rebuild
@@ -18,7 +18,7 @@ cdef enum:
     COARSE_BITS = 64
 
 # How a layer's neurons are found; read-only between two rebuilds.
-cdef struct SearchView:
+cdef struct RetrievalView:
     int policy
     int64_t n_neurons
     int64_t n_wanted           # fewer candidates are filled up at random; 0: never
@@ -33,7 +33,7 @@ cdef struct SearchView:
     const uint64_t *codes      # (n_neurons, n_words)
     const float32_t *norms     # (n_neurons,) |w|
     const float32_t *biases    # (n_neurons,) w.mean + b
-    const float32_t *center    # of the hasher, or NULL
+    const float32_t *folded_mean    # of the hasher, or NULL
     const float32_t *mean      # (n_in,)
     int64_t n_in
     const float32_t *columns   # (n_in, n_neurons) the weights of the last rebuild, or NULL
@@ -45,8 +45,8 @@ cdef struct SearchView:
     const float32_t *coarse_cosines   # (65,)
 
 # Private to one thread.
-cdef struct SearchScratch:
-    uint8_t *counts            # (n_neurons,) all zero between two searches
+cdef struct RetrievalScratch:
+    uint8_t *counts            # (n_neurons,) all zero between two retrievals
     int32_t *found             # (most candidates of the tables,)
     float32_t *scores          # (most candidates ranked,)
     uint32_t *keys             # the same
@@ -56,15 +56,15 @@ cdef struct SearchScratch:
     uint64_t *words
     uint16_t *codes            # (n_tables,)
     float32_t *coordinates     # (directions,)
-    float32_t *center          # of a rest
+    float32_t *folded_mean          # of a rest
     float32_t *offsets         # (n_neurons,)
 
-cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t *values,
-                    int64_t n_values, uint64_t *rng, SearchScratch *scratch,
-                    int32_t *out, int64_t *cost) noexcept nogil
+cdef int64_t retrieve(const RetrievalView *view, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, uint64_t *rng, RetrievalScratch *scratch,
+                      int32_t *out, int64_t *cost) noexcept nogil
 
 cdef class Retrieval:
-    cdef SearchView view
+    cdef RetrievalView view
     cdef readonly str policy
     cdef readonly str family
     cdef readonly bint transform
@@ -74,10 +74,11 @@ cdef class Retrieval:
     cdef readonly Directions directions   # of the estimates, or None
     cdef dict _settings
     cdef dict _arrays                   # what rebuilds write; the view points into them
-    cdef object _cosines, _coarse_cosines, _center
+    cdef object _cosines, _coarse_cosines, _folded_mean
     cdef _set_view(self)
-    cdef _set_center(self)
+    cdef _fold_mean(self)
     cdef int64_t max_found(self)
     cdef int64_t max_ranked(self)
 
-cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_alive) except -1
+cdef int allocate_retrieval(RetrievalScratch *scratch, Retrieval retrieval,
+                            list keep_alive) except -1

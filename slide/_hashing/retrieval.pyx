@@ -26,8 +26,8 @@ from slide._base.typedefs cimport (
 )
 from slide._hashing.directions cimport add_directions, Directions, split_neuron, split_query
 from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport hash_vector, Hasher, simhash_words, table_codes
-from slide._hashing.tables cimport HashTables, keep_above, keep_most_frequent, query_codes, retrieve
+from slide._hashing.hasher cimport hash_vector, Hasher, simhash_rows_to_words, cut_codes
+from slide._hashing.tables cimport HashTables, keep_above, keep_most_frequent, hash_query, collect
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
@@ -42,17 +42,15 @@ POLICIES = {
     "exact": EXACT,
     "estimate": ESTIMATE,
     "vanilla": VANILLA,
-    "topk": TOPK,
+    "topk": MOST_COLLISIONS,
     "threshold": THRESHOLD,
     "rerank": RERANK,
     "scan": SCAN,
 }
 
 
-# ---------------------------------------------------------------- search --
-
-cdef int64_t _fill(const SearchView *view, int32_t *out, int64_t n, uint64_t *rng,
-                   uint8_t *counts) noexcept nogil:
+cdef int64_t _add_random(const RetrievalView *view, int32_t *out, int64_t n, uint64_t *rng,
+                         uint8_t *counts) noexcept nogil:
     """Random neurons on top of the n in `out`, up to n_wanted distinct ones; their number."""
     cdef int64_t i, _draw, target = min(view.n_wanted, view.n_neurons)
     cdef int32_t neuron
@@ -81,7 +79,7 @@ cdef int64_t _fill(const SearchView *view, int32_t *out, int64_t n, uint64_t *rn
     return n
 
 
-cdef float32_t _centered_norm(const SearchView *view, const int32_t *ids,
+cdef float32_t _centered_norm(const RetrievalView *view, const int32_t *ids,
                               const float32_t *values, int64_t n_values) noexcept nogil:
     """|x - mean| of a dense or sparse vector."""
     cdef float32_t total = view.mean_norm2, v
@@ -98,26 +96,27 @@ cdef inline void _cut(uint64_t *words, int64_t n_bits) noexcept nogil:
         words[n_bits >> 6] &= (<uint64_t>1 << (n_bits & 63)) - 1
 
 
-cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t *values,
-                     int64_t n_values, uint64_t *rng, SearchScratch *scratch, int32_t *out,
+cdef int64_t _ranked(const RetrievalView *view, const int32_t *ids, const float32_t *values,
+                     int64_t n_values, uint64_t *rng, RetrievalScratch *scratch, int32_t *out,
                      int64_t *cost) noexcept nogil:
-    """The n_candidates of the largest estimated pre-activation; parameters as in `search`."""
+    """The n_candidates of the largest estimated pre-activation; parameters as in `retrieve`."""
     cdef int64_t i, n = view.n_neurons
     cdef float32_t length = _centered_norm(view, ids, values, n_values)
     cdef const int32_t *found = NULL
-    cdef const float32_t *center = view.center
+    cdef const float32_t *folded_mean = view.folded_mean
     cdef const float32_t *biases = view.biases
     if view.directions != NULL:
-        length = split_query(view.directions, ids, values, n_values, length, center,
-                             scratch.coordinates, scratch.center)
-        center = scratch.center
+        length = split_query(view.directions, ids, values, n_values, length, folded_mean,
+                             scratch.coordinates, scratch.folded_mean)
+        folded_mean = scratch.folded_mean
         cost[0] += view.directions.n * (n_values + view.directions.size)
-    hash_vector(view.hasher, ids, values, n_values, center, 0, 0, scratch.hashing, scratch.words)
+    hash_vector(view.hasher, ids, values, n_values, folded_mean, 0, 0, scratch.hashing,
+                scratch.words)
     _cut(scratch.words, view.n_bits)
     if view.tables != NULL:
-        table_codes(view.hasher, scratch.words, scratch.codes, 1)
-        n = retrieve(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
-                     scratch.found)
+        cut_codes(view.hasher, scratch.words, scratch.codes, 1)
+        n = collect(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
+                    scratch.found)
         n = keep_most_frequent(scratch.found, n, scratch.counts, n)
         found = scratch.found
     if view.directions != NULL:
@@ -144,14 +143,14 @@ cdef int64_t _ranked(const SearchView *view, const int32_t *ids, const float32_t
     return n
 
 
-cdef int64_t _scanned(const SearchView *view, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, SearchScratch *scratch, int32_t *out,
+cdef int64_t _scanned(const RetrievalView *view, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, RetrievalScratch *scratch, int32_t *out,
                       int64_t *cost) noexcept nogil:
     """The n_candidates of the largest pre-activation, from a copy of the weights by input.
 
     A sparse vector reads the rows of its values only, one after the other, as an embedding bag
     does: for few values that costs less than hashing and misses nothing but what moved since the
-    last rebuild. Parameters as in `search`.
+    last rebuild. Parameters as in `retrieve`.
     """
     cdef int64_t n = view.n_neurons
     memcpy(scratch.scores, view.biases, n * sizeof(float32_t))
@@ -160,9 +159,9 @@ cdef int64_t _scanned(const SearchView *view, const int32_t *ids, const float32_
     return largest(scratch.scores, n, view.n_candidates, scratch.keys, out)
 
 
-cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t *values,
-                    int64_t n_values, uint64_t *rng, SearchScratch *scratch,
-                    int32_t *out, int64_t *cost) noexcept nogil:
+cdef int64_t retrieve(const RetrievalView *view, const int32_t *ids, const float32_t *values,
+                      int64_t n_values, uint64_t *rng, RetrievalScratch *scratch,
+                      int32_t *out, int64_t *cost) noexcept nogil:
     """Distinct neurons for one vector, at most n_candidates, at least n_wanted.
 
     IN the vector: ids NULL and values (n_in,), or a sparse one, ids and values (n_values,);
@@ -180,12 +179,12 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
     elif view.policy == SCAN:
         n = _scanned(view, ids, values, n_values, scratch, out, cost)
     elif view.policy != RANDOM:
-        query_codes(view.tables, ids, values, n_values, scratch.hashing, scratch.words,
-                    scratch.codes)
+        hash_query(view.tables, ids, values, n_values, scratch.hashing, scratch.words,
+                   scratch.codes)
         cost[0] += (view.tables.hasher.fixed_cost
                     + view.tables.hasher.cost_per_value * n_values)
-        n = retrieve(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
-                     scratch.found)
+        n = collect(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
+                    scratch.found)
         if view.policy == THRESHOLD:
             n = keep_above(scratch.found, n, scratch.counts, <int32_t>view.min_collisions)
         else:
@@ -194,10 +193,8 @@ cdef int64_t search(const SearchView *view, const int32_t *ids, const float32_t 
         n = min(n, view.n_candidates)
         for i in range(n):
             out[i] = scratch.found[i]
-    return _fill(view, out, n, rng, scratch.counts)
+    return _add_random(view, out, n, rng, scratch.counts)
 
-
-# ------------------------------------------------------------- structures --
 
 cdef class Retrieval:
     """What finds the neurons of one layer.
@@ -219,7 +216,7 @@ cdef class Retrieval:
 
     def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
                  directions=None):
-        cdef SearchView *view = &self.view
+        cdef RetrievalView *view = &self.view
         n_tables, n_bits = settings["n_tables"], settings["n_hash_bits"]
         self.policy, self.family = settings["policy"], settings["hash_family"]
         self.transform, self._settings = settings["transform"], settings
@@ -260,7 +257,7 @@ cdef class Retrieval:
         self._set_view()
 
     cdef _set_view(self):
-        cdef SearchView *view = &self.view
+        cdef RetrievalView *view = &self.view
         cdef const uint64_t[:, ::1] codes
         cdef const uint64_t[::1] coarse
         cdef const float32_t[::1] norms, biases, mean, cosines
@@ -284,39 +281,39 @@ cdef class Retrieval:
             view.n_coarse, view.coarse = self.n_coarse, &coarse[0]
             view.coarse_cosines = &cosines[0]
         if self.directions is not None:
-            self.directions.fold(self.hasher)
+            self.directions.set_hasher(self.hasher)
             view.directions = &self.directions.view
-        self._set_center()
+        self._fold_mean()
 
-    cdef _set_center(self):
+    cdef _fold_mean(self):
         """Fit the view to the mean of the queries."""
-        cdef const float32_t[::1] center
+        cdef const float32_t[::1] folded_mean
         mean = self._arrays["mean"]
-        center = self._center = self.hasher.center(mean)
-        self.view.center = &center[0] if self.transform else NULL
+        folded_mean = self._folded_mean = self.hasher.fold(mean)
+        self.view.folded_mean = &folded_mean[0] if self.transform else NULL
         self.view.mean_norm2 = np.vdot(mean, mean)
         if self.directions is not None:
-            self.directions.center(mean)
+            self.directions.set_mean(mean)
 
-    def state(self):
+    def named_arrays(self):
         """The hash functions and all that rebuilds change: arrays by name."""
         return flat(self._arrays, tables=self.tables, hasher=self.hasher,
                     directions=self.directions)
 
-    def set_state(self, state):
-        """Take over the state of another of the same parameters and as many directions."""
-        fill(self._arrays, state)
+    def set_named_arrays(self, arrays):
+        """Take over the arrays of another of the same parameters and as many directions."""
+        fill(self._arrays, arrays)
         for name in ("tables", "hasher", "directions"):
             if getattr(self, name) is not None:
-                getattr(self, name).set_state(part_of(state, name))
+                getattr(self, name).set_named_arrays(part_of(arrays, name))
         self._set_view()
 
-    __setstate__ = set_state
+    __setstate__ = set_named_arrays
 
     def __reduce__(self):
         vectors = None if self.directions is None else self.directions.vectors
         return Retrieval, (self.view.n_neurons, self.view.n_in, self._settings,
-                           np.random.RandomState(0), vectors), self.state()
+                           np.random.RandomState(0), vectors), self.named_arrays()
 
     cdef int64_t max_found(self):
         """Most neurons that the tables return or a first ranking keeps."""
@@ -350,9 +347,9 @@ cdef class Retrieval:
         if self.hasher is not None:
             if self.transform:
                 self._arrays["mean"][...] = mean
-                self._set_center()
-            return self._code(weights, biases, np.arange(self.view.n_neurons, dtype=np.int32),
-                              n_threads)
+                self._fold_mean()
+            ids = np.arange(self.view.n_neurons, dtype=np.int32)
+            return self._hash_neurons(weights, biases, ids, n_threads)
         if self.tables is not None:
             return self.tables.rebuild(weights, biases, mean, query_length, n_threads)
         return 0
@@ -374,9 +371,10 @@ cdef class Retrieval:
             self._arrays["columns"][:, moved] = weights[moved].T
             self._arrays["biases"][moved] = np.asarray(biases)[moved]
             return 0
-        return self._code(weights, biases, moved, n_threads)
+        return self._hash_neurons(weights, biases, moved, n_threads)
 
-    def _code(self, weights, const float32_t[::1] biases, const int32_t[::1] ids, int n_threads):
+    def _hash_neurons(self, weights, const float32_t[::1] biases, const int32_t[::1] ids,
+                      int n_threads):
         """Codes, norms and biases of the neurons `ids`; then the order of all in the tables."""
         cdef int64_t d = self.view.n_in, m = ids.shape[0], block, per_block = 64
         cdef int64_t n_words = self.hasher.n_words, n_scratch = self.hasher.rows_scratch_size
@@ -398,11 +396,11 @@ cdef class Retrieval:
         start_watch(&watch)
         for block in prange(blocks_of(m, per_block), nogil=True, num_threads=n_threads,
                             schedule="static"):
-            _code_neurons(&self.view, &rows.view, &biases[0], &mean[0], &ids[block * per_block],
-                          min(per_block, m - block * per_block), &unpacked[omp_get_thread_num(), 0],
-                          &scratch[omp_get_thread_num(), 0], n_scratch,
-                          &words[omp_get_thread_num(), 0], &codes[0, 0],
-                          &norms[0] if self.transform else NULL, &own[0], &watch)
+            _hash_some(&self.view, &rows.view, &biases[0], &mean[0], &ids[block * per_block],
+                       min(per_block, m - block * per_block), &unpacked[omp_get_thread_num(), 0],
+                       &scratch[omp_get_thread_num(), 0], n_scratch,
+                       &words[omp_get_thread_num(), 0], &codes[0, 0],
+                       &norms[0] if self.transform else NULL, &own[0], &watch)
         end_watch(&watch)
         if self.n_coarse:
             self._arrays["coarse"][...] = np.asarray(codes)[:, 0]
@@ -411,32 +409,32 @@ cdef class Retrieval:
         return m * (2 * d + hasher.fixed_cost + hasher.cost_per_value * d
                     + n_directions * (d + size))
 
-    def search(self, x, seed=0):
+    def retrieve(self, x, seed=0):
         """The neurons found for every row of x, dense (n, n_in): a list of id arrays.
 
         A door for diagnostics and tests; row i draws its random numbers from seed + i.
         """
         cdef const float32_t[:, ::1] rows = np.ascontiguousarray(x, np.float32)
-        cdef SearchScratch scratch
+        cdef RetrievalScratch scratch
         cdef int32_t[::1] out = np.empty(max(1, self.view.n_candidates, self.view.n_wanted),
                                          np.int32)
         cdef uint64_t rng
         cdef int64_t i, n, cost = 0
         keep_alive, result = [], []
-        allocate_search(&scratch, self, keep_alive)
+        allocate_retrieval(&scratch, self, keep_alive)
         for i in range(rows.shape[0]):
             rng = seed + i
-            n = search(&self.view, NULL, &rows[i, 0], self.view.n_in, &rng, &scratch, &out[0],
-                       &cost)
+            n = retrieve(&self.view, NULL, &rows[i, 0], self.view.n_in, &rng, &scratch, &out[0],
+                         &cost)
             result.append(np.asarray(out[:n]).copy())
         return result
 
 
-cdef void _code_neurons(const SearchView *view, const Weights *weights, const float32_t *b,
-                        const float32_t *mean, const int32_t *ids, int64_t n,
-                        float32_t *unpacked, float32_t *scratch, int64_t n_scratch,
-                        uint64_t *words, uint64_t *codes, float32_t *norms, float32_t *biases,
-                        Watch *watch) noexcept nogil:
+cdef void _hash_some(const RetrievalView *view, const Weights *weights, const float32_t *b,
+                     const float32_t *mean, const int32_t *ids, int64_t n,
+                     float32_t *unpacked, float32_t *scratch, int64_t n_scratch,
+                     uint64_t *words, uint64_t *codes, float32_t *norms, float32_t *biases,
+                     Watch *watch) noexcept nogil:
     """Codes (n_neurons, n_words) of the n neurons `ids`; unless NULL, norms and biases too.
 
     With directions codes and norms are those of the rests. Scratch: n_scratch for the hasher, then
@@ -444,7 +442,7 @@ cdef void _code_neurons(const SearchView *view, const Weights *weights, const fl
     different neurons; scratch, words and, of bfloat16, unpacked (n, n_in) are their own.
     """
     cdef int64_t i, k, d = view.n_in
-    cdef float32_t *center
+    cdef float32_t *folded_mean
     cdef const int32_t *left = ids
     cdef const float32_t *rows
     cdef const float32_t *w
@@ -452,31 +450,32 @@ cdef void _code_neurons(const SearchView *view, const Weights *weights, const fl
         return
     rows = rows_of(weights, 0, n, &left, unpacked)
     if view.directions == NULL:
-        simhash_words(view.hasher, rows, d, left, ids, n, scratch,
-                      <uint16_t *>(scratch + n_scratch), view.n_words, codes)
+        simhash_rows_to_words(view.hasher, rows, d, left, ids, n, scratch,
+                              <uint16_t *>(scratch + n_scratch), view.n_words, codes)
     for k in range(n):
         i = ids[k]
         w = rows + (left[k] if left != NULL else k) * d
         if norms != NULL:
             chosen().statistics(w, d, b + i, 1, mean, d, biases + i, norms + i)
         if view.directions != NULL:
-            center = scratch + n_scratch + view.directions.n
-            split_neuron(view.directions, w, i, scratch + n_scratch, center, norms + i)
-            hash_vector(view.hasher, NULL, w, d, center, 0, 0, scratch, words)
+            folded_mean = scratch + n_scratch + view.directions.n
+            split_neuron(view.directions, w, i, scratch + n_scratch, folded_mean, norms + i)
+            hash_vector(view.hasher, NULL, w, d, folded_mean, 0, 0, scratch, words)
             memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
         if norms != NULL:
             norms[i] = sqrtf(norms[i])
         _cut(codes + i * view.n_words, view.n_bits)
 
 
-cdef int allocate_search(SearchScratch *scratch, Retrieval retrieval, list keep_alive) except -1:
+cdef int allocate_retrieval(RetrievalScratch *scratch, Retrieval retrieval,
+                            list keep_alive) except -1:
     """Set the pointers of one thread's scratch; arrays join keep_alive."""
     cdef int64_t ranked = retrieval.max_ranked(), n_codes = 1, n_scratch = 1, n_words = 1
     cdef Hasher hasher = retrieval.hasher
     if retrieval.directions is not None:
         known = retrieval.directions.view
         scratch.coordinates = <float32_t *>scratch_array(known.n, np.float32, keep_alive)
-        scratch.center = <float32_t *>scratch_array(known.size, np.float32, keep_alive)
+        scratch.folded_mean = <float32_t *>scratch_array(known.size, np.float32, keep_alive)
         scratch.offsets = <float32_t *>scratch_array(known.n_neurons, np.float32, keep_alive)
     if hasher is None and retrieval.tables is not None:
         hasher = retrieval.tables.hasher

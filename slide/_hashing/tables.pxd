@@ -11,11 +11,11 @@ cdef struct TablesView:
     const int32_t *offsets     # (n_tables, n_buckets + 1)
     const int32_t *ids         # (n_tables, n_neurons)
     const HasherView *hasher
-    const float32_t *center    # of the queries, as hash_vector takes it, or NULL
+    const float32_t *folded_mean    # of the queries, as hash_vector takes it, or NULL
     float32_t query_bias       # extra coordinate of every query
 
-cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
-                      uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil
+cdef int64_t collect(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
+                     uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil
 
 cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
                                 int64_t n_keep) noexcept nogil
@@ -23,21 +23,21 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
 cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
                         int32_t min_collisions) noexcept nogil
 
-cdef void query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, float32_t *scratch, uint64_t *words,
-                      uint16_t *codes) noexcept nogil
+cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32_t *values,
+                     int64_t n_values, float32_t *scratch, uint64_t *words,
+                     uint16_t *codes) noexcept nogil
 
 cdef class HashTables:
     cdef TablesView view
     cdef readonly Hasher hasher
     cdef readonly bint transform
-    cdef object _center
+    cdef object _folded_mean
     cdef readonly object offsets
     cdef readonly object ids
     cdef readonly object mean
     cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
               bint transform)
-    cdef _set_center(self)
+    cdef _fold_mean(self)
     cdef dict _arrays(self)
     cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
                int n_threads)

@@ -29,7 +29,7 @@ from slide._base.typedefs cimport (
     uint8_t,
 )
 from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport codes_of_table, hash_rows, hash_vector, Hasher, Rows, table_codes
+from slide._hashing.hasher cimport codes_in_table, hash_rows, hash_vector, Hasher, Rows, cut_codes
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
@@ -38,22 +38,22 @@ from slide._base.named_arrays import fill, flat, part_of
 from slide._hashing.hasher import make_hasher
 
 
-cdef void query_codes(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, float32_t *scratch, uint64_t *words,
-                      uint16_t *codes) noexcept nogil:
+cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32_t *values,
+                     int64_t n_values, float32_t *scratch, uint64_t *words,
+                     uint16_t *codes) noexcept nogil:
     """Codes of one query in every table.
 
     IN ids (n_values,) or NULL, values (n_values,): a sparse vector, or a dense one where ids is
     NULL; OUT codes (n_tables,). Cost: `hash_vector`. Thread-safe: scratch, words and codes are
     the thread's own.
     """
-    hash_vector(tables.hasher, ids, values, n_values, tables.center, tables.query_bias, 0.0,
+    hash_vector(tables.hasher, ids, values, n_values, tables.folded_mean, tables.query_bias, 0.0,
                 scratch, words)
-    table_codes(tables.hasher, words, codes, 1)
+    cut_codes(tables.hasher, words, codes, 1)
 
 
-cdef int64_t retrieve(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
-                      uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil:
+cdef int64_t collect(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
+                     uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil:
     """Neurons in the buckets of one query, each once, with their number of collisions.
 
     A bucket longer than bucket_limit is cut to a run that starts at a random place
@@ -220,7 +220,7 @@ cdef void _fill_table(const HasherView *hasher, int32_t table, const uint64_t *w
                       int32_t *offsets, int32_t *ids) noexcept nogil:
     """Sort one table, as `HashTables._sort` says; scratch codes (n_neurons,) of the thread."""
     if words != NULL:
-        codes_of_table(hasher, table, words, n_words, n_neurons, codes)
+        codes_in_table(hasher, table, words, n_words, n_neurons, codes)
     else:
         memcpy(codes, ids, n_neurons * sizeof(uint16_t))
     _sort_table(codes, n_neurons, n_buckets, offsets, ids)
@@ -271,33 +271,33 @@ cdef class HashTables:
         self.view.ids = &ids[0, 0]
         self.view.hasher = &hasher.view
         self.view.query_bias = query_bias
-        self._set_center()
+        self._fold_mean()
 
-    cdef _set_center(self):
-        cdef const float32_t[::1] center
-        self.view.center = NULL
+    cdef _fold_mean(self):
+        cdef const float32_t[::1] folded_mean
+        self.view.folded_mean = NULL
         if self.transform:
-            center = self._center = self.hasher.center(self.mean)
-            self.view.center = &center[0]
+            folded_mean = self._folded_mean = self.hasher.fold(self.mean)
+            self.view.folded_mean = &folded_mean[0]
 
-    def state(self):
+    def named_arrays(self):
         """The buckets, the hash functions and the queries' centre: arrays by name."""
         return flat({**self._arrays(), "query_bias": np.array([self.view.query_bias], np.float32)},
                     hasher=self.hasher)
 
-    def set_state(self, state):
-        """Take over the state of tables of the same parameters.
+    def set_named_arrays(self, arrays):
+        """Take over the arrays of tables of the same parameters.
 
         Raises
         ------
         ValueError
             When the buckets of a table do not hold every neuron once.
         """
-        _check_buckets(state["offsets"], state["ids"])
-        self.hasher.set_state(part_of(state, "hasher"))
-        fill(self._arrays(), state)
-        self.view.query_bias = state["query_bias"][0]
-        self._set_center()
+        _check_buckets(arrays["offsets"], arrays["ids"])
+        self.hasher.set_named_arrays(part_of(arrays, "hasher"))
+        fill(self._arrays(), arrays)
+        self.view.query_bias = arrays["query_bias"][0]
+        self._fold_mean()
 
     cdef dict _arrays(self):
         return {"offsets": self.offsets, "ids": self.ids, "mean": self.mean}
@@ -359,7 +359,7 @@ cdef class HashTables:
             end_watch(&watch)
             # From here on nothing may stop it: the buckets are in pieces until they are sorted.
             own_mean[:] = mean
-            self._set_center()
+            self._fold_mean()
             bias_mean = np.mean(bias_array)
             self.view.query_bias = max(query_length, 1e-6)
             bias_scale = 1.0 / self.view.query_bias
@@ -394,8 +394,8 @@ cdef class HashTables:
                         self.view.n_buckets, &codes[omp_get_thread_num(), 0], &offsets[t, 0],
                         &ids[t, 0])
 
-    def retrieve(self, x, int64_t n_keep, int64_t bucket_limit=128, seed=0,
-                 int32_t min_collisions=0):
+    def collect(self, x, int64_t n_keep, int64_t bucket_limit=128, seed=0,
+                int32_t min_collisions=0):
         """The candidates of every row of x, as a list of id arrays. A door for diagnostics.
 
         Parameters
@@ -419,9 +419,9 @@ cdef class HashTables:
         cdef uint64_t rng = seed
         result = []
         for i in range(x.shape[0]):
-            query_codes(&self.view, rows.ids(i), rows.values(i), rows.count(i), &scratch[0],
-                        &words[0], &codes[0])
-            n = retrieve(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
+            hash_query(&self.view, rows.ids(i), rows.values(i), rows.count(i), &scratch[0],
+                       &words[0], &codes[0])
+            n = collect(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
             if min_collisions > 0:
                 n = keep_above(&candidates[0], n, &counts[0], min_collisions)
             else:
@@ -431,7 +431,7 @@ cdef class HashTables:
 
 
 def _check_buckets(offsets, ids):
-    """Refuse buckets that a search could not walk: it trusts every offset and every id."""
+    """Refuse buckets that `collect` could not walk: it trusts every offset and every id."""
     n = ids.shape[1]
     if (offsets[:, 0] != 0).any() or (offsets[:, -1] != n).any() or (
             offsets[:, 1:] < offsets[:, :-1]).any():

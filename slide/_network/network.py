@@ -6,7 +6,7 @@ keep it whole. What multiplies is compiled (`_core`, `_engine.predict`); what de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -14,18 +14,20 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ml_dtypes import bfloat16
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.extmath import randomized_svd
 
 from slide._base.arrays import Array, Floats, Ids, Ints, Matrix
 from slide._base.locks import Guard
-from slide._base.memory import aligned_copy, aligned_zeros
+from slide._base.memory import aligned_zeros
 from slide._base.rows import InputRows
 from slide._core import Trainer
 from slide._engine import centroids, predict
-from slide._engine.model import PROGRESS, Model
+from slide._engine.model import Model
 from slide._hashing.retrieval import Retrieval
+from slide._network.layer import Layer
+from slide._network.passes import Pass
+from slide._network.tally import Tally
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
@@ -36,163 +38,7 @@ if TYPE_CHECKING:
 # Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
 _CHUNK = 4096
 _BACK_OFF = 1.5  # growth of the gap between two rebuilds
-_BLOCK = 1 << 22  # weights that are held as float32 at a time
-_PHASES = ("search", "forward", "backward")  # of a micro-batch, under the engine's clocks
 _NOTED = 256  # rows whose hidden vectors' mean is noted at the end of a training
-
-
-@dataclass
-class Layer:
-    """Arrays of one layer. A dense first layer has a row for each input feature, the others for
-    each neuron; `steps` counts a row's updates, its last entry those of a shared bias. Weights and
-    first moments, w and w_m, are float32 or bfloat16, all else is float32. What an update changes
-    beside them lies side by side in memory: w_v, steps, b_m and b_v are made by `zeros`."""
-
-    n_in: int
-    n_out: int
-    w: np.ndarray
-    b: np.ndarray
-    w_m: np.ndarray
-    w_v: np.ndarray
-    b_m: np.ndarray
-    b_v: np.ndarray
-    steps: np.ndarray
-    rate: float = 1.0
-    bias_rate: float = 1.0
-    by_feature: bool = False
-    n_active: int = 0  # neurons computed for a sample; 0: all
-    retrieval: Retrieval | None = None  # what finds them
-
-    @property
-    def coefs(self) -> Floats:
-        """Weights (n_in, n_out), float32: a view, of bfloat16 a copy."""
-        w = self.w.astype(np.float32) if self.w.dtype == bfloat16 else self.w
-        return w if self.by_feature else w.T
-
-    def blocks(self, n_rows: int | None = None) -> Iterator[slice]:
-        """Slices of n_rows rows (None: all) that hold some 4 million weights each.
-
-        For what wants them as float32, or takes them in turns so that Ctrl-C is heard.
-        """
-        size = max(1, _BLOCK // self.w.shape[1])
-        n_rows = len(self.w) if n_rows is None else n_rows
-        return (slice(start, start + size) for start in range(0, n_rows, size))
-
-    @classmethod
-    def zeros(
-        cls, n_in: int, n_out: int, by_feature: bool, n_active: int = 0, dtype: Any = np.float32
-    ) -> Layer:
-        shape = (n_in, n_out) if by_feature else (n_out, n_in)
-        return cls(
-            n_in,
-            n_out,
-            w=aligned_zeros(shape, dtype),
-            w_m=aligned_zeros(shape, dtype),
-            b=aligned_zeros(n_out),
-            **_progress(shape[0], n_out, by_feature),
-            by_feature=by_feature,
-            n_active=n_active,
-        )
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickle keeps values, not addresses: move the rows back onto cache lines, and what belongs
-        # together side by side.
-        progress = _progress(len(state["w_v"]), state["n_out"], state["by_feature"])
-        for name, value in state.items():
-            if name in progress:
-                progress[name][...] = value
-            elif isinstance(value, np.ndarray):
-                value = aligned_copy(value)
-            setattr(self, name, progress.get(name, value))
-
-
-def _progress(n_rows: int, n_out: int, by_feature: bool) -> dict[str, Any]:
-    """The arrays w_v, steps, b_m and b_v of a layer, by name: fields of arrays of PROGRESS."""
-    rows = aligned_zeros(n_rows + 1, PROGRESS)
-    biases = aligned_zeros(n_out, PROGRESS) if by_feature else rows[:n_out]
-    return {
-        "w_v": rows["w_v"][:n_rows],
-        "steps": rows["steps"],
-        "b_m": biases["b_m"],
-        "b_v": biases["b_v"],
-    }
-
-
-@dataclass
-class Tally:
-    """Counts over the whole training, from the engine's own counters."""
-
-    loss: float = 0.0
-    weight: float = 0.0
-    n_samples: int = 0
-    n_micro_batches: int = 0
-    n_active: int = 0
-    multiply_adds: int = 0
-    dense_multiply_adds: int = 0
-    n_rebuilds: int = 0
-
-    def add(self, counts: dict[str, Any]) -> None:
-        for name in vars(self):
-            setattr(self, name, getattr(self, name) + counts.get(name, 0))
-
-    def since(self, before: Tally) -> Tally:
-        """What was counted since a copy of it was made."""
-        return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})
-
-
-@dataclass
-class Pass:
-    """How far a pass over the rows is, between two chunks of them.
-
-    Parameters
-    ----------
-    n_rows : int
-        Rows that are done.
-    loss, weight : float
-        Sums over them.
-    queries : list of None or (float64 (n_in,), float)
-        For every layer whose inputs are hashed their sum since the last rebuild, and that of their
-        squared lengths.
-    n_queries : int
-        Rows that these are of.
-    seconds : dict of str to float
-        Where the time went: "search", "forward", "backward" with the updates, "rebuild".
-    """
-
-    n_rows: int
-    loss: float
-    weight: float
-    queries: list[tuple[Array, float] | None]
-    n_queries: int
-    seconds: dict[str, float]
-
-    @classmethod
-    def begin(cls, n_layers: int) -> Pass:
-        return cls(0, 0.0, 0.0, [None] * n_layers, 0, dict.fromkeys((*_PHASES, "rebuild"), 0.0))
-
-    @property
-    def mean_loss(self) -> float:
-        return float(self.loss / self.weight)
-
-    def add_counts(self, counts: dict[str, Any], n_rows: int, seconds: float) -> None:
-        """Add what the engine says of some rows, and the time that they took."""
-        self.n_rows += n_rows
-        self.loss += counts["loss"]
-        self.weight += counts["weight"]
-        # Its clocks are of all threads together.
-        parts = [counts[f"{phase}_seconds"] for phase in _PHASES]
-        for phase, part in zip(_PHASES, parts, strict=True):
-            self.seconds[phase] += seconds * part / max(sum(parts), 1e-9)
-
-    def add_queries(self, queries: list[Any], n_rows: int) -> None:
-        self.n_queries += n_rows
-        for i, new in enumerate(queries):
-            if new is not None:
-                old = self.queries[i] or (0.0, 0.0)
-                self.queries[i] = old[0] + new[0].astype(np.float64), old[1] + new[1]
-
-    def forget_queries(self) -> None:
-        self.queries, self.n_queries = [None] * len(self.queries), 0
 
 
 @dataclass
@@ -207,7 +53,7 @@ class Network:
         Everything that "auto" was resolved to.
     seed : int
         Of the engine's random streams and of the hash functions.
-    center : float32 (n_features,) or None
+    x_mean : float32 (n_features,) or None
         What the rows of X are less of before they come here (`slide._data.centering`).
     """
 
@@ -216,13 +62,14 @@ class Network:
     hidden_layer_sizes: tuple[int, ...]
     settings: Settings
     seed: int
-    center: np.ndarray | None = None
+    x_mean: np.ndarray | None = None
     layers: list[Layer] = field(init=False)
     tally: Tally = field(init=False, default_factory=Tally)
     counter: int = field(init=False, default=0)
     samples_to_rebuild: int = field(init=False, default=0)
     rebuild_gap: float = field(init=False, default=0.0)
-    centers: list[tuple[Floats, float]] = field(init=False)  # of every layer's inputs, see _center
+    # Of every layer's inputs: their mean, and the root mean square of their distance to it.
+    input_stats: list[tuple[Floats, float]] = field(init=False)
     prototypes: Prototypes | None = field(init=False, default=None)
     shortlist: Shortlist | None = field(init=False, default=None)  # of `slide._prediction.lookup`
     guard: Guard = field(init=False, default_factory=Guard, repr=False)  # of sparse hidden layers
@@ -237,16 +84,16 @@ class Network:
                 zip(pairwise(widths), self.settings.layers, strict=True)
             )
         ]
-        self.centers = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
+        self.input_stats = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
 
     # ------------------------------------------------------------- start --
 
     def start(
-        self, x: Matrix, y: LabelRows, prior: Array, n_threads: int, order: Array | None = None
+        self, x: Matrix, y: LabelRows, prior: Array, n_threads: int, rows: Array | None = None
     ) -> None:
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
-        x : CSR or dense rows; order : int array of those that are looked at, None: all; y :
+        x : CSR or dense rows; rows : int array of those that are looked at, None: all; y :
         slide._data.labels.LabelRows, theirs; prior : biases of the output, see `log_prior`. Memory
         beyond the layers: one block of rows.
         """
@@ -254,20 +101,20 @@ class Network:
         random = np.random.Generator(np.random.SFC64(self.seed))
         self.rebuild_gap = float(self.settings.rehash_every)
         self.samples_to_rebuild = int(self.rebuild_gap)
-        rows = InputRows(x, order)
-        sample = x[:_CHUNK] if order is None else x[order[:_CHUNK]]
+        inputs = InputRows(x, rows)
+        sample = x[:_CHUNK] if rows is None else x[rows[:_CHUNK]]
         for i, (layer, chosen) in enumerate(zip(self.layers, self.settings.layers, strict=True)):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
             if layer is self.layers[-1]:
-                self._start_output(rows, y, prior, n_threads)
+                self._start_output(inputs, y, prior, n_threads)
             else:
                 for block in layer.blocks():
                     part = random.standard_normal(layer.w[block].shape, dtype=np.float32)
                     part *= np.float32(chosen.scale)
                     layer.w[block] = part
                 if layer.n_active:
-                    self._start_sparse(i, sample, rows, n_threads)
-            if chosen.search is not None:
+                    self._start_sparse(i, sample, inputs, n_threads)
+            if chosen.retrieval is not None:
                 layer.retrieval = self._retrieval(i, sample)
                 self.tally.multiply_adds += self._rehash(i, n_threads)
 
@@ -276,22 +123,23 @@ class Network:
         layer, n, h = self.layers[i], sample.shape[0], sample
         if i > 0:
             h = predict.hidden(self.model(i + 1), rows, 0, n, n_threads)
-        self._center(i, *_sums(h), n)
+        self._set_input_stats(i, *_sums(h), n)
         for block in layer.blocks():
-            layer.b[block] = -(layer.w[block].astype(np.float32, copy=False) @ self.centers[i][0])
+            w = layer.w[block].astype(np.float32, copy=False)
+            layer.b[block] = -(w @ self.input_stats[i][0])
 
     def _retrieval(self, i: int, sample: Matrix) -> Retrieval:
         """What finds the neurons of layer i; of layer 0 it may look at rows of X, then dense."""
-        search, layer, directions = self.settings.layers[i].search, self.layers[i], None
-        assert search is not None
-        if search.n_directions and search.transform:
+        chosen, layer, directions = self.settings.layers[i].retrieval, self.layers[i], None
+        assert chosen is not None
+        if chosen.n_directions and chosen.transform:
             # Those in which the layer's inputs differ most.
-            rows = sample - self.centers[i][0]
-            n = min(search.n_directions, *rows.shape)
+            rows = sample - self.input_stats[i][0]
+            n = min(chosen.n_directions, *rows.shape)
             directions = randomized_svd(rows, n, random_state=self.seed)[2]
         seed = np.random.SeedSequence([self.seed, i]).generate_state(1)[0]
         functions = np.random.RandomState(seed)
-        return Retrieval(layer.n_out, layer.n_in, asdict(search), functions, directions)
+        return Retrieval(layer.n_out, layer.n_in, asdict(chosen), functions, directions)
 
     def _start_output(self, x: InputRows, y: LabelRows, prior: Array, n_threads: int) -> None:
         output, model = self.layers[-1], self.model()
@@ -308,8 +156,8 @@ class Network:
             add = centroids.add_sparse_label_sums if issparse(h) else centroids.add_label_sums
             add(h, y.indptr, y.indices, start, rows)
         i = len(self.layers) - 1
-        self._center(i, total, squares, x.n_rows)
-        mean, length = self.centers[i]
+        self._set_input_stats(i, total, squares, x.n_rows)
+        mean, length = self.input_stats[i]
         # The length at which a sample at the typical distance meets its label's logit.
         length = self.settings.centroid_logit / length
         used = np.bincount(y.indices, minlength=self.n_classes).astype(np.int64)
@@ -320,13 +168,13 @@ class Network:
             # The mean input shall meet the prior exactly.
             output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean
 
-    def _center(self, i: int, total: Array, squares: float, n: int) -> None:
+    def _set_input_stats(self, i: int, total: Array, squares: float, n: int) -> None:
         """Set the mean of layer i's inputs and the root mean square of their distance to it."""
         mean = total / n
         # What float32 rounding leaves of vectors that are all alike is not a distance.
         rounding = 1e-6 * (mean @ mean) + 1e-12
         length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
-        self.centers[i] = mean.astype(np.float32), length
+        self.input_stats[i] = mean.astype(np.float32), length
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "shortlist": None}
@@ -349,15 +197,15 @@ class Network:
         settings = {**self.settings.engine(), "seed": self.seed}
         return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
 
-    def train(self, trainer: Trainer, order: Ids, learning_rate: Callable[[float], float],
+    def train(self, trainer: Trainer, rows: Ids, learning_rate: Callable[[float], float],
               n_threads: int, so_far: Pass | None = None,
               after_chunk: Callable[[Pass], None] | None = None) -> Pass:  # fmt: skip
-        """One pass over the rows `order` (int32), or what is left of it; returns its Pass.
+        """One pass over the rows `rows` (int32), or what is left of it; returns its Pass.
 
         Parameters
         ----------
         trainer : slide._core.Trainer
-        order : int32 (n,)
+        rows : int32 (n,)
         learning_rate : callable
             From the share of this pass that is done, 0 to 1, to the rate.
         n_threads : int
@@ -379,25 +227,25 @@ class Network:
         chunk = _CHUNK
         if any(layer.n_active for layer in self.layers):
             chunk = min(chunk, self.settings.rehash_every)
-        while done.n_rows < len(order):
-            rate = learning_rate(done.n_rows / len(order))
+        while done.n_rows < len(rows):
+            rate = learning_rate(done.n_rows / len(rows))
             n_samples = min(chunk, max(1, self.samples_to_rebuild)) if hashed else _CHUNK
             n_micro_batches = max(1, n_samples // micro_batch)
             if self.counter < warm_up:
                 # The rate rises from step to step; 16 of them are smooth enough.
                 rate *= (self.counter + 1) / warm_up
                 n_micro_batches = max(1, warm_up // 16)
-            rows = order[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
+            part = rows[done.n_rows : done.n_rows + n_micro_batches * micro_batch]
             began = perf_counter()
-            counts = trainer.run(rows, self.counter, rate)
+            counts = trainer.run(part, self.counter, rate)
             self.counter += counts["n_micro_batches"]
             self.tally.add(counts)
-            done.add_counts(counts, len(rows), perf_counter() - began)
+            done.add_counts(counts, len(part), perf_counter() - began)
             if not np.isfinite(counts["loss"]):
                 raise FloatingPointError(f"step {self.counter}")
             if hashed:
-                self._keep_up(done, counts["queries"], len(rows), n_threads)
-            if after_chunk is not None and done.n_rows < len(order):
+                self._keep_up(done, counts["queries"], len(part), n_threads)
+            if after_chunk is not None and done.n_rows < len(rows):
                 after_chunk(done)
         if any(layer.n_active for layer in self.layers):
             # What predicts finds its neurons by the weights as they are now.
@@ -407,7 +255,7 @@ class Network:
         return done
 
     def _keep_up(self, done: Pass, queries: list[Any], n_rows: int, n_threads: int) -> None:
-        """Hash the searched neurons anew when that is due, else those that moved much."""
+        """Rebuild what finds neurons when that is due; else hash again those that moved much."""
         began = perf_counter()
         done.add_queries(queries, n_rows)
         self.samples_to_rebuild -= n_rows
@@ -416,7 +264,7 @@ class Network:
         else:
             for i, sums in enumerate(done.queries):
                 if sums is not None:
-                    self._center(i, *sums, done.n_queries)
+                    self._set_input_stats(i, *sums, done.n_queries)
             self.tally.multiply_adds += self.rebuild(n_threads)
             self.tally.n_rebuilds += 1
             done.forget_queries()
@@ -427,22 +275,22 @@ class Network:
 
         `slide._prediction.shortlist` wants it. A few rows do: their mean is off by 1 / 16 of the
         inputs' spread. Fewer ones, a small batch, may move the mean before by a share. An output
-        that is searched in training notes its inputs there.
+        with a retrieval notes its inputs there.
         """
         self.shortlist = None
         i = len(self.layers) - 1
         if self.layers[i].retrieval is not None or self.layers[i - 1].n_active:
             return
-        n, before = min(x.shape[0], _NOTED), self.centers[i]
+        n, before = min(x.shape[0], _NOTED), self.input_stats[i]
         rows = InputRows(x[np.linspace(0, x.shape[0] - 1, n).astype(np.int64)])
-        self._center(i, *_sums(predict.hidden(self.model(), rows, 0, n, n_threads)), n)
+        self._set_input_stats(i, *_sums(predict.hidden(self.model(), rows, 0, n, n_threads)), n)
         if share < 1:
-            (old, old_length), (new, length) = before, self.centers[i]
+            (old, old_length), (new, length) = before, self.input_stats[i]
             mean = ((1 - share) * old + share * new).astype(np.float32)
-            self.centers[i] = mean, (1 - share) * old_length + share * length
+            self.input_stats[i] = mean, (1 - share) * old_length + share * length
 
     def rebuild(self, n_threads: int) -> int:
-        """Hash all searched neurons anew; returns the multiply-adds. The next gap is longer.
+        """Rebuild what finds neurons, and lengthen the next gap; returns the multiply-adds.
 
         The hash functions stay: the network learns with what they find, and loses .5 to 8 points
         when they are drawn anew (Fashion-MNIST, 5 epochs, every eighth rebuild).
@@ -454,12 +302,12 @@ class Network:
         return cost
 
     def refresh(self, n_threads: int) -> int:
-        """Hash all searched neurons as they are, off the schedule; returns the multiply-adds."""
-        searched = [i for i, layer in enumerate(self.layers) if layer.retrieval is not None]
-        return sum(self._rehash(i, n_threads) for i in searched)
+        """Rebuild what finds neurons, off the schedule; returns the multiply-adds."""
+        hashed = [i for i, layer in enumerate(self.layers) if layer.retrieval is not None]
+        return sum(self._rehash(i, n_threads) for i in hashed)
 
     def _rehash(self, i: int, n_threads: int) -> int:
-        layer, (mean, length) = self.layers[i], self.centers[i]
+        layer, (mean, length) = self.layers[i], self.input_stats[i]
         assert layer.retrieval is not None
         steps = layer.steps[: layer.n_out]
         # Nobody predicts by what finds the output's neurons.

@@ -19,11 +19,11 @@ def start_network(
     settings: Settings,
     data: TrainingRows,
     rows: Array | None,
-    center: Floats | None,
+    x_mean: Floats | None,
     rng: np.random.RandomState,
     n_threads: int,
 ) -> Network:
-    """A new Network for `data`, TrainingRows less `center`, with its initial weights.
+    """A new Network for `data`, TrainingRows less `x_mean`, with its initial weights.
 
     These know no labels but those of `rows`, an int array, rising; None: all.
     """
@@ -33,9 +33,9 @@ def start_network(
         hidden_layer_sizes=params["hidden_layer_sizes"],
         settings=settings,
         seed=int(rng.randint(2**31 - 1)),
-        center=center,
+        x_mean=x_mean,
     )
-    labels, order = data.labels, None
+    labels, some = data.labels, None
     if rows is None:
         rows = np.arange(len(data))
     else:
@@ -47,7 +47,7 @@ def start_network(
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):
         rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
-        order = np.sort(rows)  # not x[rows], as above
-        labels = labels.take(order)
-    network.start(data.x, labels, prior, n_threads, order)
+        some = np.sort(rows)  # not x[rows], as above
+        labels = labels.take(some)
+    network.start(data.x, labels, prior, n_threads, some)
     return network

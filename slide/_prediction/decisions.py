@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
-_BLOCK = 1 << 22  # scores that a block of rows aims at
+_SCORES_AT_ONCE = 1 << 22  # scores that a block of rows aims at
 
 
 @np.errstate(under="ignore")  # a probability that is none, for who lets NumPy raise
@@ -47,9 +47,9 @@ def predict_label_rows(
     """
     model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
     if mode == "lsh" and loss == "sigmoid" and lookup.pays(network, n := lookup.candidates_for(1)):
-        return _listed_label_rows(network, x, n, n_threads)
+        return _shortlist_label_rows(network, x, n, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
-    block = max(64 * n_threads, _BLOCK // n_classes)
+    block = max(64 * n_threads, _SCORES_AT_ONCE // n_classes)
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
         with network.guard.reading():
@@ -63,17 +63,17 @@ def predict_label_rows(
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)
 
 
-def _listed_label_rows(
+def _shortlist_label_rows(
     network: Network, x: InputRows, n_candidates: int, n_threads: int
 ) -> LabelRows:
     """The labels of a score above 0 among the n_candidates most promising ones of every row."""
     model, n_classes = network.model(), network.n_classes
-    listed = lookup.shortlist(network, n_threads)
+    short = lookup.shortlist(network, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
-    block = _BLOCK // n_candidates
+    block = _SCORES_AT_ONCE // n_candidates
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
-        ids, scores = listed.topk(model, x, first, last, n_candidates, n_candidates, n_threads)
+        ids, scores = short.topk(model, x, first, last, n_candidates, n_candidates, n_threads)
         chosen = scores > 0
         counts.append(np.count_nonzero(chosen, axis=1))
         ids[~chosen] = n_classes  # beyond all others, which shall rise within a row

@@ -5,14 +5,14 @@ from scipy.special import ndtr
 
 from slide._base.arrays import Array, Bools, Floats
 
-_BLOCK = 1 << 14  # neurons between two looks at Python's signals
+_NEURONS_AT_ONCE = 1 << 14  # neurons between two looks at Python's signals
 
 
 def mean_row(weights: Array) -> Floats:
     """The mean of the rows of `weights`, float32 or bfloat16 (n, d): float32 (d,)."""
     total = np.zeros(weights.shape[1])
-    for start in range(0, len(weights), _BLOCK):
-        total += weights[start : start + _BLOCK].sum(axis=0, dtype=np.float64)
+    for start in range(0, len(weights), _NEURONS_AT_ONCE):
+        total += weights[start : start + _NEURONS_AT_ONCE].sum(axis=0, dtype=np.float64)
     return (total / len(weights)).astype(np.float32)
 
 
@@ -22,10 +22,10 @@ def faint(
     mean: Floats,
     query_mean: Floats,
     query_length: float,
-    order: Array,
+    neurons: Array,
     n_least: int,
 ) -> Bools:
-    """Which of the neurons `order`, random, can hardly ever be among the best: bool (n,).
+    """Which of the `neurons`, random, can hardly ever be among the best: bool (n,).
 
     Were hidden vectors spread evenly around their mean, the score of neuron i would have the mean
     b_i and the deviation |w_i| query_length / sqrt(d). So a usual score of the hundredth best is
@@ -36,8 +36,8 @@ def faint(
     """
     n, d = weights.shape
     length2, middle = np.empty(n, np.float32), np.empty(n, np.float32)
-    for start in range(0, n, _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for start in range(0, n, _NEURONS_AT_ONCE):
+        part = slice(start, start + _NEURONS_AT_ONCE)
         w = weights[part].astype(np.float32, copy=False)
         # einsum: its sums have one order, whatever the threads of BLAS do.
         length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)
@@ -46,12 +46,12 @@ def faint(
     middle += biases
     middle -= np.vdot(mean, query_mean)
     reach = query_length * np.sqrt(np.maximum(length2, 0))
-    sample = order[:4096]
+    sample = neurons[:4096]
     spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)
     low, high = middle[sample].min(), (middle + reach).max()
     for _ in range(50):
         score = (low + high) / 2
-        above = ndtr((middle[sample] - score) / spread).mean() * len(order)
+        above = ndtr((middle[sample] - score) / spread).mean() * len(neurons)
         low, high = (score, high) if above > 100 else (low, score)
-    found = (middle + 1.5 * reach < low)[order]
-    return found if len(order) - found.sum() > n_least else np.zeros(len(order), bool)
+    found = (middle + 1.5 * reach < low)[neurons]
+    return found if len(neurons) - found.sum() > n_least else np.zeros(len(neurons), bool)

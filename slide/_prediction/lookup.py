@@ -65,8 +65,8 @@ def topk(
     if mode == "exact" or not pays(network, n_candidates):
         with network.guard.reading():
             return predict.topk(network.model(), x, k, n_threads, apart)
-    listed = shortlist(network, n_threads)
-    return listed.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
+    short = shortlist(network, n_threads)
+    return short.topk(network.model(), x, 0, x.n_rows, k, n_candidates, n_threads, apart)
 
 
 def candidates_for(k: int) -> int:
@@ -94,7 +94,7 @@ def shortlist(network: Network, n_threads: int) -> Shortlist:
     with _making:
         if network.shortlist is None:
             i = len(network.layers) - 1
-            output, (mean, length) = network.layers[i], network.centers[i]
+            output, (mean, length) = network.layers[i], network.input_stats[i]
             seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
             functions = np.random.RandomState(seed)
             counter = network.counter

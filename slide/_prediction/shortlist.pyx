@@ -38,12 +38,12 @@ from slide._base.typedefs cimport (
     uint8_t,
 )
 from slide._engine.dense cimport rows_forward
-from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenState
+from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._hashing.families cimport HasherView, project
 from slide._hashing.hasher cimport Hasher
-from slide._prototypes.index cimport allocate_sums, list_postings, PostingsSums
+from slide._prototypes.index cimport allocate_sums, offer_postings, PostingsSums
 from slide._simd.dispatch cimport chosen, slide_codes
 from slide._simd.weights cimport row_of, WeightArray, Weights
 
@@ -74,8 +74,8 @@ cdef struct Query:
     float32_t *estimates       # (room,)
 
 # Private to one thread.
-cdef struct Scratch:
-    HiddenState hidden
+cdef struct ScanScratch:
+    HiddenScratch hidden
     PostingsSums prototypes
     float32_t *projections     # (size,)
     Query *queries             # (ROWS,)
@@ -97,14 +97,15 @@ cdef struct Asked:
 
 # ------------------------------------------------------------------ neurons --
 
-cdef void _code(const HasherView *hasher, const Weights *weights, const float32_t *b,
-                const float32_t *center, const float32_t *query_mean, float32_t offset,
-                const int32_t *ids, int64_t n, int entry_bits, float32_t *row, float32_t *scratch,
-                uint64_t *words, uint8_t *codes, float32_t *scales, float32_t *biases,
-                Watch *watch) noexcept nogil:
+cdef void _code_part(const HasherView *hasher, const Weights *weights, const float32_t *b,
+                     const float32_t *folded_mean, const float32_t *query_mean, float32_t offset,
+                     const int32_t *ids, int64_t n, int entry_bits, float32_t *row,
+                     float32_t *scratch,
+                     uint64_t *words, uint8_t *codes, float32_t *scales, float32_t *biases,
+                     Watch *watch) noexcept nogil:
     """Code, scale and bias of up to BLOCK neurons.
 
-    IN weights (., n_in), b, ids (n,), center: the mean neuron as the hasher takes it, query_mean
+    IN weights (., n_in), b, ids (n,), folded_mean: of the mean neuron, query_mean
     (n_in,), offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block.
     Cost: a transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and
     words are their own, watch is shared.
@@ -116,7 +117,7 @@ cdef void _code(const HasherView *hasher, const Weights *weights, const float32_
         return
     for i in range(n):
         w = row_of(weights, ids[i], row)
-        project(hasher, 0, NULL, w, d, center, scratch)
+        project(hasher, 0, NULL, w, d, folded_mean, scratch)
         chosen().sign_bits(scratch, size, words)
         length2, total = 0, 0
         for j in range(size):
@@ -155,14 +156,14 @@ cdef class Shortlist:
     n_threads : int
     """
     cdef readonly Hasher hasher
-    cdef readonly object codes, scales, biases, order, limits, coarse
+    cdef readonly object codes, scales, biases, neuron_at, limits, coarse
     cdef readonly int64_t n_neurons, n_bytes
     cdef readonly int64_t n_strong         # neurons that are not faint
     cdef const float32_t *limits_at
     cdef int entry_bits
-    cdef object _center
+    cdef object _folded_query_mean
     cdef const HasherView *view
-    cdef const float32_t *center           # the mean hidden vector, as the hasher takes it
+    cdef const float32_t *folded_query_mean   # the mean hidden vector, as the hasher takes it
     cdef slide_codes index
     cdef const int32_t *order_at
 
@@ -182,32 +183,33 @@ cdef class Shortlist:
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
         mean = mean_row(weights)
         offset = np.vdot(mean, query_mean)
-        order = random_state.permutation(n).astype(np.int32)
-        last = faint(weights, biases, mean, query_mean, query_length, order, CHUNK)
-        self.order, self.n_strong = np.append(order[~last], order[last]), n - last.sum()
-        cdef const float32_t[::1] query_center = self.hasher.center(np.asarray(query_mean))
-        cdef const float32_t[::1] center = self.hasher.center(mean)
+        neurons = random_state.permutation(n).astype(np.int32)
+        last = faint(weights, biases, mean, query_mean, query_length, neurons, CHUNK)
+        self.neuron_at, self.n_strong = np.append(neurons[~last], neurons[last]), n - last.sum()
+        cdef const float32_t[::1] folded_query_mean = self.hasher.fold(np.asarray(query_mean))
+        cdef const float32_t[::1] folded_mean = self.hasher.fold(mean)
         cdef WeightArray rows = WeightArray(weights)
         cdef float32_t[:, ::1] row = aligned_zeros((n_threads, d))
         cdef float32_t[:, ::1] scratch = aligned_zeros((n_threads, size))
         cdef uint64_t[:, ::1] words = aligned_zeros((n_threads, max(8, size // 64)), np.uint64)
         cdef uint8_t[:, :, ::1] codes = self.codes
         cdef float32_t[::1] scales = self.scales
-        cdef const int32_t[::1] order_view = self.order
+        cdef const int32_t[::1] neuron_view = self.neuron_at
         cdef float32_t[::1] own_biases = self.biases
-        self._center, self.center = np.asarray(query_center), &query_center[0]
+        self._folded_query_mean = np.asarray(folded_query_mean)
+        self.folded_query_mean = &folded_query_mean[0]
         self.index.codes, self.index.n_bytes = &codes[0, 0, 0], n_bytes
         self.index.scale, self.index.bias = &scales[0], &own_biases[0]
-        self.order_at = &order_view[0]
+        self.order_at = &neuron_view[0]
         start_watch(&watch)
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-            _code(self.view, &rows.view, &biases[0], &center[0], &query_mean[0], offset,
-                  &order_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
-                  self.entry_bits, &row[omp_get_thread_num(), 0],
-                  &scratch[omp_get_thread_num(), 0],
-                  &words[omp_get_thread_num(), 0],
-                  &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK],
-                  &watch)
+            _code_part(self.view, &rows.view, &biases[0], &folded_mean[0], &query_mean[0], offset,
+                       &neuron_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
+                       self.entry_bits, &row[omp_get_thread_num(), 0],
+                       &scratch[omp_get_thread_num(), 0],
+                       &words[omp_get_thread_num(), 0],
+                       &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK],
+                       &watch)
         end_watch(&watch)
         self._set_limits()
         if self.entry_bits == 6:
@@ -233,7 +235,7 @@ cdef class Shortlist:
     @property
     def nbytes(self):
         """Bytes of the arrays."""
-        arrays = (self.codes, self.scales, self.biases, self.order, self.coarse)
+        arrays = (self.codes, self.scales, self.biases, self.neuron_at, self.coarse)
         return sum(array.nbytes for array in arrays if array is not None)
 
     def estimates(self, const float32_t[::1] h):
@@ -241,7 +243,7 @@ cdef class Shortlist:
 
         They leave out what is the same for all neurons: w.h + b - u.(h - m), but for their error.
         """
-        cdef Scratch scratch
+        cdef ScanScratch scratch
         cdef Query query
         cdef float32_t[::1] projections = np.empty(self.view.size, np.float32)
         cdef uint8_t[::1] lut = np.empty(64 * self.n_bytes, np.uint8)
@@ -253,7 +255,7 @@ cdef class Shortlist:
         chosen().shortlist(&self.index, 0, n, query.lut, query.step, query.low, -INFINITY,
                            &ids[0], &found[0])
         result = np.empty(n, np.float32)
-        result[self.order] = found
+        result[self.neuron_at] = found
         return result
 
     def topk(self, Model model, InputRows x, int64_t first, int64_t last, int64_t k,
@@ -303,9 +305,9 @@ cdef class Shortlist:
         if apart:
             asked.apart_ids, asked.apart_scores = &id_view[0, 0, 0], &score_view[0, 0, 0]
         n_threads = max(1, min(n_threads, n_blocks))
-        memory, keep_alive = np.zeros(n_threads * sizeof(Scratch), np.uint8), []
+        memory, keep_alive = np.zeros(n_threads * sizeof(ScanScratch), np.uint8), []
         cdef uint8_t[::1] scratch_memory = memory
-        cdef Scratch *scratch = <Scratch *>&scratch_memory[0]
+        cdef ScanScratch *scratch = <ScanScratch *>&scratch_memory[0]
         cdef const ModelView *layers = &model.view
         cdef const InputView *rows = &x.view
         for i in range(n_threads):
@@ -317,7 +319,7 @@ cdef class Shortlist:
         end_watch(&watch)
         return found
 
-    cdef int _allocate(self, Scratch *scratch, Model model, InputRows x, int64_t n_candidates,
+    cdef int _allocate(self, ScanScratch *scratch, Model model, InputRows x, int64_t n_candidates,
                        list keep_alive) except -1:
         cdef int64_t room = 2 * n_candidates + CHUNK, i
         allocate_hidden(&scratch.hidden, model, x, ROWS, 1, keep_alive)
@@ -337,7 +339,7 @@ cdef class Shortlist:
         return 0
 
     cdef void _rows(self, const ModelView *model, const InputView *x, int64_t first, int64_t n,
-                    const Asked *asked, Scratch *scratch, Watch *watch) noexcept nogil:
+                    const Asked *asked, ScanScratch *scratch, Watch *watch) noexcept nogil:
         """Rows first.. first + n, at most ROWS; their places in `asked` are theirs alone.
 
         Cost of a row: n_neurons * size / 64 byte additions side by side, n_candidates * n_in
@@ -367,10 +369,10 @@ cdef class Shortlist:
             for j in range(size):
                 scratch.ids[j] = self.order_at[query.ids[j]]
             if model.postings != NULL:
-                size = list_postings(model.postings, x, first + i, asked.n_candidates // 4,
-                                     &scratch.prototypes, scratch.ids, size)
+                size = offer_postings(model.postings, x, first + i, asked.n_candidates // 4,
+                                      &scratch.prototypes, scratch.ids, size)
             rows_forward(output, scratch.ids, size, h + i * d, d, 1, scratch.scores, size,
-                         scratch.hidden.rows)
+                         scratch.hidden.unpacked)
             u = (first + i - asked.first) * asked.k
             if asked.apart_ids != NULL:
                 offer(scratch.scores, scratch.ids, 0, size, asked.apart_scores + u,
@@ -382,7 +384,7 @@ cdef class Shortlist:
             offer(scratch.scores, scratch.ids, 0, size, asked.scores + u, asked.ids + u, asked.k)
             sort_heap(asked.scores + u, asked.ids + u, asked.k)
 
-    cdef void _ask(self, const float32_t *h, Query *query, Scratch *scratch) noexcept nogil:
+    cdef void _ask(self, const float32_t *h, Query *query, ScanScratch *scratch) noexcept nogil:
         """Make the query of the hidden vector h (n_in,): tables of the sums of signed projections.
 
         Of projections q the smallest sum is -|q_0| - |q_1| - ..; an entry is what a code's signs
@@ -397,7 +399,7 @@ cdef class Shortlist:
         cdef float32_t sums[64]
         for _round in range(ROUNDS):
             shrink /= size
-        project(hasher, 0, NULL, h, hasher.n_in, self.center, q)
+        project(hasher, 0, NULL, h, hasher.n_in, self.folded_query_mean, q)
         for g in range(blocks_of(size, bits)):
             part = 0
             for j in range(g * bits, min((g + 1) * bits, size)):
@@ -423,7 +425,7 @@ cdef class Shortlist:
                     <uint8_t>min(sums[code], <float32_t>LARGEST) if sums[code] > 0 else 0)
 
     cdef void _look(self, int64_t first, int64_t seen, Query *query, int64_t n_candidates,
-                    Scratch *scratch) noexcept nogil:
+                    ScanScratch *scratch) noexcept nogil:
         """List the neurons first..seen that are not below the threshold, which may then rise.
 
         None of a chunk whose largest scale and bias could not reach the threshold is looked at. Of
@@ -464,7 +466,7 @@ cdef void _fill(Query *query, int64_t k) noexcept nogil:
         place += 1
 
 
-cdef void _keep(Query *query, int64_t n_candidates, Scratch *scratch) noexcept nogil:
+cdef void _keep(Query *query, int64_t n_candidates, ScanScratch *scratch) noexcept nogil:
     """Keep the n_candidates of the largest estimates, and let no smaller ones in; O(query.n)."""
     cdef int64_t i, n
     cdef int32_t place

@@ -10,7 +10,7 @@ cdef struct PostingsView:
     float64_t weight                # of a cosine in the score
 
 # Where a thread stands in the lists of its block of rows.
-cdef struct PostingsState:
+cdef struct PostingsCursor:
     int64_t *places                 # (values of the rows), the next posting of each
     int64_t *ends                   # where its list ends
     float32_t *values               # (values of the rows), as they enter the cosine
@@ -32,10 +32,10 @@ cdef class Postings:
 cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
                               int64_t row) noexcept nogil
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
-                        PostingsState *state) noexcept nogil
+                        PostingsCursor *cursor) noexcept nogil
 cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive) except -1
-cdef int64_t list_postings(const PostingsView *view, const InputView *x, int64_t row,
-                           int64_t n_best, PostingsSums *scratch, int32_t *ids,
-                           int64_t n) noexcept nogil
+cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_t row,
+                            int64_t n_best, PostingsSums *scratch, int32_t *ids,
+                            int64_t n) noexcept nogil
 cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
-                       int64_t u, int64_t size, PostingsState *state, float32_t *z) noexcept nogil
+                       int64_t u, int64_t size, PostingsCursor *cursor, float32_t *z) noexcept nogil

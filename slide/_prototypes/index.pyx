@@ -88,20 +88,20 @@ cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
 
 
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
-                        PostingsState *state) noexcept nogil:
+                        PostingsCursor *cursor) noexcept nogil:
     """Begin with rows first..first + n of the sparse x: what they weigh, the start of their lists.
 
     v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x;
-    OUT state, which belongs to the thread. Cost: two multiplications a value.
+    OUT cursor, which belongs to the thread. Cost: two multiplications a value.
     """
     cdef int64_t i, p, place = 0
     cdef float64_t factor
     for i in range(first, first + n):
         factor = view.weight * inverse_length(view.feature_weights, x, i)
         for p in range(x.indptr[i], x.indptr[i + 1]):
-            state.values[place] = _entry(view, x, p, factor)
-            state.places[place] = view.indptr[x.indices[p]]
-            state.ends[place] = view.indptr[x.indices[p] + 1]
+            cursor.values[place] = _entry(view, x, p, factor)
+            cursor.places[place] = view.indptr[x.indices[p]]
+            cursor.ends[place] = view.indptr[x.indices[p] + 1]
             place += 1
 
 
@@ -123,11 +123,11 @@ cdef float64_t inverse_length(const float32_t *feature_weights, const InputView 
 
 
 cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
-                       int64_t u, int64_t size, PostingsState *state,
+                       int64_t u, int64_t size, PostingsCursor *cursor,
                        float32_t *z) noexcept nogil:
     """z[i, l - u] += sum over f of v_if prototype_lf, for the labels l in u..u + size.
 
-    IN view, x, the rows that `open_postings` saw; INOUT z (n, size) and state, private to the
+    IN view, x, the rows that `open_postings` saw; INOUT z (n, size) and cursor, private to the
     thread. Labels must come block after block from 0 on. Cost: a multiply-add a posting, in the
     order of the row's features, so that a row's scores do not depend on its neighbours.
     """
@@ -136,13 +136,13 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
     cdef float32_t v
     for i in range(n):
         for _p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
-            q = state.places[place]
-            end = state.ends[place]
-            v = state.values[place]
+            q = cursor.places[place]
+            end = cursor.ends[place]
+            v = cursor.values[place]
             while q < end and view.labels[q] < last:
                 z[i * size + view.labels[q] - u] += v * view.values[q]
                 q += 1
-            state.places[place] = q
+            cursor.places[place] = q
             place += 1
 
 
@@ -157,9 +157,9 @@ cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive
     return 0
 
 
-cdef int64_t list_postings(const PostingsView *view, const InputView *x, int64_t row,
-                           int64_t n_best, PostingsSums *scratch, int32_t *ids,
-                           int64_t n) noexcept nogil:
+cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_t row,
+                            int64_t n_best, PostingsSums *scratch, int32_t *ids,
+                            int64_t n) noexcept nogil:
     """Add to a list the n_best labels whose prototypes are nearest to one row.
 
     INOUT ids (n + n_best,), of which n are there and none of them twice; OUT scratch.values, what

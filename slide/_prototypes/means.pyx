@@ -38,14 +38,14 @@ cdef struct Part:
     float32_t *values
 
 # Private to a thread.
-cdef struct Scratch:
+cdef struct MeansScratch:
     float32_t *sums            # (n_features,) zeros between two labels
     int32_t *features          # (2 n_features + 1,) whose sums are not zero
     float32_t *values          # (n_features + 1,) of the listed, when the sums are complete
     int64_t *counts            # (n_features,) means that keep a feature
 
 
-cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, Scratch *scratch,
+cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratch *scratch,
                   int64_t n) noexcept nogil:
     """Add factor times a row of X to the sums, n features being listed; returns how many are then.
 
@@ -67,7 +67,7 @@ cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, Scratch *sc
     return n
 
 
-cdef int64_t _take_out(Scratch *scratch, int64_t n) noexcept nogil:
+cdef int64_t _take_out(MeansScratch *scratch, int64_t n) noexcept nogil:
     """Move the sums of the n listed features to `values`, each once and no zeros; their number."""
     cdef int64_t j, left = 0
     cdef int32_t *features = scratch.features
@@ -83,7 +83,7 @@ cdef int64_t _take_out(Scratch *scratch, int64_t n) noexcept nogil:
     return left
 
 
-cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
+cdef int64_t _mean(const MeansView *view, int32_t label, MeansScratch *scratch,
                    float64_t *scale) noexcept nogil:
     """Sum the rows of a label, and keep of it what is at least `least` of its length.
 
@@ -130,7 +130,7 @@ cdef int64_t _mean(const MeansView *view, int32_t label, Scratch *scratch,
     return kept
 
 
-cdef void _means(const MeansView *view, const Part *part, Scratch *scratch, int32_t *lengths,
+cdef void _means(const MeansView *view, const Part *part, MeansScratch *scratch, int32_t *lengths,
                  Watch *watch) noexcept nogil:
     """Means of a part's labels; OUT its arrays, lengths (n_classes,): values of a mean."""
     cdef int64_t j, n = 0
@@ -147,9 +147,9 @@ cdef void _means(const MeansView *view, const Part *part, Scratch *scratch, int3
             n += 1
 
 
-cdef void _fill(const Part *parts, int64_t n_parts, const int32_t *lengths, int32_t low,
-                int32_t high, int64_t *places, int32_t *labels, float32_t *values,
-                Watch *watch) noexcept nogil:
+cdef void _write_postings(const Part *parts, int64_t n_parts, const int32_t *lengths, int32_t low,
+                          int32_t high, int64_t *places, int32_t *labels, float32_t *values,
+                          Watch *watch) noexcept nogil:
     """Write the lists of the features low..high, labels rising.
 
     INOUT places (n_features,): where the next of a feature stands; OUT labels, values. Cost: a
@@ -192,7 +192,7 @@ cdef class LabelMeans:
     n_threads : int
     """
     cdef MeansView view
-    cdef Scratch *scratch
+    cdef MeansScratch *scratch
     cdef Part *parts
     cdef int64_t n_parts
     cdef int n_threads
@@ -224,7 +224,8 @@ cdef class LabelMeans:
         for i in range(self.n_parts):
             self.parts[i] = Part(bounds[i], bounds[i + 1], &features_view[starts_view[i]],
                                  &values_view[starts_view[i]])
-        self.scratch = <Scratch *>scratch_array(n_threads * sizeof(Scratch), np.uint8, keep_alive)
+        self.scratch = <MeansScratch *>scratch_array(n_threads * sizeof(MeansScratch), np.uint8,
+                                                     keep_alive)
         self.counts = np.zeros((n_threads, n_features), np.int64)
         cdef int64_t[:, ::1] counts = self.counts
         for i in range(n_threads):
@@ -266,9 +267,9 @@ cdef class LabelMeans:
         cdef Watch watch
         start_watch(&watch)
         for i in prange(self.n_threads, nogil=True, num_threads=self.n_threads):
-            _fill(self.parts, self.n_parts, &self.lengths[0], <int32_t>bounds_view[i],
-                  <int32_t>bounds_view[i + 1], &places[0], &labels_view[0], &values_view[0],
-                  &watch)
+            _write_postings(self.parts, self.n_parts, &self.lengths[0], <int32_t>bounds_view[i],
+                            <int32_t>bounds_view[i + 1], &places[0], &labels_view[0],
+                            &values_view[0], &watch)
         end_watch(&watch)
         return values[:n], labels[:n], indptr
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from slide._base.arrays import Array, Floats, Ids, Matrix, State
+from slide._base.arrays import Array, Floats, Ids, Matrix, NamedArrays
 from slide._base.rows import InputRows
 from slide._prototypes.index import Postings
 from slide._prototypes.means import LabelMeans
@@ -52,7 +52,7 @@ class Prototypes:
     feature_weights: np.ndarray
     weight: float = 1.0
 
-    def arrays(self) -> State:
+    def arrays(self) -> NamedArrays:
         """All arrays, by name, of dtypes that do not depend on their sizes."""
         index = self.by_feature
         return {

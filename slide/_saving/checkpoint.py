@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
-from slide._base.arrays import Array, Params, State
+from slide._base.arrays import Array, NamedArrays, Params
 from slide._base.files import check_replaceable
 from slide._base.values import shown, trusting_nothing
 from slide._saving.course_state import checked_history, course_state, set_course_state
@@ -98,8 +98,8 @@ class CheckpointFile:
 
     def write(self, model: SparseMLPClassifier, course: Course, done: bool = False) -> None:
         """Keep a Course, and the estimator as if it had stopped there."""
-        plain, arrays = (None, {}) if done else course_state(course)
-        kept = {"identity": self._identity, "course": plain, "history": model.history_}
+        header, arrays = (None, {}) if done else course_state(course)
+        kept = {"identity": self._identity, "course": header, "history": model.history_}
         write_model(model, self._checkpoint.path, kept, arrays)
         self._written = time.monotonic()
 
@@ -121,7 +121,9 @@ class Kept:
         Whether it is over.
     """
 
-    def __init__(self, model: SparseMLPClassifier, kept: dict[str, Any], arrays: State) -> None:
+    def __init__(
+        self, model: SparseMLPClassifier, kept: dict[str, Any], arrays: NamedArrays
+    ) -> None:
         self.model, self.done = model, kept["course"] is None
         self.model.history_ = checked_history(kept["history"])
         self._course, self._arrays = kept["course"], arrays

@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Params, State
+from slide._base.arrays import Array, NamedArrays, Params
 from slide._base.values import shown
-from slide._network.network import Pass
-from slide._saving.network_state import NUMBER, POSITIVE, check, check_finite, floats, tally_from
+from slide._network.passes import Pass
+from slide._saving.network_state import (
+    NUMBER,
+    POSITIVE,
+    check,
+    check_finite,
+    floats,
+    tally_from,
+    tally_header,
+)
 from slide._saving.plain_json import decode, encode
 from slide._settings.rules import BOOL, Rule, integer
 
 if TYPE_CHECKING:
-    from slide._network.network import Layer
+    from slide._network.layer import Layer
     from slide._training.course import Course
 
 _SECONDS = Pass.begin(0).seconds.keys()
@@ -30,17 +38,17 @@ _EPOCH = {
 }  # what `slide._training.course` notes of an epoch
 
 
-def course_state(course: Course) -> tuple[dict[str, Any], State]:
+def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
     """What `Course` needs to go on, beside its network and its data.
 
     Returns
     -------
-    plain : dict
+    header : dict
         JSON's own values.
     arrays : dict of str to ndarray
     """
     so_far, stacking = course.so_far, course.stacking
-    plain = {
+    header = {
         "losses": course.losses,
         "scores": course.scores,
         "history": course.history,
@@ -51,24 +59,24 @@ def course_state(course: Course) -> tuple[dict[str, Any], State]:
         "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
         "so_far": None,
         "seconds": course.seconds,
-        "counted": vars(course.counted),
+        "counted": tally_header(course.counted),
         "weighed": None,
     }
-    arrays = {"listed": course.trainer.listed}
+    arrays = {"listed": course.trainer.hard}
     for i, (w, b) in enumerate(course.best_weights or []):
         arrays[f"best.{i}.w"], arrays[f"best.{i}.b"] = w, b
     if stacking is not None and stacking.weight is not None:
-        plain["weighed"] = [float(v) for v in (stacking.weight, stacking.slope, stacking.offset)]
+        header["weighed"] = [float(v) for v in (stacking.weight, stacking.slope, stacking.offset)]
     if so_far is not None:
         queries = [None if sums is None else float(sums[1]) for sums in so_far.queries]
-        plain["so_far"] = {**vars(so_far), "queries": queries}
+        header["so_far"] = {**vars(so_far), "queries": queries}
         for i, sums in enumerate(so_far.queries):
             if sums is not None:
                 arrays[f"queries.{i}"] = sums[0]
-    return plain, arrays
+    return header, arrays
 
 
-def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> None:
+def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays) -> None:
     """Let a Course of the same data and parameters go on from what `course_state` returned.
 
     Raises
@@ -78,35 +86,35 @@ def set_course_state(course: Course, plain: dict[str, Any], arrays: State) -> No
         and the like.
     """
     judged = course.held_out is not None
-    n_epochs = len(plain["losses"])
-    course.losses = floats("losses", plain["losses"], n_epochs)
-    course.scores = floats("scores", plain["scores"], n_epochs if judged else 0)
-    course.history = checked_history(plain["history"], n_epochs)
-    check("", plain, {"n_stale": integer(0, n_epochs), "stopped": BOOL})
-    course.n_stale, course.stopped = plain["n_stale"], plain["stopped"]
-    (course.seconds,) = floats("seconds", [plain["seconds"]])
-    course.counted = tally_from(plain["counted"], "counted.")
-    course.drawn_by = decode(plain["rng"])
+    n_epochs = len(header["losses"])
+    course.losses = floats("losses", header["losses"], n_epochs)
+    course.scores = floats("scores", header["scores"], n_epochs if judged else 0)
+    course.history = checked_history(header["history"], n_epochs)
+    check("", header, {"n_stale": integer(0, n_epochs), "stopped": BOOL})
+    course.n_stale, course.stopped = header["n_stale"], header["stopped"]
+    (course.seconds,) = floats("seconds", [header["seconds"]])
+    course.counted = tally_from(header["counted"], "counted.")
+    course.drawn_by = decode(header["rng"])
     course.rng.set_state(course.drawn_by.get_state())
-    listed = _like("listed", course.trainer.listed, arrays)
+    listed = _like("listed", course.trainer.hard, arrays)
     if listed.size and not (listed.min() >= -1 and listed.max() < course.network.n_classes):
         raise ValueError("listed must hold classes, or -1")
-    course.trainer.listed[...] = listed
+    course.trainer.hard[...] = listed
     if n_epochs:
-        (course.best,) = floats("best", [plain["best"]])
+        (course.best,) = floats("best", [header["best"]])
         if judged:
             course.best_weights = [
                 _weights(f"best.{i}", layer, arrays)
                 for i, layer in enumerate(course.network.layers)
             ]
-    if plain["weighed"] is not None:
+    if header["weighed"] is not None:
         stacking = course.stacking
         if stacking is None:
             raise ValueError("weighed must be None without prototypes")
-        weighed = floats("weighed", plain["weighed"], 3)
+        weighed = floats("weighed", header["weighed"], 3)
         stacking.weight, stacking.slope, stacking.offset = weighed
-    if plain["so_far"] is not None:
-        course.so_far = _pass(course, plain["so_far"], arrays)
+    if header["so_far"] is not None:
+        course.so_far = _pass(course, header["so_far"], arrays)
     if (course.so_far is None and not n_epochs) or (course.so_far is not None and course.stopped):
         raise ValueError("an epoch must be over or in progress, and none once training has stopped")
 
@@ -121,7 +129,7 @@ def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
     return value
 
 
-def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
+def _pass(course: Course, header: dict[str, Any], arrays: NamedArrays) -> Pass:
     """The Pass over a Course's rows of which `course_state` made values and arrays."""
     rules = {
         "n_rows": integer(1, len(course.data)),
@@ -130,9 +138,9 @@ def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
         "weight": POSITIVE,
         "seconds": _EPOCH["seconds_in"],
     }
-    check("so_far.", plain, rules)
+    check("so_far.", header, rules)
     queries: list[tuple[Array, float] | None] = []
-    for i, (layer, norms2) in enumerate(zip(course.network.layers, plain["queries"], strict=True)):
+    for i, (layer, norms2) in enumerate(zip(course.network.layers, header["queries"], strict=True)):
         if norms2 is None:
             queries.append(None)
             continue
@@ -140,12 +148,12 @@ def _pass(course: Course, plain: dict[str, Any], arrays: State) -> Pass:
         check_finite(f"queries.{i}", sums)
         (norms2,) = floats(f"norms of queries.{i}", [norms2])
         queries.append((sums, norms2))
-    if any(sums is not None for sums in queries) and not plain["n_queries"]:
-        raise ValueError(f"so_far.n_queries={plain['n_queries']} does not go with its queries")
-    return Pass(**{**plain, "queries": queries})
+    if any(sums is not None for sums in queries) and not header["n_queries"]:
+        raise ValueError(f"so_far.n_queries={header['n_queries']} does not go with its queries")
+    return Pass(**{**header, "queries": queries})
 
 
-def _weights(name: str, layer: Layer, arrays: State) -> tuple[Array, Array]:
+def _weights(name: str, layer: Layer, arrays: NamedArrays) -> tuple[Array, Array]:
     w, b = _like(f"{name}.w", layer.w, arrays), _like(f"{name}.b", layer.b, arrays)
     check_finite(f"{name}.w", w)
     check_finite(f"{name}.b", b)
@@ -160,7 +168,7 @@ def _are_seconds(value: Any) -> bool:
     return value.keys() == _SECONDS and _are_numbers([*value.values()])
 
 
-def _like(name: str, wanted: Array, arrays: State) -> Array:
+def _like(name: str, wanted: Array, arrays: NamedArrays) -> Array:
     array = arrays.get(name)
     if array is None:
         raise ValueError(f"{name} is missing")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
-from slide._base.arrays import Array, State
+from slide._base.arrays import Array, NamedArrays
 from slide._base.files import as_path, replacing
 from slide._base.locks import one_at_a_time
 from slide._base.values import trusting_nothing
@@ -127,20 +127,20 @@ def write_model(
     model: SparseMLPClassifier,
     path: str,
     training: dict[str, Any] | None = None,
-    training_arrays: State | None = None,
+    training_arrays: NamedArrays | None = None,
 ) -> None:
     """Write a fitted estimator and, in a checkpoint, what its training goes on from.
 
     path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
     """
-    plain, arrays = _state_of(model)
+    header, arrays = _state_of(model)
     if training is not None:
-        plain["training"] = training
+        header["training"] = training
     for name, array in (training_arrays or {}).items():
         arrays[f"{_TRAINING}{name}"] = array
-    plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
-    plain["checksum"] = _text_checksum(plain)
-    metadata = {_KEY: json.dumps(plain, allow_nan=False)}
+    header["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
+    header["checksum"] = _text_checksum(header)
+    metadata = {_KEY: json.dumps(header, allow_nan=False)}
     with replacing(path) as temporary:
         try:
             write_tensors(temporary, arrays, metadata)
@@ -148,7 +148,7 @@ def write_model(
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, State]:
+def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, NamedArrays]:
     """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
@@ -156,19 +156,19 @@ def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, State
         pass
     problem = f"{path} is no model that can be loaded"
     with trusting_nothing(problem), TensorFile(path) as file:
-        plain = _plain(file)
+        header = _header(file)
         names = [name for name in file.names if name.startswith(_TRAINING)]
         training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
-        return _restored(cls, plain, file), plain.get("training"), training
+        return _restored(cls, header, file), header.get("training"), training
 
 
-def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], State]:
+def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], NamedArrays]:
     """The plain values and the arrays of a fitted estimator."""
     params = model.get_params(deep=False)
     check_params(params)  # what `fit` would refuse could not be loaded either
     network, arrays = network_state(model._network)
     rng = model._rng
-    plain = {
+    header = {
         "format": _FORMAT,
         "params": {name: encode(name, value) for name, value in params.items()},
         "trained_with": {
@@ -185,24 +185,24 @@ def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], State]:
         "validation_scores": model.validation_scores_,
     }
     if not model._coder.multilabel:
-        plain["classes_dtype"], arrays["classes"] = _classes_array(model.classes_)
+        header["classes_dtype"], arrays["classes"] = _classes_array(model.classes_)
     if hasattr(model, "feature_names_in_"):
         arrays["feature_names"] = _text_array(model.feature_names_in_)
-    return plain, arrays
+    return header, arrays
 
 
-def _restored(cls: type[M], plain: dict[str, Any], file: TensorFile) -> Any:
+def _restored(cls: type[M], header: dict[str, Any], file: TensorFile) -> Any:
     """The estimator of `_state_of`'s values and arrays."""
-    params = {name: decode(value) for name, value in plain["params"].items()}
+    params = {name: decode(value) for name, value in header["params"].items()}
     model: Any = cls(**params)
     params = model.get_params(deep=False)  # a file of before has not all of them
     check_params(params)
-    trained_with = {name: decode(value) for name, value in plain["trained_with"].items()}
-    multilabel = plain["labels"] != "none"
-    known = None if multilabel else _classes(file.take("classes"), plain["classes_dtype"])
+    trained_with = {name: decode(value) for name, value in header["trained_with"].items()}
+    multilabel = header["labels"] != "none"
+    known = None if multilabel else _classes(file.take("classes"), header["classes_dtype"])
     names = _texts(file.take("feature_names")) if "feature_names" in file.names else None
     network = network_from_state(
-        {name: _decode_all(value) for name, value in plain["network"].items()}, file
+        {name: _decode_all(value) for name, value in header["network"].items()}, file
     )
     classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
@@ -211,46 +211,46 @@ def _restored(cls: type[M], plain: dict[str, Any], file: TensorFile) -> Any:
         if len(names) != network.n_features:
             raise ValueError(f"feature_names must be {network.n_features}; got {len(names)}")
         model.feature_names_in_ = names
-    rng = model.random_state if plain["rng"] is None else decode(plain["rng"])
+    rng = model.random_state if header["rng"] is None else decode(header["rng"])
     if not isinstance(rng, np.random.RandomState):
         raise ValueError("rng must be the state of a RandomState")
     model.n_features_in_ = network.n_features
-    model._labels_per_row = floats("labels_per_row", [plain["labels_per_row"]])[0]
-    losses = floats("loss_curve", plain["loss_curve"])
-    scores = plain["validation_scores"]
+    model._labels_per_row = floats("labels_per_row", [header["labels_per_row"]])[0]
+    losses = floats("loss_curve", header["loss_curve"])
+    scores = header["validation_scores"]
     if scores is not None:
         scores = floats("validation_scores", scores)
-    coder = LabelCoder(classes, _CONTAINERS[plain["labels"]])
+    coder = LabelCoder(classes, _CONTAINERS[header["labels"]])
     trained_with = check_params({**params, **trained_with})
     # Seconds are of a machine's day, not of the model: the same training gives the same file.
     model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
     return model
 
 
-def _plain(file: TensorFile) -> dict[str, Any]:
+def _header(file: TensorFile) -> dict[str, Any]:
     """The JSON of the file, of a format that this version knows."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
-    plain: dict[str, Any] = json.loads(file.metadata[_KEY])
-    version = plain["format"]
+    header: dict[str, Any] = json.loads(file.metadata[_KEY])
+    version = header["format"]
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"its format must be a number from 1 on; got {version!r}")
     if version > _FORMAT:
         raise ValueError(
             f"it is of format {version}, of a newer version of slide; this one reads {_FORMAT}"
         )
-    if version > 1 or "checksum" in plain:
-        kept = plain.pop("checksum", None)
-        found = _text_checksum(plain)
+    if version > 1 or "checksum" in header:
+        kept = header.pop("checksum", None)
+        found = _text_checksum(header)
         if found != kept:
             raise ValueError(f"its JSON is damaged: the checksum is {found}, not {kept}")
-        file.checksums = plain["checksums"]
-    return plain
+        file.checksums = header["checksums"]
+    return header
 
 
-def _text_checksum(plain: dict[str, Any]) -> str:
+def _text_checksum(header: dict[str, Any]) -> str:
     """CRC-32 of plain values as JSON, with the checksums of the arrays that are among them."""
-    return f"{zlib.crc32(json.dumps(plain).encode()):08x}"
+    return f"{zlib.crc32(json.dumps(header).encode()):08x}"
 
 
 def _encode_all(name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from slide._base.arrays import Array, State
+from slide._base.arrays import Array, NamedArrays
 
 _NAMES = {
     "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
@@ -18,7 +18,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-def write_tensors(path: str, arrays: State, metadata: dict[str, str]) -> None:
+def write_tensors(path: str, arrays: NamedArrays, metadata: dict[str, str]) -> None:
     """Write arrays and texts, both by name, over the file `path`, which keeps its rights.
 
     Parameters
@@ -83,7 +83,7 @@ class TensorFile:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._slice(name).get_shape())
 
-    def check(self, arrays: State) -> None:
+    def check(self, arrays: NamedArrays) -> None:
         """Refuse other arrays than the given ones, or such of another shape or dtype."""
         missing, foreign = arrays.keys() - self.names, self.names - arrays.keys()
         if missing or foreign:

@@ -21,9 +21,9 @@ from slide._data.rows import DataShape
 from slide._settings.auto_retrieval import (
     CODE_BITS,
     HASHING,
-    SearchSettings,
-    hidden_search,
-    output_search,
+    RetrievalSettings,
+    hidden_retrieval,
+    output_retrieval,
 )
 
 # Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
@@ -54,7 +54,7 @@ class LayerSettings:
     """One layer: its active neurons (0: dense), how they are found, start and step sizes."""
 
     n_active: int
-    search: SearchSettings | None
+    retrieval: RetrievalSettings | None
     dropout: float
     scale: float  # standard deviation of the initial weights
     rate: float
@@ -74,7 +74,7 @@ class Settings:
     all_neurons: bool
     tail_size: int
     n_hard: int
-    n_listed: int  # hard neurons that are listed for a row, once in a while
+    n_hard_kept: int  # hard neurons of a training row, found by mining
     rehash_every: int  # samples before the first rebuild of hash tables and codes
     rehash_at_last: int  # the gap between two rebuilds grows up to so many samples
     centroid_logit: float
@@ -96,7 +96,7 @@ class Settings:
 
     def engine(self) -> dict[str, Any]:
         """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
-        names = ("all_neurons", "tail_size", "n_hard", "n_listed", "solver", "alpha", "momentum")
+        names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
         return {
             "micro_batch": self.batch_size,
             "dropout": [layer.dropout for layer in self.layers[:-1]],
@@ -107,23 +107,24 @@ class Settings:
         """A dict for people: what was chosen, None for what was not needed."""
         known = asdict(self)
         del known["layers"]
-        searches = [layer.search for layer in self.layers]
+        retrievals = [layer.retrieval for layer in self.layers]
         if self.all_neurons:
             known["tail_size"] = None
-        if not any(searches):
+        if not any(retrievals):
             known["rehash_every"] = known["rehash_at_last"] = None
         for name in ("n_active", "dropout"):
             known[name] = [getattr(layer, name) or None for layer in self.layers]
         names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
         of_estimates = ("n_directions", "n_rounds", "n_coarse")
-        known["retrieval"] = [search.policy if search else "none" for search in searches]
-        if self.n_listed:
+        known["retrieval"] = [found.policy if found else "none" for found in retrievals]
+        known["n_listed"] = known.pop("n_hard_kept")
+        if self.n_hard_kept:
             known["retrieval"][-1] = "lists"
         for name in (*names, *of_estimates):
             policies = ("estimate",) if name in of_estimates else HASHING
             known[name] = [
-                (getattr(search, name) or None) if search and search.policy in policies else None
-                for search in searches
+                (getattr(found, name) or None) if found and found.policy in policies else None
+                for found in retrievals
             ]
         return known
 
@@ -153,8 +154,8 @@ def resolve(params: Params, shape: DataShape) -> Settings:
         layers=(*hidden, output),
         all_neurons=all_neurons,
         tail_size=tail_size,
-        n_hard=min(5, shape.n_classes) if output.search else 0,
-        n_listed=0 if all_neurons else _n_listed(params, shape, hidden),
+        n_hard=min(5, shape.n_classes) if output.retrieval else 0,
+        n_hard_kept=0 if all_neurons else _n_hard_kept(params, shape, hidden),
         rehash_every=rehash_every,
         rehash_at_last=max(rehash_every, at_last),
         centroid_logit=_CENTROID_LOGIT,
@@ -194,7 +195,9 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
         dropout = auto_dropout(min(sizes), len(sizes), shape.n_labels / shape.n_classes)
     for i, size in enumerate(sizes):
         n_active = _n_active(params["active_fraction"], i, size)
-        search = hidden_search(params, n_in, n_values, size, n_active, i) if n_active else None
+        retrieval = (
+            hidden_retrieval(params, n_in, n_values, size, n_active, i) if n_active else None
+        )
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
         elif i == 0:
@@ -207,7 +210,7 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
         layers.append(
             LayerSettings(
                 n_active=n_active,
-                search=search,
+                retrieval=retrieval,
                 # The neurons left out are noise enough for a sparse layer.
                 dropout=0.0 if n_active and params["dropout"] == "auto" else dropout,
                 scale=1.0 / math.sqrt(square),
@@ -224,15 +227,15 @@ def _output_layer(
     params: Params, shape: DataShape, hidden: list[LayerSettings], all_neurons: bool
 ) -> LayerSettings:
     width = params["hidden_layer_sizes"][-1]
-    search = None
+    retrieval = None
     if not all_neurons and params["retrieval"] not in ("auto", "none", "lists"):
-        search = output_search(params, shape.n_classes)
+        retrieval = output_retrieval(params, shape.n_classes)
     square = expected_square_norm(width, hidden[-1].n_active)
     rate = _OUTPUT_STEP / width
     if hidden[-1].n_active:
         rate *= _SPARSE_OUTPUT / math.sqrt(len(hidden))
     rate, bias_rate = _rates(params, rate, _OUTPUT_BIAS_STEP, square)
-    return LayerSettings(0, search, 0.0, 0.0, rate, bias_rate)
+    return LayerSettings(0, retrieval, 0.0, 0.0, rate, bias_rate)
 
 
 def expected_square_norm(n_neurons: int, n_active: int) -> float:
@@ -248,7 +251,7 @@ def expected_square_norm(n_neurons: int, n_active: int) -> float:
     return n_active * (1 + t * NormalDist().pdf(t) / share)
 
 
-def _n_listed(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
+def _n_hard_kept(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
     """Hard neurons of a row's list; 0: there are none.
 
     "auto": lists where every row has exactly one label, so that the hardest others are certainly
@@ -354,9 +357,9 @@ def auto_rehash_at_last(
     for size, layer in zip(sizes, hidden, strict=True):
         n_active = layer.n_active or size
         training += 3 * n_active * n_values
-        if layer.search and layer.search.policy not in ("exact", "none"):
+        if layer.retrieval and layer.retrieval.policy not in ("exact", "none"):
             drift = max(drift, 600 * size / n_active)
-            if layer.search.policy != "scan":
+            if layer.retrieval.policy != "scan":
                 rebuild += size * (2 * n_in + 20 * min(n_in, CODE_BITS))
         n_in, n_values = size, n_active
     if not drift:
@@ -377,7 +380,7 @@ def _active_output(
     """Whether all output neurons are computed, and the tail's size when not."""
     n_classes, retrieval = shape.n_classes, params["retrieval"]
     fraction = params["active_fraction"]
-    wants_search = retrieval not in ("auto", "none") and not any_sparse
+    wants_retrieval = retrieval not in ("auto", "none") and not any_sparse
     if fraction == "auto":
         tail_size = params["tail_size"]
         if tail_size == "auto":
@@ -385,12 +388,12 @@ def _active_output(
         # Labels come on top of the tail; beyond half of the neurons sampling saves nothing.
         labels = batch_size * shape.n_labels / max(shape.n_samples, 1)
         few = tail_size + labels > n_classes / 2
-        return few and not wants_search, tail_size
+        return few and not wants_retrieval, tail_size
     share = fraction if isinstance(fraction, float | int) else fraction[-1]
     if isinstance(fraction, float | int) and n_classes < _NARROW:
         share = 1.0
     if share >= 1:
-        if wants_search:
+        if wants_retrieval:
             raise ValueError(
                 f"retrieval={retrieval!r} has nothing to choose where active_fraction is 1.0 for "
                 "every layer; take 'auto', 'none' or a smaller fraction"

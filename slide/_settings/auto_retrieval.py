@@ -14,7 +14,7 @@ HASHING = ("estimate", "vanilla", "topk", "threshold", "rerank")  # policies tha
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class RetrievalSettings:
     """How the neurons of one layer are found."""
 
     policy: str
@@ -26,15 +26,15 @@ class SearchSettings:
     n_candidates: int
     bucket_limit: int
     min_collisions: int
-    transform: bool  # search for the inner product (norm, bias, centre), not for the angle
+    transform: bool  # look for the inner product (norm, bias, centre), not for the angle
     n_directions: int = 0  # of X's features along which estimates are exact
     n_rounds: int = 3  # of the SimHash transform behind estimates
     n_coarse: int = 0  # neurons that a first ranking by 64 bits keeps; 0: there is none
 
 
-def hidden_search(
+def hidden_retrieval(
     params: Params, n_in: int, n_values: float, size: int, n_active: int, i: int
-) -> SearchSettings:
+) -> RetrievalSettings:
     """How sparse hidden layer i finds its neurons.
 
     n_values : values of one input vector. "auto" estimates pre-activations from codes, and
@@ -84,7 +84,7 @@ def hidden_search(
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
         n_directions = 1 if coarse else 8 if deep else 2
-    return _search(
+    return _retrieval_settings(
         params,
         policy,
         n_in,
@@ -100,12 +100,12 @@ def hidden_search(
     )
 
 
-def output_search(params: Params, n_classes: int) -> SearchSettings:
+def output_retrieval(params: Params, n_classes: int) -> RetrievalSettings:
     """How the hardest wrong neurons of the output layer are found: a handful of 64 candidates."""
     policy = params["retrieval"]
     use_tables = _uses_tables(policy, n_classes)
     n_tables, n_hash_bits = _table_shape(params, n_classes, 0 if use_tables else CODE_BITS)
-    return _search(
+    return _retrieval_settings(
         params,
         policy,
         params["hidden_layer_sizes"][-1],
@@ -118,8 +118,10 @@ def output_search(params: Params, n_classes: int) -> SearchSettings:
     )
 
 
-def _search(params: Params, policy: str, n_in: int, n_neurons: int, **sizes: int) -> SearchSettings:
-    return SearchSettings(
+def _retrieval_settings(
+    params: Params, policy: str, n_in: int, n_neurons: int, **sizes: int
+) -> RetrievalSettings:
+    return RetrievalSettings(
         policy=policy,
         hash_family=_family(params),
         use_tables=_uses_tables(policy, n_neurons),
@@ -139,7 +141,7 @@ def _family(params: Params) -> str:
 
 
 def _transform(params: Params, n_in: int) -> bool:
-    """Whether tables search for the inner product. Rank families see a coordinate only by its
+    """Whether tables look for the inner product. Rank families see a coordinate only by its
     size, and the transform's extra ones are not to scale: without it WTA and DWTA find .22 of the
     right neurons instead of .13 (1,000 neurons whose norms and biases vary). A few coordinates
     have too few orders to go by: there all families are given it."""

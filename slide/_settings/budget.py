@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slide._data.labels import LabelRows
     from slide._data.rows import DataShape, TrainingRows
     from slide._settings.auto import Settings
-    from slide._settings.auto_retrieval import SearchSettings
+    from slide._settings.auto_retrieval import RetrievalSettings
 
 _PROGRESS = 16  # bytes of what an update changes beside a row of weights
 _VALUES = 1 << 20  # of X that are looked at together
@@ -73,10 +73,10 @@ def network_needs(
         + (_PROGRESS + 4) * widths[-1] * use.output,
         "the best weights": sum(sizes) if early_stopping else 0,
         "hashing": sum(
-            _search_bytes(layer.search, n_in, n_out)
+            _retrieval_bytes(layer.retrieval, n_in, n_out)
             for layer, (n_in, n_out) in zip(settings.layers, pairwise(widths), strict=True)
         ),
-        "lists": 4 * settings.n_listed * shape.n_samples,
+        "lists": 4 * settings.n_hard_kept * shape.n_samples,
         "threads": _threads_bytes(widths, settings, shape, n_threads),
     }
     # Centroids of bfloat16 rows are float32, and gone when the rest comes to be used.
@@ -85,17 +85,17 @@ def network_needs(
     return {name: int(size) for name, size in needs.items() if size >= 1}
 
 
-def _search_bytes(search: SearchSettings | None, n_in: int, n_neurons: int) -> int:
-    """Codes, tables or the copy of the weights behind a layer's search."""
-    if search is None:
+def _retrieval_bytes(retrieval: RetrievalSettings | None, n_in: int, n_neurons: int) -> int:
+    """Codes, tables or the copy of the weights behind a layer's retrieval."""
+    if retrieval is None:
         return 0
-    if search.policy == "scan":
+    if retrieval.policy == "scan":
         return 4 * n_in * n_neurons
     size = 0
-    if search.policy == "estimate":
-        size += n_neurons * (8 * math.ceil(search.n_tables * search.n_hash_bits / 64) + 12)
-    if search.use_tables and search.policy not in ("none", "exact"):
-        size += 4 * search.n_tables * (n_neurons + (1 << search.n_hash_bits))
+    if retrieval.policy == "estimate":
+        size += n_neurons * (8 * math.ceil(retrieval.n_tables * retrieval.n_hash_bits / 64) + 12)
+    if retrieval.use_tables and retrieval.policy not in ("none", "exact"):
+        size += 4 * retrieval.n_tables * (n_neurons + (1 << retrieval.n_hash_bits))
     return size
 
 

@@ -13,14 +13,15 @@ from slide._base.arrays import Array, Params
 from slide._base.memory import copy_blocks
 from slide._base.rows import InputRows
 from slide._engine import predict
-from slide._network.network import Tally
+from slide._network.tally import Tally
 from slide._training import mining
-from slide._training.divergence import check_finite, check_loss, diverged
+from slide._training.divergence import check_loss, check_weights, diverged
 
 if TYPE_CHECKING:
     from slide._core import Trainer
     from slide._data.rows import TrainingRows
-    from slide._network.network import Network, Pass
+    from slide._network.network import Network
+    from slide._network.passes import Pass
     from slide._training.observers import Observers
     from slide._training.stacking import Stacking
 
@@ -30,7 +31,7 @@ _Weights: TypeAlias = list[tuple[Array, Array]]  # and biases, of every layer
 class Course:
     """A training of `fit`, which can be stopped after any chunk of rows and taken up again.
 
-    All that decides how it goes on is in `network`, `rng`, `stacking`, `trainer.listed` and the
+    All that decides how it goes on is in `network`, `rng`, `stacking`, `trainer.hard` and the
     attributes below (`slide._saving.course_state` makes values and arrays of them).
 
     Parameters
@@ -63,9 +64,9 @@ class Course:
         Whether there are to be no more.
     drawn_by : numpy.random.RandomState
         The generator as it was before it drew the order of the epoch in progress.
-    so_far : slide._network.network.Pass or None
+    so_far : slide._network.passes.Pass or None
         How far the epoch in progress is; None between two epochs.
-    seconds, counted : float and slide._network.network.Tally
+    seconds, counted : float and slide._network.tally.Tally
         That the epoch in progress has taken, and what was counted before it.
     """
 
@@ -145,10 +146,10 @@ class Course:
     def _open_epoch(self, epoch: int) -> None:
         """What is found out once, before a certain epoch."""
         network, stacking = self.network, self.stacking
-        if stacking is not None and stacking.is_due(epoch, self.max_iter):
+        if stacking is not None and stacking.weighs_before(epoch, self.max_iter):
             stacking.weigh(network, self.n_threads)
-        if network.settings.n_listed and mining.is_due(epoch, self.max_iter):
-            cost = mining.list_hard_neurons(network, self.trainer, self.data, self.n_threads)
+        if network.settings.n_hard_kept and mining.mines_before(epoch, self.max_iter):
+            cost = mining.mine_hard_neurons(network, self.trainer, self.data, self.n_threads)
             network.tally.multiply_adds += cost
 
     def _rows(self) -> Array:
@@ -185,7 +186,7 @@ class Course:
                 copy_blocks(w, layer.w)
                 layer.b[...] = b
             network.refresh(self.n_threads)
-        check_finite(network, self.params, len(self.losses))
+        check_weights(network, self.params, len(self.losses))
         if self.stacking is not None:
             self.stacking.apply(network, self.n_threads)
         network.note_inputs(self.data.x, self.n_threads)
@@ -209,7 +210,7 @@ def run_pass(
     rows = np.arange(len(data))
     done = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
     # A batch may be small beside the network: look where it trained.
-    check_finite(network, params, epoch, np.unique(data.labels.indices))
+    check_weights(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
     network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
     return _history(network, counted, done, time.perf_counter() - began)
@@ -226,7 +227,7 @@ def _history(network: Network, before: Tally, done: Pass, seconds: float) -> dic
         "n_samples": counts.n_samples,
         "multiply_adds": counts.multiply_adds,
         "dense_multiply_adds": counts.dense_multiply_adds,
-        "n_active": [*n_active, counts.n_active / counts.n_micro_batches],
+        "n_active": [*n_active, counts.active_neurons / counts.n_micro_batches],
         "n_rebuilds": counts.n_rebuilds,
     }
 
@@ -253,10 +254,10 @@ def _train(
     after_chunk: Callable[[Pass], None] | None = None,
 ) -> Pass:
     """One pass over the rows `rows`; returns its Pass."""
-    order = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
+    rows = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
-            done = network.train(trainer, order, learning_rate, n_threads, so_far, after_chunk)
+            done = network.train(trainer, rows, learning_rate, n_threads, so_far, after_chunk)
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
     check_loss(network, params, epoch, done.mean_loss)

@@ -24,7 +24,7 @@ def check_loss(network: Network, params: Params, epoch: int, loss: float) -> Non
         raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
 
 
-def check_finite(
+def check_weights(
     network: Network, params: Params, epoch: int, output_rows: Array | None = None
 ) -> None:
     """Refuse a network whose weights are no numbers, or so large that scores would be none.

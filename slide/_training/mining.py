@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
 
-_BLOCK = 4096  # rows between two looks at Python's signals
+_ROWS_AT_ONCE = 4096  # rows between two looks at Python's signals
 _CANDIDATES = 64  # that a row scores: of the best 5, .94 are among them (see docs/how-it-works.md)
 
 
-def is_due(epoch: int, max_iter: int) -> bool:
+def mines_before(epoch: int, max_iter: int) -> bool:
     """Whether lists are made before this epoch: a quarter of the way, when scores mean something.
 
     On planted siblings (20,000 classes, 8 epochs, P@1 .51 without): .62 then, .58 from the middle
@@ -33,26 +33,26 @@ def is_due(epoch: int, max_iter: int) -> bool:
     return epoch == max(1, max_iter // 4)
 
 
-def list_hard_neurons(
+def mine_hard_neurons(
     network: Network, trainer: Trainer, data: TrainingRows, n_threads: int
 ) -> int:
-    """Write every row's hardest wrong neurons into `trainer.listed`; returns the multiply-adds."""
-    n_listed: int = trainer.listed.shape[1]
+    """Write every row's hardest wrong neurons into `trainer.hard`; returns the multiply-adds."""
+    n_hard_kept: int = trainer.hard.shape[1]
     n_classes = network.n_classes
     # So many that the labels of a usual row can be left out.
-    k = min(n_classes, n_listed + math.ceil(len(data.labels.indices) / len(data)))
+    k = min(n_classes, n_hard_kept + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
     network.note_inputs(data.x, n_threads)
     width, n = network.layers[-1].n_in, len(data)
-    for start in range(0, n, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, n))
+    for start in range(0, n, _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, n))
         x = network.rows(data.x[rows[0] : rows[-1] + 1])
         ids, _ = lookup.topk(network, x, k, n_threads, "lsh", n_candidates)
         right = data.labels.take(rows).contain(ids)
-        order = np.argsort(right, axis=1, kind="stable")[:, :n_listed]
+        order = np.argsort(right, axis=1, kind="stable")[:, :n_hard_kept]
         hard = np.take_along_axis(ids, order, axis=1)
         hard[np.take_along_axis(right, order, axis=1)] = -1
-        trainer.listed[rows, : hard.shape[1]] = hard
+        trainer.hard[rows, : hard.shape[1]] = hard
     if not lookup.pays(network, n_candidates):
         return n * n_classes * width
     # A bit of a code counts as a sixty-fourth, as in a population count; codes cost a transform.

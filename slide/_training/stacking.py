@@ -59,7 +59,7 @@ class Stacking:
             held_out = data.take(np.sort(order[:n_late]))
         self.judges = held_out
 
-    def is_due(self, epoch: int, max_iter: int) -> bool:
+    def weighs_before(self, epoch: int, max_iter: int) -> bool:
         """Whether to `weigh` before this epoch, half of the way, so that it may take the late rows.
 
         Later the weight is no better and the rows are missed: Bibtex (P@1 .654, .656 at half, .651

@@ -63,7 +63,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
     sparse = [i for i, layer in enumerate(network.layers) if layer.n_active]
     if not sparse:
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
-    X = centered(check_rows(estimator, X, reset=False), network.center)
+    X = centered(check_rows(estimator, X, reset=False), network.x_mean)
     rows = InputRows(X)
     with network.guard.reading():
         return {i: _recall(network, i, X, rows) for i in sparse}
@@ -121,7 +121,7 @@ def prediction_recall(
     """
     check_is_fitted(estimator)
     network = estimator._network
-    rows = network.rows(centered(check_rows(estimator, X, reset=False), network.center))
+    rows = network.rows(centered(check_rows(estimator, X, reset=False), network.x_mean))
     k = check_k(k, network.n_classes)
     n_candidates = check_n_candidates(n_candidates, k)
     n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0

@@ -136,7 +136,7 @@ def sort_table(codes, n_buckets):
     return offsets, np.argsort(codes, kind="stable")
 
 
-def retrieve(offsets, ids, codes, bucket_limit, random):
+def collect(offsets, ids, codes, bucket_limit, random):
     """Candidates of one query in the order they are met, and each one's number of collisions."""
     counts = {}
     for table, code in enumerate(codes):
@@ -163,15 +163,15 @@ def keep_above(candidates, counts, min_collisions):
 # ------------------------------------------------------------ _retrieval --
 
 
-def table_search(tables, x, bucket_limit, random):
+def collect_from_tables(tables, x, bucket_limit, random):
     """What the tables return for one vector, and each neuron's number of collisions."""
     n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
     query = (tables.mean, [tables.query_bias]) if tables.transform else ()
     codes = hash_codes(tables.hasher, n_tables, n_bits, x[None], *query)[:, 0]
-    return retrieve(tables.offsets, tables.ids, codes, bucket_limit, random)
+    return collect(tables.offsets, tables.ids, codes, bucket_limit, random)
 
 
-def search(retrieval, settings, x, random):
+def retrieve(retrieval, settings, x, random):
     """Neurons for one vector. settings : the Retrieval's; "estimate" has no twin here."""
     n_neurons = settings["n_neurons"]
     n_candidates = min(settings["n_candidates"], n_neurons)
@@ -179,7 +179,7 @@ def search(retrieval, settings, x, random):
         return list(range(n_neurons))
     found = []
     if retrieval.policy != "none":
-        found, counts = table_search(retrieval.tables, x, settings["bucket_limit"], random)
+        found, counts = collect_from_tables(retrieval.tables, x, settings["bucket_limit"], random)
         if retrieval.policy == "threshold":
             found = keep_above(found, counts, settings["min_collisions"])
         elif retrieval.policy != "vanilla":
@@ -333,8 +333,8 @@ def copy_layers(layers):
 
 
 def hardest(output, h, labels, settings, random):
-    """The wrong neurons of largest pre-activation among what the layer's search returns for h."""
-    found = search(output.retrieval, settings["search"], h, random)
+    """The wrong neurons of largest pre-activation among those that retrieval returns for h."""
+    found = retrieve(output.retrieval, settings["retrieval"], h, random)
     wrong = [neuron for neuron in found if neuron not in labels]
     z = output.w @ h + output.b
     return sorted(wrong, key=lambda neuron: -z[neuron])[: settings["n_hard"]]
@@ -419,7 +419,7 @@ def train_micro_batch(layers, x, features, labels, weight, settings, counter, le
 
     x : (n, n_features), dense; features : those whose rows are updated; labels : a list of ids
     for each row; settings : Trainer's, with "activation", "loss" and, where the output has a
-    retrieval, its settings as "search".
+    retrieval, its settings as "retrieval".
     Returns the loss summed over the samples, and the active output neurons.
     """
     random = SplitMix64(seed_stream(settings["seed"], counter))

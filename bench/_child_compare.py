@@ -68,7 +68,7 @@ def predict_lists(data, threads):
 
 def rebuild(data, threads):
     model, _ = fitted(data, threads, retrieval="rerank", n_tables=50)
-    return median_seconds(lambda: [model._network.refresh(threads) for _ in range(10)])
+    return median_seconds(lambda: [model._fitted.network.refresh(threads) for _ in range(10)])
 
 
 WORKLOADS = {

@@ -24,7 +24,7 @@ def train(X, Y, threads):
     model = SparseMLPClassifier(**{"n_jobs": threads, "random_state": 0, **params()}).fit(X, Y)
     fitted = ("n_iter_", "loss_", "compute_fraction_", "hash_params_")
     settings = {name: getattr(model, name, None) for name in fitted}
-    counted = {"tally": vars(model._network.tally), "epochs_s": sum(passes)}
+    counted = {"tally": vars(model._fitted.network.tally), "epochs_s": sum(passes)}
     return model, {**model.get_params(), **settings, **counted}
 
 
@@ -34,7 +34,7 @@ def predict(model, X, threads):
 
 
 def size(model):
-    arrays = [array for layer in model._network.layers for array in (layer.w, layer.b)]
+    arrays = [array for layer in model._fitted.network.layers for array in (layer.w, layer.b)]
     if model.prototypes_ is not None:
         arrays += [model.prototypes_.data, model.prototypes_.indices, model.prototypes_.indptr]
     return sum(array.nbytes for array in arrays)

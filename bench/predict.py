@@ -88,7 +88,7 @@ def measure(name, args):
 
     build_s = []
     model.set_params(predict_mode="lsh")
-    network = model._network
+    network = model._fitted.network
     for _ in range(args.repeats if _lookup.pays(network, 1) else 0):
         network.shortlist = None
         start = perf_counter()

@@ -167,7 +167,7 @@ def _evaluate(
 ) -> tuple[dict[str, float], float]:
     """Figures by name, and the seconds of prediction; ks None takes the usual ones."""
     x = rows.features(model.n_features_in_)
-    shape = model._coder.multilabel, model.n_outputs_
+    shape = model._result().coder.multilabel, model.n_outputs_
     y = rows.target_for(*shape)
     y_train = None if trained_on is None else trained_on.target_for(*shape)
     ks = ks or [k for k in _KS if k <= model.n_outputs_]

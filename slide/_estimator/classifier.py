@@ -15,19 +15,17 @@ from slide._base.locks import one_at_a_time
 from slide._base.n_jobs import is_parallel, resolve_n_jobs
 from slide._data.checks import check_rows, check_weights
 from slide._data.labels import LabelCoder
-from slide._data.rows import TrainingRows, hold_out
-from slide._estimator.fitted import FittedAttributes
+from slide._data.rows import TrainingRows
 from slide._estimator.html import NetworkTable
+from slide._estimator.observers import Observers
 from slide._estimator.prediction import Prediction
-from slide._network.start import start_network
-from slide._saving.checkpoint import CheckpointFile
-from slide._saving.model_file import Saving
-from slide._settings import auto
-from slide._settings.budget import check_network
+from slide._estimator.saving import Saving
+from slide._network.fitted import Fitted
+from slide._saving.checkpoint import CheckpointFile, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
-from slide._training.course import Course, run_pass
-from slide._training.observers import Observers
-from slide._training.stacking import Stacking
+from slide._training.batch import train_batch
+from slide._training.begin import begin, go_on, resume
+from slide._training.task import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 _with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
@@ -36,7 +34,6 @@ _with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
 class SparseMLPClassifier(
     Prediction,
     Saving,
-    FittedAttributes,
     NetworkTable,
     CallbackSupportMixin,
     ClassifierMixin,
@@ -338,67 +335,41 @@ class SparseMLPClassifier(
         >>> clf.classes_.tolist()
         ['right', 'up']
         """
-        goes_on = is_true(self.warm_start) and self._is_fitted()
-        if not goes_on:
+        before = self._fitted if is_true(self.warm_start) else None
+        if before is None:
             self._forget()
         try:
-            self._fit(X, y, sample_weight)
+            self._fit(X, y, sample_weight, before)
         except BaseException as error:
             # Wrong input is found before training begins: a network to go on with is still whole.
-            if not (goes_on and isinstance(error, ValueError | TypeError)):
+            if before is None or not isinstance(error, ValueError | TypeError):
                 self._forget()
             raise
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        params, coder, data = self._prepare(X, y, sample_weight, LabelCoder.from_y)
-        rng, held_out = check_random_state(self.random_state), None
-        file = CheckpointFile.of(self, params, coder.classes, data, rng)
-        kept = file and file.read(type(self))
+    def _fit(self, X: Any, y: Any, sample_weight: Any, before: Fitted | None) -> None:
+        params, coder, data = self._check(X, y, sample_weight, before, LabelCoder.from_y)
+        rng = check_random_state(self.random_state)
+        file = self._checkpoint_file(params, coder, data, rng, before)
+        kept = file and file.read()
         if kept:
             rng = kept.generator(rng)
-        if self.early_stopping:
-            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
-        network, stacking = getattr(self, "_network", None), None
-        if network is None:
-            data, x_mean = data.centered_by_mean()
-        else:
-            data, x_mean = data.centered(network.x_mean), network.x_mean
-        if held_out is not None:
-            held_out = held_out.centered(x_mean)
-        shape = data.shape(coder.multilabel)
-        settings, n_threads = auto.resolve(params, shape), resolve_n_jobs(self.n_jobs)
+        task = Task.of(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before)
         if kept:
-            chosen = settings if network is None else network.settings
-            kept.check(chosen, data.x.shape[1], coder.classes)
-        elif network is None:
-            n_epochs = min(settings.max_iter, params["n_iter_no_change"] + 1)
-            check_network(params, settings, data, shape, n_threads, n_epochs)
-
-        def as_of(course: Course) -> SparseMLPClassifier:
-            return self._as_of(course, coder, params)
-
-        observers = Observers(self, settings.max_iter, X, y, sample_weight, as_of, file)
+            kept.check(task.network_settings, data.x.shape[1], coder.classes)
+        elif before is None:
+            task.check_memory()
+        observers = Observers(self, task.settings.max_iter, X, y, sample_weight, file)
         if kept and kept.done:
-            self._become(kept.model)
-            return observers.after_fit()
-        if network is None and settings.prototypes:
-            stacking = Stacking(data, held_out, rng)
-        if kept:
-            network = kept.model._network
-        elif network is None:
-            rows = stacking.rows if stacking else None
-            network = start_network(params, settings, data, rows, x_mean, rng, n_threads)
-        max_iter = settings.max_iter
-        course = Course(network, data, held_out, stacking, rng, params, max_iter, n_threads)
-        if kept:
-            kept.set_course(course)
-        course.run(observers)
-        results = course.losses, course.scores, course.history
-        self._set_fitted(network, coder, params, rng, data, *results)
-        if file:
-            file.write(self, course, done=True)
-        return observers.after_fit()
+            fitted = kept.fitted
+        else:
+            course = resume(task, kept) if kept else go_on(task) if before else begin(task)
+            course.run(observers)
+            fitted = course.result()
+            if file:
+                file.write(fitted, None)
+        self._fitted = fitted
+        observers.after_fit(fitted)
 
     @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -435,49 +406,61 @@ class SparseMLPClassifier(
         >>> clf.n_iter_
         3
         """
-        was_fitted = self._is_fitted()
+        before = self._fitted
         try:
-            self._partial_fit(X, y, classes, sample_weight)
+            self._fitted = self._partial_fit(X, y, classes, sample_weight, before)
         except BaseException as error:
-            if not was_fitted or isinstance(error, FloatingPointError):
+            if before is None or isinstance(error, FloatingPointError):
                 self._forget()
             raise
         return self
 
-    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+    def _partial_fit(
+        self, X: Any, y: Any, classes: Any, sample_weight: Any, before: Fitted | None
+    ) -> Fitted:
         if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
-        params, coder, data = self._prepare(
-            X, y, sample_weight, lambda y: LabelCoder.from_first_batch(y, classes)
+        params, coder, data = self._check(
+            X, y, sample_weight, before, lambda y: LabelCoder.from_first_batch(y, classes)
         )
         coder.check_classes(classes)
-        n_threads = resolve_n_jobs(self.n_jobs)
-        if self._is_fitted():
-            network, rng, epoch = self._network, self._rng, self.n_iter_ + 1
-            data = data.centered(network.x_mean)
-        else:
-            rng, epoch = check_random_state(self.random_state), 1
-            data, x_mean = data.centered_by_mean()
-            shape = data.shape(coder.multilabel)
-            settings = auto.resolve(params, shape)
-            check_network(params, settings, data, shape, n_threads, 1)
-            network = start_network(params, settings, data, None, x_mean, rng, n_threads)
-        history = run_pass(network, data, rng, params, epoch, n_threads)
-        self._set_fitted(network, coder, params, rng, data, [history["loss"]], [], [history])
+        rng = check_random_state(self.random_state) if before is None else before.rng
+        return train_batch(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before)
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, make_coder: Callable[[Any], LabelCoder]
+    def _check(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        before: Fitted | None,
+        make_coder: Callable[[Any], LabelCoder],
     ) -> tuple[Params, LabelCoder, TrainingRows]:
-        """Everything the user passed, checked: parameters, the coder of y, the rows that count."""
-        goes_on = self._is_fitted()
+        """Check everything the user passed: parameters, the coder of y, the rows that count."""
         params = check_params(self.get_params(deep=False))
-        if goes_on:
-            check_same_network(self._params, params)
-        X, y = check_rows(self, X, y, reset=not goes_on)
-        coder = self._coder if goes_on else make_coder(y)
+        if before is not None:
+            check_same_network(before.params, params)
+        X, y = check_rows(self, X, y, reset=before is None)
+        coder = make_coder(y) if before is None else before.coder
         labels = coder.encode(y)
         weights = check_weights(sample_weight, len(labels))
         return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
+
+    def _checkpoint_file(
+        self,
+        params: Params,
+        coder: LabelCoder,
+        data: TrainingRows,
+        rng: np.random.RandomState,
+        before: Fitted | None,
+    ) -> CheckpointFile | None:
+        # scikit-learn keeps the callbacks there; a clone has nothing else of them.
+        checkpoint = the_checkpoint(getattr(self, "_skl_callbacks", ()))
+        if checkpoint is None:
+            return None
+        n_before = 0 if before is None else before.network.tally.n_samples
+        identity = identity_of(params, coder.classes, data, rng, n_before)
+        names = getattr(self, "feature_names_in_", None)
+        return CheckpointFile(checkpoint, identity, self.get_params(deep=False), names)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,150 +1,125 @@
-"""Fitted attributes, set or read off the network; `SparseMLPClassifier` documents them."""
+"""Fitted attributes, read off the result of fitting; `SparseMLPClassifier` documents them."""
 
 from __future__ import annotations
 
-from copy import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csc_array
 from sklearn.utils.validation import check_is_fitted
 
-from slide._base.arrays import Floats, Params
+from slide._base.arrays import Array, Floats, Params
 from slide._simd import dispatch
 
 if TYPE_CHECKING:
-    from slide._data.labels import LabelCoder
-    from slide._data.rows import TrainingRows
-    from slide._network.network import Network
-    from slide._training.course import Course
+    from slide._network.fitted import Fitted
 
-_STATE = ("_network", "_coder", "_params", "_rng", "_labels_per_row")
+# The attributes that fitting sets; scikit-learn's validation sets those of X's columns.
+_SET = ("_fitted", "n_features_in_", "feature_names_in_")
 
 
 class FittedAttributes:
-    """Mixin of an estimator whose `_network.network` is a `slide._network.network.Network`."""
+    """Mixin of an estimator whose methods read one `slide._network.fitted.Fitted`."""
 
+    _fitted: Fitted | None = None
     n_features_in_: int
-    early_stopping: bool
-    _labels_per_row: float
+    feature_names_in_: Array
 
-    def _set_fitted(
-        self,
-        network: Network,
-        coder: LabelCoder,
-        params: Params,
-        rng: np.random.RandomState,
-        data: TrainingRows,
-        losses: list[float],
-        scores: list[float],
-        history: list[Params],
-    ) -> None:
-        """Set all that a fitted estimator has; nothing here can fail."""
-        if self._is_fitted():
-            losses, scores = self.loss_curve_ + losses, (self.validation_scores_ or []) + scores
-            history = self.history_ + history
-        else:
-            self._labels_per_row = len(data.labels.indices) / len(data)
-        kept = scores if self.early_stopping and scores else None
-        self._set_trained(network, coder, params, rng, losses, kept, history)
+    if TYPE_CHECKING:  # scikit-learn, which has no types, gives the estimator these
 
-    def _as_of(self, course: Course, coder: LabelCoder, params: Params) -> Self:
-        """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
-        network = copy(course.network)
-        # For predictions by short lists, without a trace in the training's own.
-        network.input_stats = list(network.input_stats)
-        network.note_inputs(course.data.x, course.n_threads)
-        losses, scores, history = list(course.losses), list(course.scores), list(course.history)
-        if course.so_far is not None:
-            losses.append(course.so_far.mean_loss)
-        twin = copy(self)
-        twin._set_fitted(network, coder, params, course.rng, course.data, losses, scores, history)
-        return twin
+        def __init__(self, **params: Any) -> None: ...
 
-    def _is_fitted(self) -> bool:
-        return hasattr(self, "_network")
+        def get_params(self, deep: bool = True) -> Params: ...
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    def _result(self) -> Fitted:
+        """The result of fitting; NotFittedError where there is none. Read it once a call."""
+        while (fitted := self._fitted) is None:
+            check_is_fitted(self)  # raises, unless another thread has fitted it just now
+        return fitted
 
     def _forget(self) -> None:
         """Become unfitted."""
-        for name in _fitted_names(self):
-            delattr(self, name)
+        for name in _SET:
+            vars(self).pop(name, None)
 
-    def _become(self, other: Self) -> None:
-        """Take over all that fitting gave another estimator of this class."""
-        self._forget()
-        for name in _fitted_names(other):
-            setattr(self, name, getattr(other, name))
+    @property
+    def classes_(self) -> Array:
+        return self._result().coder.classes
 
-    def _set_trained(
-        self,
-        network: Network,
-        coder: LabelCoder,
-        params: Params,
-        rng: np.random.RandomState,
-        losses: list[float],
-        scores: list[float] | None,
-        history: list[Params],
-    ) -> None:
-        """Set what follows from a network and from the course of its training."""
-        self._network, self._coder, self._params, self._rng = network, coder, params, rng
-        self.classes_ = coder.classes
-        self.n_outputs_ = coder.n_classes
-        self.n_iter_ = len(losses)
-        self.loss_ = losses[-1]
-        self.loss_curve_ = losses
-        self.history_ = history
-        self.best_loss_ = None if scores else min(losses)
-        self.validation_scores_ = scores
-        self.best_validation_score_ = max(scores) if scores else None
+    @property
+    def n_outputs_(self) -> int:
+        return self._result().coder.n_classes
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self._result().losses)
+
+    @property
+    def loss_(self) -> float:
+        return self._result().losses[-1]
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        return list(self._result().losses)
+
+    @property
+    def best_loss_(self) -> float | None:
+        fitted = self._result()
+        return None if fitted.scores else min(fitted.losses)
+
+    @property
+    def validation_scores_(self) -> list[float] | None:
+        return list(self._result().scores) or None
+
+    @property
+    def best_validation_score_(self) -> float | None:
+        return max(self._result().scores, default=None)
+
+    @property
+    def history_(self) -> list[Params]:
+        return list(self._result().history)
 
     @property
     def coefs_(self) -> list[Floats]:
-        check_is_fitted(self)
-        return [layer.coefs for layer in self._network.layers]
+        return [layer.coefs for layer in self._result().network.layers]
 
     @property
     def intercepts_(self) -> list[Floats]:
-        check_is_fitted(self)
-        first, *others = [layer.b for layer in self._network.layers]
-        x_mean = self._network.x_mean
-        if x_mean is not None:
-            # What the weights make of a centred row they make of X with this bias.
-            shift = x_mean.astype(np.float64) @ self._network.layers[0].coefs
+        network = self._result().network
+        first, *others = [layer.b for layer in network.layers]
+        if network.x_mean is not None:
+            # With this bias the weights make of X what they make of centred rows with their own.
+            shift = network.x_mean.astype(np.float64) @ network.layers[0].coefs
             first = (first - shift).astype(np.float32)
         return [first, *others]
 
     @property
     def prototypes_(self) -> csc_array | None:
-        check_is_fitted(self)
-        prototypes = self._network.prototypes
+        prototypes = self._result().network.prototypes
         return None if prototypes is None else prototypes.by_feature
 
     @property
     def prototype_weight_(self) -> float:
-        check_is_fitted(self)
-        prototypes = self._network.prototypes
+        prototypes = self._result().network.prototypes
         return 0.0 if prototypes is None else prototypes.weight
 
     @property
     def t_(self) -> int:
-        check_is_fitted(self)
-        return self._network.tally.n_samples
+        return self._result().network.tally.n_samples
 
     @property
     def compute_fraction_(self) -> float:
-        check_is_fitted(self)
-        tally = self._network.tally
+        tally = self._result().network.tally
         return tally.multiply_adds / tally.dense_multiply_adds
 
     @property
     def hash_params_(self) -> dict[str, Any]:
-        check_is_fitted(self)
+        network = self._result().network
         return {
-            **self._network.settings.describe(),
-            "n_rebuilds": self._network.tally.n_rebuilds,
+            **network.settings.describe(),
+            "n_rebuilds": network.tally.n_rebuilds,
             "instruction_set": dispatch.instruction_set(),
         }
-
-
-def _fitted_names(estimator: object) -> list[str]:
-    return [name for name in vars(estimator) if name.endswith("_") or name in _STATE]

@@ -4,16 +4,17 @@ from html import escape
 from typing import Any
 
 from slide._base.arrays import Params
+from slide._estimator.fitted import FittedAttributes
 
 _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 
 
-class NetworkTable:
-    """Mixin of an estimator with `hash_params_`: its network as a table, in its HTML."""
+class NetworkTable(FittedAttributes):
+    """Mixin of an estimator: its network as a table, in its HTML."""
 
     def _html_repr(self) -> str:
         diagram: str = super()._html_repr()  # type: ignore[misc]
-        return diagram + network_html(self) if hasattr(self, "_network") else diagram
+        return diagram if self._fitted is None else diagram + network_html(self)
 
 
 def network_html(estimator: Any) -> str:

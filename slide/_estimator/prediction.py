@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.metrics import accuracy_score
 
 from slide._base.arrays import Array, Floats
 from slide._base.limits import check_topk
@@ -14,25 +14,21 @@ from slide._base.values import refusing
 from slide._data.centering import centered
 from slide._data.checks import check_rows, check_structure
 from slide._engine import predict
+from slide._estimator.fitted import FittedAttributes
 from slide._prediction import lookup
 from slide._prediction.decisions import log_probabilities, predict_label_rows
 from slide._settings.rules import check_k, check_n_candidates, check_predict_mode, check_scores_fit
 
 if TYPE_CHECKING:
     from slide._base.rows import InputRows
-    from slide._data.labels import LabelCoder
-    from slide._network.network import Network
+    from slide._network.fitted import Fitted
 
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 
 
-class Prediction:
-    """Mixin of an estimator whose `_network.network` is a `slide._network.network.Network`."""
+class Prediction(FittedAttributes):
+    """Mixin of an estimator that predicts classes."""
 
-    _network: Network
-    _coder: LabelCoder
-    _labels_per_row: float
-    n_outputs_: int
     n_jobs: int | None
     predict_mode: str
 
@@ -62,13 +58,14 @@ class Prediction:
         >>> clf.predict([[0.2, 0.8]]).tolist()
         ['up']
         """
-        x, n_threads = self._input_rows(X), resolve_n_jobs(self.n_jobs)
-        mode = check_predict_mode(self.predict_mode)
-        if self._coder.multilabel:
-            rows = predict_label_rows(self._network, x, self._labels_per_row, n_threads, mode)
-            return self._coder.indicator(rows)
-        ids, _ = lookup.topk(self._network, x, 1, n_threads, mode)
-        return self._coder.decode(ids[:, 0])
+        fitted = self._result()
+        x, n_threads = self._input_rows(X, fitted), resolve_n_jobs(self.n_jobs)
+        mode, network, coder = check_predict_mode(self.predict_mode), fitted.network, fitted.coder
+        if coder.multilabel:
+            rows = predict_label_rows(network, x, fitted.labels_per_row, n_threads, mode)
+            return coder.indicator(rows)
+        ids, _ = lookup.topk(network, x, 1, n_threads, mode)
+        return coder.decode(ids[:, 0])
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict probabilities.
@@ -96,11 +93,12 @@ class Prediction:
         >>> bool(abs(p.sum() - 1) < 1e-6 and p[0, 1] > p[0, 0])
         True
         """
-        result = self.predict_log_proba(X)
+        fitted = self._result()
+        result = self._log_probabilities(X, fitted)
         with np.errstate(under="ignore"):
             np.exp(result, out=result)
         # Where no other class limits it, a probability of 1 would be rounding, not certainty.
-        return np.minimum(result, _BELOW_1, out=result) if self._coder.multilabel else result
+        return np.minimum(result, _BELOW_1, out=result) if fitted.coder.multilabel else result
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Predict logarithms of the probabilities.
@@ -123,8 +121,7 @@ class Prediction:
         >>> bool((clf.predict_log_proba(X) <= 0).all())
         True
         """
-        scores = self._all_scores(X)
-        return log_probabilities(scores, self._network.settings.loss, self._coder.multilabel)
+        return self._log_probabilities(X, self._result())
 
     def decision_function(self, X: Any) -> Floats:
         """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
@@ -149,8 +146,9 @@ class Prediction:
         >>> (clf.decision_function(X) > 0).tolist()
         [True, False, True, False]
         """
-        scores = self._all_scores(X)
-        if self._coder.multilabel or self.n_outputs_ != 2:
+        fitted = self._result()
+        scores = self._all_scores(X, fitted)
+        if fitted.coder.multilabel or fitted.coder.n_classes != 2:
             return scores
         return scores[:, 1] - scores[:, 0]
 
@@ -208,14 +206,15 @@ class Prediction:
         >>> labels.shape, bool((scores[:, 0] >= scores[:, 1]).all())
         ((100, 3), True)
         """
-        x = self._input_rows(X)
-        k = check_k(k, self.n_outputs_)
+        fitted = self._result()
+        x = self._input_rows(X, fitted)
+        k = check_k(k, fitted.coder.n_classes)
         n_candidates = check_n_candidates(n_candidates, k)
         check_topk(x.n_rows, k)
         mode = check_predict_mode(self.predict_mode)
         n_threads = resolve_n_jobs(self.n_jobs)
-        ids, scores = lookup.topk(self._network, x, k, n_threads, mode, n_candidates)
-        return self._coder.decode(ids), scores
+        ids, scores = lookup.topk(fitted.network, x, k, n_threads, mode, n_candidates)
+        return fitted.coder.decode(ids), scores
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the share of rows that are predicted right, of several labels all of them.
@@ -244,16 +243,20 @@ class Prediction:
         """
         check_structure("y", y)  # scikit-learn would follow indices out of it
         with refusing("y"):
-            return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
-    def _input_rows(self, X: Any) -> InputRows:
-        check_is_fitted(self)
-        x = centered(check_rows(self, X, reset=False), self._network.x_mean)
-        return self._network.rows(x)
+    def _input_rows(self, X: Any, fitted: Fitted) -> InputRows:
+        x = centered(check_rows(self, X, reset=False), fitted.network.x_mean)
+        return fitted.network.rows(x)
 
-    def _all_scores(self, X: Any) -> Floats:
-        x = self._input_rows(X)
-        check_scores_fit(x.n_rows, self.n_outputs_)
-        n_threads, network = resolve_n_jobs(self.n_jobs), self._network
+    def _all_scores(self, X: Any, fitted: Fitted) -> Floats:
+        x, network = self._input_rows(X, fitted), fitted.network
+        check_scores_fit(x.n_rows, fitted.coder.n_classes)
+        n_threads = resolve_n_jobs(self.n_jobs)
         with network.guard.reading():
             return predict.scores(network.model(), x, 0, x.n_rows, n_threads)
+
+    def _log_probabilities(self, X: Any, fitted: Fitted) -> Floats:
+        scores = self._all_scores(X, fitted)
+        loss = fitted.network.settings.loss
+        return log_probabilities(scores, loss, fitted.coder.multilabel)

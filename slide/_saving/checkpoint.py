@@ -6,23 +6,27 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
-from slide._base.arrays import Array, NamedArrays, Params
+from slide._base.arrays import Array, Params
 from slide._base.files import check_replaceable
 from slide._base.values import shown, trusting_nothing
+from slide._saving import model_file
 from slide._saving.course_state import checked_history, course_state, set_course_state
-from slide._saving.model_file import read_model, write_model
+from slide._saving.model_file import Saved
 from slide._saving.plain_json import decode, encode
 from slide.callback import Checkpoint
 
 if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
-    from slide._estimator.classifier import SparseMLPClassifier
+    from slide._network.fitted import Fitted
+    from slide._network.network import Network
     from slide._settings.auto import Settings
     from slide._training.course import Course
 
@@ -38,6 +42,9 @@ class CheckpointFile:
     checkpoint : slide.callback.Checkpoint
     identity : dict
         What tells this training from others, see `identity_of`.
+    params : dict
+        Parameters of the estimator, as the user set them.
+    feature_names : object ndarray of str, or None
 
     Raises
     ------
@@ -45,32 +52,19 @@ class CheckpointFile:
         When the file cannot be written.
     """
 
-    def __init__(self, checkpoint: Checkpoint, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        identity: dict[str, Any],
+        params: Params,
+        feature_names: Array | None,
+    ) -> None:
         self._checkpoint, self._identity = checkpoint, identity
+        self._params, self._feature_names = params, feature_names
         self._written = time.monotonic()
         check_replaceable(checkpoint.path)
 
-    @classmethod
-    def of(
-        cls,
-        estimator: SparseMLPClassifier,
-        params: Params,
-        classes: Array,
-        data: TrainingRows,
-        rng: np.random.RandomState,
-    ) -> CheckpointFile | None:
-        """That of an estimator's Checkpoint, or None without one."""
-        # scikit-learn keeps the callbacks there; a clone has nothing else of them.
-        callbacks = getattr(estimator, "_skl_callbacks", ())
-        found = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-        if len(found) > 1:
-            raise ValueError(f"callbacks must have one Checkpoint at most; got {len(found)}")
-        if not found:
-            return None
-        n_before = estimator.t_ if hasattr(estimator, "_network") else 0
-        return cls(found[0], identity_of(params, classes, data, rng, n_before))
-
-    def read(self, cls: type[SparseMLPClassifier]) -> Kept | None:
+    def read(self) -> Kept | None:
         """What the file holds of this training, or None where there is no file.
 
         Raises
@@ -81,12 +75,13 @@ class CheckpointFile:
         path = self._checkpoint.path
         if not os.path.exists(path):
             return None
-        model, kept, arrays = read_model(cls, path)
+        saved = model_file.read(path, self._params)
+        kept = saved.training
         if kept is None:
             self._refuse("that of a model that save wrote")
         with trusting_nothing(_DAMAGED):
             name = _differing(self._identity, kept["identity"])
-            found = Kept(model, kept, arrays) if name is None else None
+            found = Kept(saved, kept) if name is None else None
         if found is None:
             self._refuse(f"that of another {name}")
         self._identity["start"] = kept["identity"]["start"]
@@ -96,11 +91,12 @@ class CheckpointFile:
         """See `slide.callback.Checkpoint.is_due`."""
         return self._checkpoint.is_due(time.monotonic() - self._written, n_epochs)
 
-    def write(self, model: SparseMLPClassifier, course: Course, done: bool = False) -> None:
-        """Keep a Course, and the estimator as if it had stopped there."""
-        header, arrays = (None, {}) if done else course_state(course)
-        kept = {"identity": self._identity, "course": header, "history": model.history_}
-        write_model(model, self._checkpoint.path, kept, arrays)
+    def write(self, fitted: Fitted, course: Course | None) -> None:
+        """Keep a Course, and the result as if it had stopped there; None: the Course is over."""
+        header, arrays = (None, {}) if course is None else course_state(course)
+        kept = {"identity": self._identity, "course": header, "history": list(fitted.history)}
+        saved = Saved(self._params, fitted, self._feature_names, kept, arrays)
+        model_file.write(self._checkpoint.path, saved)
         self._written = time.monotonic()
 
     def _refuse(self, content: str) -> NoReturn:
@@ -111,25 +107,27 @@ class CheckpointFile:
 
 
 class Kept:
-    """What a file holds of a training.
+    """A training that a file keeps.
 
     Attributes
     ----------
-    model : SparseMLPClassifier
-        As if training had stopped there.
+    fitted : slide._network.fitted.Fitted
+        The result as if training had stopped there.
     done : bool
         Whether it is over.
     """
 
-    def __init__(
-        self, model: SparseMLPClassifier, kept: dict[str, Any], arrays: NamedArrays
-    ) -> None:
-        self.model, self.done = model, kept["course"] is None
-        self.model.history_ = checked_history(kept["history"])
-        self._course, self._arrays = kept["course"], arrays
+    def __init__(self, saved: Saved, kept: dict[str, Any]) -> None:
+        self.done = kept["course"] is None
+        self.fitted = replace(saved.fitted, history=tuple(checked_history(kept["history"])))
+        self._course, self._arrays = kept["course"], saved.training_arrays
         self._start = decode(kept["identity"]["start"])
         if not isinstance(self._start, np.random.RandomState):
             raise ValueError(f"start must be the state of a RandomState; got {shown(self._start)}")
+
+    @property
+    def network(self) -> Network:
+        return self.fitted.network
 
     def generator(self, rng: np.random.RandomState) -> np.random.RandomState:
         """`rng` as it was when the training began; another one where it is NumPy's own."""
@@ -140,17 +138,25 @@ class Kept:
 
     def check(self, settings: Settings, n_features: int, classes: Array) -> None:
         """Refuse a model that is none of a training with these settings, features and classes."""
-        model = self.model
+        network, coder = self.network, self.fitted.coder
         with trusting_nothing(_DAMAGED):
-            if model.n_features_in_ != n_features or not np.array_equal(model.classes_, classes):
+            if network.n_features != n_features or not np.array_equal(coder.classes, classes):
                 raise ValueError(f"its model must be of {n_features} features and y's classes")
-            if model._network.settings != settings:
+            if network.settings != settings:
                 raise ValueError("its network must have the settings that follow from parameters")
 
     def set_course(self, course: Course) -> None:
         """Let a Course, of the model's network, go on from here."""
         with trusting_nothing(_DAMAGED):
             set_course_state(course, self._course, self._arrays)
+
+
+def the_checkpoint(callbacks: Iterable[Any]) -> Checkpoint | None:
+    """The Checkpoint among an estimator's callbacks, of which it may have one."""
+    found = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+    if len(found) > 1:
+        raise ValueError(f"callbacks must have one Checkpoint at most; got {len(found)}")
+    return found[0] if found else None
 
 
 def identity_of(

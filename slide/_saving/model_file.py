@@ -1,31 +1,26 @@
-"""Models as files: safetensors for the arrays, JSON in its metadata for the rest, no pickle."""
+"""Model files: safetensors for the arrays, JSON in its metadata for the rest, no pickle."""
 
 from __future__ import annotations
 
 import json
 import os
 import zlib
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
-from sklearn.utils.validation import check_is_fitted
 
-from slide._base.arrays import Array, NamedArrays
-from slide._base.files import as_path, replacing
-from slide._base.locks import one_at_a_time
+from slide._base.arrays import Array, NamedArrays, Params
+from slide._base.files import replacing
 from slide._base.values import trusting_nothing
 from slide._data.labels import LabelCoder
+from slide._network.fitted import Fitted
 from slide._saving.network_state import floats, network_from_state, network_state
 from slide._saving.plain_json import decode, decode_dtype, encode
 from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide._settings.rules import check_params
-
-if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
-
-M = TypeVar("M")
 
 _KEY = "slide"  # of our JSON in the metadata
 _TRAINING = "training."  # before the names of arrays that only a checkpoint has
@@ -36,108 +31,31 @@ _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
 
-class Saving:
-    """Mixin of an estimator whose `_network.network` is a `slide._network.network.Network`."""
+@dataclass(frozen=True)
+class Saved:
+    """What a model file holds.
 
-    @one_at_a_time
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to one file, from which `load` makes it again.
-
-        The file is in safetensors format: weights, moments and hash tables are arrays that other
-        programs can read, all else is JSON under "slide" in the file's metadata. There is no
-        pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
-        when writing fails or the process is killed, a file that was there before stays as it was;
-        a kill may leave a folder `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
-        find damage. They are none against forgery.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to write, or to replace.
-
-        Raises
-        ------
-        NotFittedError
-            When there is nothing to save yet.
-        ValueError
-            When a parameter is wrong or of a type that JSON cannot hold, or `path` is no file.
-        OSError
-            When the file cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from slide import SparseMLPClassifier
-        >>> from slide.datasets import make_extreme_classification
-        >>> X, y = make_extreme_classification(500, 400, 20, random_state=0)
-        >>> clf = SparseMLPClassifier(random_state=0, max_iter=2).fit(X, y)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     clf.save(Path(folder) / "model.safetensors")
-        ...     twin = SparseMLPClassifier.load(Path(folder) / "model.safetensors")
-        >>> bool((twin.decision_function(X) == clf.decision_function(X)).all())
-        True
-        """
-        check_is_fitted(self)
-        write_model(self, as_path(path))  # type: ignore[arg-type]
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Make the estimator again that `save` wrote.
-
-        It predicts and, with one thread, trains on as the other would have, bit by bit on a
-        machine with the same instruction set.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File of `save`, of this version of the package or an older one.
-
-        Returns
-        -------
-        estimator : SparseMLPClassifier
-            Of the class that `load` is called on.
-
-        Raises
-        ------
-        OSError
-            When there is no such file, or no right to read it.
-        ValueError
-            When the file is none of `save`, is cut short or damaged, or was written by a newer
-            version. Every array is checked: a file that was tampered with may predict anything,
-            but does no harm.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from slide import SparseMLPClassifier
-        >>> X, y = [[0.0, 1.0], [1.0, 0.0], [0.1, 0.9], [0.9, 0.2]], [0, 1, 0, 1]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "model.safetensors"
-        ...     SparseMLPClassifier((16,), random_state=0).fit(X, y).save(path)
-        ...     clf = SparseMLPClassifier.load(path)
-        >>> clf.predict(X).tolist()
-        [0, 1, 0, 1]
-        """
-        return read_model(cls, as_path(path))[0]
-
-
-def write_model(
-    model: SparseMLPClassifier,
-    path: str,
-    training: dict[str, Any] | None = None,
-    training_arrays: NamedArrays | None = None,
-) -> None:
-    """Write a fitted estimator and, in a checkpoint, what its training goes on from.
-
-    path : str; training : JSON's own values or None; training_arrays : dict of str to ndarray.
+    Parameters
+    ----------
+    params : dict
+        Parameters of the estimator.
+    fitted : slide._network.fitted.Fitted
+    feature_names : object ndarray of str, or None
+    training : dict or None
+        JSON's own values that a training goes on from; only a checkpoint has them.
+    training_arrays : dict of str to ndarray
     """
-    header, arrays = _state_of(model)
-    if training is not None:
-        header["training"] = training
-    for name, array in (training_arrays or {}).items():
-        arrays[f"{_TRAINING}{name}"] = array
+
+    params: Params
+    fitted: Fitted
+    feature_names: Array | None
+    training: dict[str, Any] | None = None
+    training_arrays: NamedArrays = field(default_factory=dict)
+
+
+def write(path: str, saved: Saved) -> None:
+    """Write a model to a file that appears whole or not at all."""
+    header, arrays = _header_and_arrays(saved)
     header["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
     header["checksum"] = _text_checksum(header)
     metadata = {_KEY: json.dumps(header, allow_nan=False)}
@@ -148,8 +66,11 @@ def write_model(
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, NamedArrays]:
-    """What `write_model` wrote: the estimator, the training or None, and its arrays by name."""
+def read(path: str, defaults: Params) -> Saved:
+    """Read the file of `write`.
+
+    `defaults` has all parameters of the estimator, for those that files of older versions lack.
+    """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
     with open(path, "rb"):  # says in Python's own words what is wrong
@@ -158,44 +79,48 @@ def read_model(cls: type[M], path: str) -> tuple[M, dict[str, Any] | None, Named
     with trusting_nothing(problem), TensorFile(path) as file:
         header = _header(file)
         names = [name for name in file.names if name.startswith(_TRAINING)]
-        training = {name.removeprefix(_TRAINING): file.take(name) for name in names}
-        return _restored(cls, header, file), header.get("training"), training
+        arrays = {name.removeprefix(_TRAINING): file.take(name) for name in names}
+        return _saved(header, file, arrays, defaults)
 
 
-def _state_of(model: SparseMLPClassifier) -> tuple[dict[str, Any], NamedArrays]:
-    """The plain values and the arrays of a fitted estimator."""
-    params = model.get_params(deep=False)
-    check_params(params)  # what `fit` would refuse could not be loaded either
-    network, arrays = network_state(model._network)
-    rng = model._rng
+def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
+    params, fitted, coder = saved.params, saved.fitted, saved.fitted.coder
+    check_params(params)  # `read` refuses what `fit` would refuse
+    network, arrays = network_state(fitted.network)
     header = {
         "format": _FORMAT,
         "params": {name: encode(name, value) for name, value in params.items()},
         "trained_with": {
             name: encode(name, value)
-            for name, value in model._params.items()
+            for name, value in fitted.params.items()
             if name not in ("random_state", "n_jobs")
         },
         "network": {name: _encode_all(name, value) for name, value in network.items()},
         # One generator may serve as the parameter too, and both go on together.
-        "rng": None if rng is model.random_state else encode("random_state", rng),
-        "labels": next(k for k, v in _CONTAINERS.items() if v is model._coder.container),
-        "labels_per_row": model._labels_per_row,
-        "loss_curve": model.loss_curve_,
-        "validation_scores": model.validation_scores_,
+        "rng": None if fitted.rng is params["random_state"] else encode("random_state", fitted.rng),
+        "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
+        "labels_per_row": fitted.labels_per_row,
+        "loss_curve": list(fitted.losses),
+        "validation_scores": list(fitted.scores) or None,
     }
-    if not model._coder.multilabel:
-        header["classes_dtype"], arrays["classes"] = _classes_array(model.classes_)
-    if hasattr(model, "feature_names_in_"):
-        arrays["feature_names"] = _text_array(model.feature_names_in_)
+    if not coder.multilabel:
+        header["classes_dtype"], arrays["classes"] = _classes_array(coder.classes)
+    if saved.feature_names is not None:
+        arrays["feature_names"] = _text_array(saved.feature_names)
+    if saved.training is not None:
+        header["training"] = saved.training
+    for name, array in saved.training_arrays.items():
+        arrays[f"{_TRAINING}{name}"] = array
     return header, arrays
 
 
-def _restored(cls: type[M], header: dict[str, Any], file: TensorFile) -> Any:
-    """The estimator of `_state_of`'s values and arrays."""
+def _saved(
+    header: dict[str, Any], file: TensorFile, training_arrays: NamedArrays, defaults: Params
+) -> Saved:
     params = {name: decode(value) for name, value in header["params"].items()}
-    model: Any = cls(**params)
-    params = model.get_params(deep=False)  # a file of before has not all of them
+    if foreign := params.keys() - defaults.keys():
+        raise ValueError(f"it has an unknown parameter {min(foreign)!r}")
+    params = {**defaults, **params}
     check_params(params)
     trained_with = {name: decode(value) for name, value in header["trained_with"].items()}
     multilabel = header["labels"] != "none"
@@ -207,24 +132,24 @@ def _restored(cls: type[M], header: dict[str, Any], file: TensorFile) -> Any:
     classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
         raise ValueError(f"classes must be {network.n_classes} labels in rising order")
-    if names is not None:
-        if len(names) != network.n_features:
-            raise ValueError(f"feature_names must be {network.n_features}; got {len(names)}")
-        model.feature_names_in_ = names
-    rng = model.random_state if header["rng"] is None else decode(header["rng"])
+    if names is not None and len(names) != network.n_features:
+        raise ValueError(f"feature_names must be {network.n_features}; got {len(names)}")
+    rng = params["random_state"] if header["rng"] is None else decode(header["rng"])
     if not isinstance(rng, np.random.RandomState):
         raise ValueError("rng must be the state of a RandomState")
-    model.n_features_in_ = network.n_features
-    model._labels_per_row = floats("labels_per_row", [header["labels_per_row"]])[0]
-    losses = floats("loss_curve", header["loss_curve"])
     scores = header["validation_scores"]
-    if scores is not None:
-        scores = floats("validation_scores", scores)
-    coder = LabelCoder(classes, _CONTAINERS[header["labels"]])
-    trained_with = check_params({**params, **trained_with})
-    # Seconds are of a machine's day, not of the model: the same training gives the same file.
-    model._set_trained(network, coder, trained_with, rng, losses, scores, history=[])
-    return model
+    fitted = Fitted(
+        network,
+        LabelCoder(classes, _CONTAINERS[header["labels"]]),
+        check_params({**params, **trained_with}),
+        rng,
+        labels_per_row=floats("labels_per_row", [header["labels_per_row"]])[0],
+        losses=tuple(floats("loss_curve", header["loss_curve"])),
+        scores=() if scores is None else tuple(floats("validation_scores", scores)),
+        # Seconds depend on the machine and the day: the same training gives the same file.
+        history=(),
+    )
+    return Saved(params, fitted, names, header.get("training"), training_arrays)
 
 
 def _header(file: TensorFile) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from slide._base.arrays import Array, Params
 from slide._base.memory import copy_blocks
 from slide._base.rows import InputRows
 from slide._engine import predict
+from slide._network.fitted import Fitted
 from slide._network.tally import Tally
 from slide._training import mining
 from slide._training.divergence import check_loss, check_weights, diverged
@@ -22,10 +23,20 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
     from slide._network.passes import Pass
-    from slide._training.observers import Observers
     from slide._training.stacking import Stacking
+    from slide._training.task import Task
 
 _Weights: TypeAlias = list[tuple[Array, Array]]  # and biases, of every layer
+
+
+class Observer(Protocol):
+    """Is told how a training goes on."""
+
+    def before_epoch(self) -> None: ...
+
+    def after_chunk(self, course: Course) -> None: ...
+
+    def after_epoch(self, course: Course) -> None: ...
 
 
 class Course:
@@ -36,24 +47,19 @@ class Course:
 
     Parameters
     ----------
-    network : slide._network.network.Network
-    data, held_out : slide._data.rows.TrainingRows
+    task : slide._training.task.Task
         Rows to train on; rows to judge by, or None to judge by the training loss. With them the
         network ends with the weights of its best epoch.
+    network : slide._network.network.Network
     stacking : slide._training.stacking.Stacking or None
-        What gives the trained network its prototypes; it may want rows to come late.
-    rng : numpy.random.RandomState
-        Draws the order of the rows.
-    params : dict
-        Of the estimator.
-    max_iter, n_threads : int
+        Gives the trained network its prototypes; it may want some rows to come late.
 
     Attributes
     ----------
     losses, scores : list of float
         Training loss and validation score of every epoch; no scores without `held_out`.
     history : list of dict
-        What every epoch took, see `_history`.
+        What every epoch took, see `history_of`.
     best : float
         The best merit of an epoch: its score, or the loss with its sign changed.
     best_weights : list of (ndarray, ndarray) or None
@@ -70,19 +76,11 @@ class Course:
         That the epoch in progress has taken, and what was counted before it.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        data: TrainingRows,
-        held_out: TrainingRows | None,
-        stacking: Stacking | None,
-        rng: np.random.RandomState,
-        params: Params,
-        max_iter: int,
-        n_threads: int,
-    ) -> None:
-        self.network, self.data, self.held_out, self.stacking = network, data, held_out, stacking
-        self.rng, self.params, self.max_iter, self.n_threads = rng, params, max_iter, n_threads
+    def __init__(self, task: Task, network: Network, stacking: Stacking | None) -> None:
+        data, n_threads = task.data, task.n_threads
+        self.task, self.network, self.stacking = task, network, stacking
+        self.data, self.held_out, self.n_threads = data, task.held_out, n_threads
+        self.rng, self.params, self.max_iter = task.rng, task.params, task.settings.max_iter
         self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
         # One label a row: precision at 1.
         self.k = max(1, round(len(data.labels.indices) / len(data)))
@@ -91,14 +89,12 @@ class Course:
         self.history: list[Params] = []
         self.best, self.n_stale, self.stopped = -np.inf, 0, False
         self.best_weights: _Weights | None = None
-        self.drawn_by = rng
+        self.drawn_by = task.rng
         self.so_far: Pass | None = None
         self.seconds, self.counted = 0.0, Tally()
 
-    def run(self, observers: Observers) -> None:
-        """Train until nothing improves, `max_iter` epochs are over or `observers` says stop.
-
-        observers : slide._training.observers.Observers
+    def run(self, observer: Observer) -> None:
+        """Train until nothing improves, `max_iter` epochs are over or the observer says stop.
 
         Raises
         ------
@@ -106,17 +102,43 @@ class Course:
             When training diverges.
         """
         while len(self.losses) < self.max_iter and not self.stopped:
-            observers.before_epoch()
-            self._train_epoch(observers)
+            observer.before_epoch()
+            self._train_epoch(observer)
             self._judge()
-            observers.after_epoch(self)
+            observer.after_epoch(self)
         self._finish()
 
     def stop(self) -> None:
-        """Let the epoch that is over have been the last."""
+        """Make the epoch that is over the last one."""
         self.stopped = True
 
-    def _train_epoch(self, observers: Observers) -> None:
+    def result(self) -> Fitted:
+        """The result of the training, which is over."""
+        return self._fitted(self.network, self.losses)
+
+    def as_of_now(self) -> Fitted:
+        """The result as if the training had stopped here; it shares the weights."""
+        network = copy(self.network)
+        # For predictions by short lists, without a trace in the training's own.
+        network.input_stats = list(network.input_stats)
+        network.note_inputs(self.data.x, self.n_threads)
+        so_far = self.so_far
+        return self._fitted(network, self.losses + ([so_far.mean_loss] if so_far else []))
+
+    def _fitted(self, network: Network, losses: list[float]) -> Fitted:
+        fitted = Fitted(
+            network,
+            self.task.coder,
+            self.params,
+            self.rng,
+            labels_per_row=len(self.data.labels.indices) / len(self.data),
+            losses=tuple(losses),
+            scores=tuple(self.scores),
+            history=tuple(self.history),
+        )
+        return fitted.after(self.task.before)
+
+    def _train_epoch(self, observer: Observer) -> None:
         epoch, network, params = len(self.losses), self.network, self.params
         began = time.perf_counter()
         if self.so_far is None:
@@ -131,16 +153,16 @@ class Course:
             nonlocal began
             self.so_far, now = so_far, time.perf_counter()
             self.seconds, began = self.seconds + now - began, now
-            observers.after_chunk(self)
+            observer.after_chunk(self)
 
-        done = _train(
+        done = train_rows(
             network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
             self.n_threads, self.so_far, after_chunk,
         )  # fmt: skip
         self.so_far = None
         self.losses.append(done.mean_loss)
         self.seconds += time.perf_counter() - began
-        self.history.append(_history(network, self.counted, done, self.seconds))
+        self.history.append(history_of(network, self.counted, done, self.seconds))
         _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch: int) -> None:
@@ -192,31 +214,7 @@ class Course:
         network.note_inputs(self.data.x, self.n_threads)
 
 
-def run_pass(
-    network: Network,
-    data: TrainingRows,
-    rng: np.random.RandomState,
-    params: Params,
-    epoch: int,
-    n_threads: int,
-) -> dict[str, Any]:
-    """Train one epoch, number `epoch`, at a constant learning rate; returns its history."""
-    began, counted = time.perf_counter(), copy(network.tally)
-    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
-
-    def learning_rate(share: float) -> Any:
-        return params["learning_rate_init"]
-
-    rows = np.arange(len(data))
-    done = _train(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
-    # A batch may be small beside the network: look where it trained.
-    check_weights(network, params, epoch, np.unique(data.labels.indices))
-    # Of very few rows the mean before is the better part.
-    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
-    return _history(network, counted, done, time.perf_counter() - began)
-
-
-def _history(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
+def history_of(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
     """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
     counts = network.tally.since(before)
     n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
@@ -241,7 +239,7 @@ def validation_score(network: Network, data: TrainingRows, k: int, n_threads: in
     return float(np.average(gains / best, weights=data.weights))
 
 
-def _train(
+def train_rows(
     network: Network,
     trainer: Trainer,
     rows: Array,

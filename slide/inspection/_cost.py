@@ -90,7 +90,7 @@ class CostDisplay:
         rows = []
         for estimator in estimators:
             check_is_fitted(estimator)
-            tally = estimator._network.tally
+            tally = estimator._result().network.tally
             width = max(len(b) for b in estimator.intercepts_)
             costs = np.array([tally.multiply_adds, tally.dense_multiply_adds]) / tally.n_samples
             rows.append((width, *costs))

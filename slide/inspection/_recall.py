@@ -59,7 +59,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
     True
     """
     check_is_fitted(estimator)
-    network = estimator._network
+    network = estimator._result().network
     sparse = [i for i, layer in enumerate(network.layers) if layer.n_active]
     if not sparse:
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
@@ -120,7 +120,7 @@ def prediction_recall(
     True
     """
     check_is_fitted(estimator)
-    network = estimator._network
+    network = estimator._result().network
     rows = network.rows(centered(check_rows(estimator, X, reset=False), network.x_mean))
     k = check_k(k, network.n_classes)
     n_candidates = check_n_candidates(n_candidates, k)

@@ -88,7 +88,7 @@ class HashTablesDisplay:
         """
         check_is_fitted(estimator)
         sizes, n_buckets = {}, {}
-        for i, layer in enumerate(estimator._network.layers):
+        for i, layer in enumerate(estimator._result().network.layers):
             tables = layer.retrieval.tables if layer.retrieval is not None else None
             if tables is not None:
                 in_bucket = np.diff(tables.offsets, axis=1)
@@ -98,7 +98,7 @@ class HashTablesDisplay:
             used = estimator.hash_params_["retrieval"]
             raise ValueError(f"estimator must have hash tables; its layers use {used}")
         recall = {}
-        if X is not None and any(layer.n_active for layer in estimator._network.layers):
+        if X is not None and any(layer.n_active for layer in estimator._result().network.layers):
             recall = retrieval_recall(estimator, X)
         return cls(sizes, n_buckets, recall).plot()
 

@@ -82,15 +82,15 @@ def test_the_first_batch_decides(data):
     X, y = data
     clf = SparseMLPClassifier((32,), random_state=0)
     clf.partial_fit(X[:100], y[:100], classes=range(4))
-    center = clf._network.x_mean.copy()
+    center = clf._fitted.network.x_mean.copy()
     assert_array_equal(center, X[:100].mean(axis=0, dtype=np.float64).astype(np.float32))
     clf.partial_fit(X[100:] + 64, y[100:])
-    assert_array_equal(clf._network.x_mean, center)
+    assert_array_equal(clf._fitted.network.x_mean, center)
 
 
 def test_going_on_keeps_the_center(data):
     X, y = data
     clf = fit(X, y, warm_start=True)
-    center = clf._network.x_mean.copy()
+    center = clf._fitted.network.x_mean.copy()
     clf.fit(X + 1, y)
-    assert_array_equal(clf._network.x_mean, center)
+    assert_array_equal(clf._fitted.network.x_mean, center)

@@ -30,7 +30,7 @@ def with_value(x, value):
 def assert_unfitted(clf):
     with pytest.raises(NotFittedError):
         clf.predict(X)
-    assert not [name for name in vars(clf) if name.endswith("_") or name == "_network"]
+    assert not [name for name in vars(clf) if name.endswith("_") or name == "_fitted"]
     for name in ("coefs_", "t_", "hash_params_", "compute_fraction_"):
         assert not hasattr(clf, name)
 

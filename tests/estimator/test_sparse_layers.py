@@ -310,7 +310,7 @@ def test_divergence_raises(policy, solver):
     # The sign of NaN decides whether a search takes it for the best or for the worst.
     for nan in (np.float32(np.nan), -np.float32(np.nan)):
         model = estimator(retrieval=policy).partial_fit(x, y, classes=np.arange(N_CLASSES))
-        model._network.layers[0].w[7] = nan
+        model._fitted.network.layers[0].w[7] = nan
         with pytest.raises(FloatingPointError, match="diverged"):
             model.partial_fit(x, y)
 
@@ -323,13 +323,13 @@ def directed():
     """A model whose first layer knows two directions exactly, and rows that are off its centre."""
     x, y = make_data(n_features=64, density=1.0)
     model = estimator((300,), 0.1, retrieval="estimate", prototypes=False).fit(x, y)
-    assert model._network.layers[0].retrieval.directions.vectors.shape == (2, 64)
+    assert model._fitted.network.layers[0].retrieval.directions.vectors.shape == (2, 64)
     return model, x
 
 
 def test_sparse_rows_are_split_along_directions_as_dense_ones(directed):
     model, x = directed
-    network = model._network
+    network = model._fitted.network
     x = x - network.x_mean
     x[:, ::3] = 0
     found = [
@@ -346,7 +346,9 @@ def test_sparse_rows_are_split_along_directions_as_dense_ones(directed):
 def test_copies_have_the_directions(copied, directed):
     model, x = directed
     twin = copied(model)
-    ours, theirs = (m._network.layers[0].retrieval.directions.named_arrays() for m in (model, twin))
+    ours, theirs = (
+        m._fitted.network.layers[0].retrieval.directions.named_arrays() for m in (model, twin)
+    )
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert_same_bits(ours[name], theirs[name])

@@ -129,7 +129,7 @@ def test_health_of_tables(classifier, planted):
     ).fit(X, y)  # fmt: skip
     display = HashTablesDisplay.from_estimator(clf, X)
     assert display.sizes[0].shape == (7, 200) and display.sizes[1].shape == (7, 39)
-    for i, tables in enumerate(layer.retrieval.tables for layer in clf._network.layers):
+    for i, tables in enumerate(layer.retrieval.tables for layer in clf._fitted.network.layers):
         # The mean size over buckets, of those that hold something, from both sides.
         for t in range(7):
             counts = np.diff(tables.offsets[t])

@@ -315,7 +315,7 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     X, y = rare
-    seen, judged, run = [], [], _epochs._train
+    seen, judged, run = [], [], _epochs.train_rows
     weigh = _stacking.Stacking.weigh
 
     def spy(network, trainer, rows, *args):
@@ -326,7 +326,7 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
         judged.append(len(self.judges))
         weigh(self, network, n_threads)
 
-    monkeypatch.setattr(_epochs, "_train", spy)
+    monkeypatch.setattr(_epochs, "train_rows", spy)
     monkeypatch.setattr(_stacking.Stacking, "weigh", judge)
     classifier(max_iter=4).fit(X, y)
     assert [len(rows) for rows in seen] == [2700, 2700, 3000, 3000] and judged == [300]

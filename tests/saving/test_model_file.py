@@ -124,7 +124,7 @@ def test_round_trip_of_estimates_in_wide_layers(
     ).fit(X[:200], y[:200])  # fmt: skip
     twin = twin_of(model, path)
     for one in (model, twin):
-        search = one._network.settings.layers[0].retrieval
+        search = one._fitted.network.settings.layers[0].retrieval
         assert (search.n_coarse, search.use_tables) == (n_coarse, n_coarse == 0)
         assert ("layers.0.retrieval.coarse" in load_file(path)) == (n_coarse > 0)
     assert_same(model, twin, X)
@@ -207,8 +207,8 @@ def test_parameters_keep_value_and_type(path, classifier, planted):
         assert type(getattr(twin, name)) is type(value), name
         if name != "random_state":
             np.testing.assert_array_equal(getattr(twin, name), value)
-    assert twin._rng is twin.random_state
-    assert twin._rng.randint(2**31) == model._rng.randint(2**31)
+    assert twin._fitted.rng is twin.random_state
+    assert twin._fitted.rng.randint(2**31) == model._fitted.rng.randint(2**31)
     with pytest.raises(ValueError, match="solver must stay 'adam'"):
         twin.set_params(solver="sgd").partial_fit(*planted)
 

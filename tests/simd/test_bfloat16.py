@@ -328,7 +328,7 @@ def test_weights_and_moments_take_half_of_the_memory(planted, classifier):
     sizes = [
         sum(
             layer.w.nbytes + layer.w_m.nbytes
-            for layer in classifier(weight_dtype=dtype).fit(*planted)._network.layers
+            for layer in classifier(weight_dtype=dtype).fit(*planted)._fitted.network.layers
         )
         for dtype in ("float32", "bfloat16")
     ]

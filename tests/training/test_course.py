@@ -123,7 +123,7 @@ def test_validation_score_is_ndcg_at_k(classifier, kind, k, weighted, request, m
         kept.append(held_out)
         return data, held_out
 
-    monkeypatch.setattr("slide._estimator.classifier.hold_out", keep)
+    monkeypatch.setattr("slide._training.task.hold_out", keep)
     X, y = request.getfixturevalue(kind)
     weights = 1.0 + np.arange(600) % 3 if weighted else None
     clf = classifier(max_iter=1, early_stopping=True).fit(X, y, sample_weight=weights)
@@ -202,9 +202,9 @@ def test_partial_fit_with_a_label_that_comes_later(classifier, planted):
 def test_warm_start_goes_on(classifier, planted):
     X, y = planted
     clf = classifier(warm_start=True, learning_rate="constant").fit(X, y)
-    network = clf._network
+    network = clf._fitted.network
     clf.fit(X, y)
-    assert clf._network is network
+    assert clf._fitted.network is network
     assert clf.n_iter_ == len(clf.loss_curve_) == 6 and clf.t_ == 3600
     # the second fit begins where the first ended, not where it began
     assert clf.loss_curve_[3] < clf.loss_curve_[0] / 2

@@ -82,11 +82,11 @@ def test_threads_make_one_shortlist(n_jobs):
     model = SparseMLPClassifier((64,), predict_mode="lsh", random_state=0, n_jobs=n_jobs)
     model.partial_fit(X, y, classes=np.arange(n_classes))
     alone = pickle.loads(pickle.dumps(model)).predict_topk(X)
-    assert model._network.shortlist is None
+    assert model._fitted.network.shortlist is None
     # The first calls make it, all at the same time.
-    for result in at_once(lambda i: (model.predict_topk(X), model._network.shortlist)):
+    for result in at_once(lambda i: (model.predict_topk(X), model._fitted.network.shortlist)):
         assert_equal(result[0], alone)
-        assert result[1] is model._network.shortlist is not None
+        assert result[1] is model._fitted.network.shortlist is not None
 
 
 def test_threads_fit_what_one_does(classifier, planted, network, assert_same_weights):
@@ -312,7 +312,7 @@ alone = model.predict_proba(X)
 found = {"one, two": in_child(lambda: all_of(2)), "tags": None}
 model.set_params(n_jobs=2).__sklearn_tags__()
 found["tags"] = in_child(lambda: all_of(2))
-with _lookup._making, model._network.guard.writing():
+with _lookup._making, model._fitted.network.guard.writing():
     held = threading.Event()
     threading.Thread(target=hold, args=(held,), daemon=True).start()
     held.wait()

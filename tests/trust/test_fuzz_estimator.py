@@ -41,7 +41,7 @@ def attempt(call, *args, refusals=TRAINING, **kwargs):
 
 
 def assert_unfitted(clf):
-    assert not [name for name in vars(clf) if name.endswith("_") or name == "_network"]
+    assert not [name for name in vars(clf) if name.endswith("_") or name == "_fitted"]
     with pytest.raises(NotFittedError):
         clf.predict(X)
 
@@ -49,7 +49,7 @@ def assert_unfitted(clf):
 def assert_whole(clf, x):
     """A fitted estimator's predictions of x are finite, of the right form, and agree."""
     n, n_classes = rows_of(x), clf.n_outputs_
-    multilabel = clf._coder.multilabel
+    multilabel = clf._fitted.coder.multilabel
     scores, proba, log_proba = (
         clf.decision_function(x), clf.predict_proba(x), clf.predict_log_proba(x),
     )  # fmt: skip
@@ -72,7 +72,7 @@ def assert_whole(clf, x):
         assert y.shape == (n, n_classes)
         dense = y.toarray() if issparse(y) else y
         assert np.isin(dense, (0, 1)).all()
-        if clf._network.settings.loss == "sigmoid":
+        if clf._fitted.network.settings.loss == "sigmoid":
             np.testing.assert_array_equal(dense, scores > 0)
     else:
         assert y.shape == (n,) and y.dtype == clf.classes_.dtype

@@ -83,7 +83,7 @@ def test_an_interrupted_fit_is_unfitted(raise_after, assert_same_weights):
     params = {"hidden_layer_sizes": 32, "max_iter": 1, "random_state": 0}
     clf = SparseMLPClassifier(**{**params, "max_iter": 10**6})
     repeat_until(raise_after, lambda: clf.fit(X, Y))
-    assert not [name for name in vars(clf) if name.endswith("_") or name == "_network"]
+    assert not [name for name in vars(clf) if name.endswith("_") or name == "_fitted"]
     clf.set_params(max_iter=1).fit(X, Y)
     assert_same_weights(clf, SparseMLPClassifier(**params).fit(X, Y))
 
@@ -152,7 +152,7 @@ KILLS = """
             wait = time.perf_counter() - sent[0]
         if done:  # it was faster this time
             return interrupted_after(0.7 * seconds)
-        assert not hasattr(clf, "_network") and not hasattr(clf, "classes_")
+        assert not hasattr(clf, "classes_") and not hasattr(clf, "classes_")
         return wait
 
     start = time.perf_counter()

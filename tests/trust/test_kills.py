@@ -35,7 +35,7 @@ def restore():
         file.write(files["old"])
 
 def same(one, other):
-    arrays = [[*m.coefs_, *m.intercepts_, m._network.layers[0].w_m] for m in (one, other)]
+    arrays = [[*m.coefs_, *m.intercepts_, m._fitted.network.layers[0].w_m] for m in (one, other)]
     return all(a.tobytes() == b.tobytes() for a, b in zip(*arrays, strict=True))
 
 durations = []

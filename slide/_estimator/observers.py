@@ -1,20 +1,21 @@
-"""What looks on while `fit` trains: scikit-learn's callbacks, and the file that keeps it."""
+"""Observers of a `fit`: scikit-learn's callbacks, and the file that keeps the training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slide._estimator.classifier import SparseMLPClassifier
+    from slide._network.fitted import Fitted
     from slide._saving.checkpoint import CheckpointFile
     from slide._training.course import Course
 
 
 class Observers:
-    """Tells an estimator's callbacks how its `fit` goes on, and keeps that in a checkpoint.
+    """Tells an estimator's callbacks how its `fit` goes on, and writes the checkpoint.
 
-    It begins the `fit`.
+    The constructor tells them that the `fit` begins. A `slide._training.course.Observer`.
 
     Parameters
     ----------
@@ -23,8 +24,6 @@ class Observers:
         Most epochs, which are the subtasks of the `fit`.
     X, y, sample_weight
         As `fit` got them.
-    as_of : callable
-        From a Course to the estimator as if `fit` had stopped there.
     file : slide._saving.checkpoint.CheckpointFile or None
     """
 
@@ -35,10 +34,9 @@ class Observers:
         X: Any,
         y: Any,
         sample_weight: Any,
-        as_of: Callable[[Course], SparseMLPClassifier],
         file: CheckpointFile | None,
     ) -> None:
-        self._estimator, self._as_of, self._file = estimator, as_of, file
+        self._file = file
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._what = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fit = estimator._init_callback_context(max_subtasks=max_iter)
@@ -51,19 +49,18 @@ class Observers:
 
     def after_chunk(self, course: Course) -> None:
         if self._file is not None and self._file.is_due():
-            self._file.write(self._as_of(course), course)
+            self._file.write(course.as_of_now(), course)
 
     def after_epoch(self, course: Course) -> None:
-        def fitted() -> Mapping[str, Any]:
-            return vars(self._as_of(course))
+        def attributes() -> Mapping[str, Any]:
+            return {"_fitted": course.as_of_now()}
 
-        if self._epoch.call_on_fit_task_end(**self._what, reconstruction_attributes=fitted):
+        if self._epoch.call_on_fit_task_end(**self._what, reconstruction_attributes=attributes):
             course.stop()
         if self._file is not None and self._file.is_due(len(course.losses)):
-            self._file.write(self._as_of(course), course)
+            self._file.write(course.as_of_now(), course)
 
-    def after_fit(self) -> None:
-        def fitted() -> Mapping[str, Any]:
-            return vars(self._estimator)
-
-        self._fit.call_on_fit_task_end(**self._what, reconstruction_attributes=fitted)
+    def after_fit(self, fitted: Fitted) -> None:
+        self._fit.call_on_fit_task_end(
+            **self._what, reconstruction_attributes=lambda: {"_fitted": fitted}
+        )

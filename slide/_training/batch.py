@@ -1,0 +1,84 @@
+"""One batch of `partial_fit`: a single pass over its rows."""
+
+from __future__ import annotations
+
+import time
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slide._base.arrays import Params
+from slide._base.rows import InputRows
+from slide._network.fitted import Fitted
+from slide._network.start import start_network
+from slide._settings import auto
+from slide._settings.budget import check_network
+from slide._training.course import history_of, train_rows
+from slide._training.divergence import check_weights
+
+if TYPE_CHECKING:
+    from slide._data.labels import LabelCoder
+    from slide._data.rows import TrainingRows
+    from slide._network.network import Network
+
+_ROWS_OF_A_MEAN = 32  # from so many rows on a batch decides alone what the mean input is
+
+
+def train_batch(
+    params: Params,
+    coder: LabelCoder,
+    data: TrainingRows,
+    rng: np.random.RandomState,
+    n_threads: int,
+    before: Fitted | None,
+) -> Fitted:
+    """Train on the rows of a batch once, at a constant learning rate.
+
+    The first batch (`before` is None) decides the initial weights and what "auto" becomes.
+    """
+    if before is None:
+        data, x_mean = data.centered_by_mean()
+        shape = data.shape(coder.multilabel)
+        settings = auto.resolve(params, shape)
+        check_network(params, settings, data, shape, n_threads, 1)
+        network = start_network(params, settings, data, None, x_mean, rng, n_threads)
+    else:
+        network = before.network
+        data = data.centered(network.x_mean)
+    epoch = 1 if before is None else len(before.losses) + 1
+    history = _run_pass(network, data, rng, params, epoch, n_threads)
+    fitted = Fitted(
+        network,
+        coder,
+        params,
+        rng,
+        labels_per_row=len(data.labels.indices) / len(data),
+        losses=(history["loss"],),
+        history=(history,),
+    )
+    return fitted.after(before)
+
+
+def _run_pass(
+    network: Network,
+    data: TrainingRows,
+    rng: np.random.RandomState,
+    params: Params,
+    epoch: int,
+    n_threads: int,
+) -> dict[str, Any]:
+    """Train one epoch, number `epoch`; returns its history."""
+    began, counted = time.perf_counter(), copy(network.tally)
+    trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+
+    def learning_rate(share: float) -> Any:
+        return params["learning_rate_init"]
+
+    rows = np.arange(len(data))
+    done = train_rows(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    # A batch may be small next to the network: look only where it trained.
+    check_weights(network, params, epoch, np.unique(data.labels.indices))
+    share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
+    network.note_inputs(data.x, n_threads, share)
+    return history_of(network, counted, done, time.perf_counter() - began)

@@ -1,0 +1,90 @@
+"""A task of training: everything that the user passed, checked and in the engine's form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slide._base.arrays import Floats, Params
+from slide._data.rows import hold_out
+from slide._settings import auto
+from slide._settings.budget import check_network
+
+if TYPE_CHECKING:
+    from slide._data.labels import LabelCoder
+    from slide._data.rows import DataShape, TrainingRows
+    from slide._network.fitted import Fitted
+    from slide._settings.auto import Settings
+
+
+@dataclass(frozen=True)
+class Task:
+    """The rows to train on, and how to train.
+
+    Parameters
+    ----------
+    params : dict
+        Of the estimator.
+    coder : slide._data.labels.LabelCoder
+    data : slide._data.rows.TrainingRows
+        Rows to train on, centred.
+    x_mean : float32 (n_features,) or None
+        The mean that was subtracted from them.
+    rng : numpy.random.RandomState
+    n_threads : int
+    before : slide._network.fitted.Fitted or None
+        The network to go on with.
+    held_out : slide._data.rows.TrainingRows or None
+        Rows to judge by, centred like `data`.
+    """
+
+    params: Params
+    coder: LabelCoder
+    data: TrainingRows
+    x_mean: Floats | None
+    rng: np.random.RandomState
+    n_threads: int
+    before: Fitted | None
+    held_out: TrainingRows | None = None
+    shape: DataShape = field(init=False)
+    settings: Settings = field(init=False)  # "auto" resolved for these rows
+
+    def __post_init__(self) -> None:
+        shape = self.data.shape(self.coder.multilabel)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "settings", auto.resolve(self.params, shape))
+
+    @classmethod
+    def of(
+        cls,
+        params: Params,
+        coder: LabelCoder,
+        data: TrainingRows,
+        rng: np.random.RandomState,
+        n_threads: int,
+        before: Fitted | None,
+    ) -> Task:
+        """Hold rows out under `early_stopping`, and subtract the mean of those that stay."""
+        held_out = None
+        if params["early_stopping"]:
+            data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
+        if before is None:
+            data, x_mean = data.centered_by_mean()
+        else:
+            x_mean = before.network.x_mean
+            data = data.centered(x_mean)
+        if held_out is not None:
+            held_out = held_out.centered(x_mean)
+        return cls(params, coder, data, x_mean, rng, n_threads, before, held_out)
+
+    @property
+    def network_settings(self) -> Settings:
+        """Settings of the network that is trained: its own where there is one."""
+        return self.settings if self.before is None else self.before.network.settings
+
+    def check_memory(self) -> None:
+        """Refuse a new network that does not fit into the memory."""
+        n_epochs = min(self.settings.max_iter, self.params["n_iter_no_change"] + 1)
+        check_network(self.params, self.settings, self.data, self.shape, self.n_threads, n_epochs)

@@ -1,4 +1,4 @@
-"""What a notebook shows of a fitted estimator, beside its parameters: the network."""
+"""The table of the network that a notebook shows below the parameters of a fitted estimator."""
 
 from html import escape
 from typing import Any

@@ -1,4 +1,4 @@
-"""The file in which a `fit` is kept: whose training it holds, when to write it, how to go on."""
+"""Checkpoint files: whose training a file holds, when to write it, how to go on from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from slide._training.course import Course
 
 _DAMAGED = "the file of Checkpoint is damaged"
-_FREE = ("n_jobs", "verbose", "predict_mode", "random_state")  # may change between two runs
+# Parameters that may change between two runs.
+_FREE = ("n_jobs", "verbose", "predict_mode", "random_state")
 
 
 class CheckpointFile:
@@ -41,7 +42,7 @@ class CheckpointFile:
     ----------
     checkpoint : slide.callback.Checkpoint
     identity : dict
-        What tells this training from others, see `identity_of`.
+        Distinguishes this training from others, see `identity_of`.
     params : dict
         Parameters of the estimator, as the user set them.
     feature_names : object ndarray of str, or None
@@ -65,7 +66,7 @@ class CheckpointFile:
         check_replaceable(checkpoint.path)
 
     def read(self) -> Kept | None:
-        """What the file holds of this training, or None where there is no file.
+        """The training that the file holds, or None where there is no file.
 
         Raises
         ------
@@ -130,14 +131,14 @@ class Kept:
         return self.fitted.network
 
     def generator(self, rng: np.random.RandomState) -> np.random.RandomState:
-        """`rng` as it was when the training began; another one where it is NumPy's own."""
+        """Set `rng` back to the start of the training; NumPy's global one is left alone."""
         if rng is check_random_state(None):
             rng = np.random.RandomState()
         rng.set_state(self._start.get_state())
         return rng
 
     def check(self, settings: Settings, n_features: int, classes: Array) -> None:
-        """Refuse a model that is none of a training with these settings, features and classes."""
+        """Refuse a model whose settings, features or classes are not those of this training."""
         network, coder = self.network, self.fitted.coder
         with trusting_nothing(_DAMAGED):
             if network.n_features != n_features or not np.array_equal(coder.classes, classes):
@@ -146,7 +147,7 @@ class Kept:
                 raise ValueError("its network must have the settings that follow from parameters")
 
     def set_course(self, course: Course) -> None:
-        """Let a Course, of the model's network, go on from here."""
+        """Set a Course, whose network is the model's, to where the file stopped."""
         with trusting_nothing(_DAMAGED):
             set_course_state(course, self._course, self._arrays)
 
@@ -162,19 +163,19 @@ def the_checkpoint(callbacks: Iterable[Any]) -> Checkpoint | None:
 def identity_of(
     params: Params, classes: Array, data: TrainingRows, rng: np.random.RandomState, n_before: int
 ) -> dict[str, Any]:
-    """What tells a training from others, of JSON's values.
+    """Values, as JSON holds them, that distinguish a training from others.
 
     Parameters
     ----------
     params : dict
-        Of the estimator, checked.
+        Parameters of the estimator, checked.
     classes : ndarray
     data : slide._data.rows.TrainingRows
         Before any are held out.
     rng : numpy.random.RandomState
-        As it is before anything is drawn.
+        The generator before anything is drawn.
     n_before : int
-        Samples that the network has been trained on before (`warm_start`).
+        Samples that the network has been trained on before this training (`warm_start`).
     """
     x = data.x
     state = encode("random_state", rng)
@@ -190,7 +191,7 @@ def identity_of(
 
 
 def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
-    """The first thing that tells two identities apart, or None."""
+    """The name of the first difference between two identities, or None."""
     pairs = [
         (f"parameter {k}", v, theirs["parameter"].get(k)) for k, v in ours["parameter"].items()
     ]
@@ -199,7 +200,7 @@ def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
 
 
 def _digest(*arrays: Array) -> str:
-    """Of arrays of numbers, dates or texts."""
+    """A digest of arrays of numbers, dates or texts."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

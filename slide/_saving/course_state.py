@@ -1,4 +1,4 @@
-"""A course of training as plain values and arrays, and back."""
+"""The state of a Course as JSON's values and arrays, and back."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _EPOCH = {
     "dense_multiply_adds": integer(1, 2**200),
     "n_active": Rule(lambda value: _are_numbers(value), "a list of finite numbers"),
     "n_rebuilds": integer(0, 2**200),
-}  # what `slide._training.course` notes of an epoch
+}  # what `slide._training.course.history_of` returns
 
 
 def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
-    """What `Course` needs to go on, beside its network and its data.
+    """The state that a Course needs to go on, apart from its network and its data.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
         "best": course.best if course.losses else None,
         "n_stale": course.n_stale,
         "stopped": course.stopped,
-        # In an epoch, what draws its order once more.
+        # Within an epoch: the generator that draws its row order again.
         "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
         "so_far": None,
         "seconds": course.seconds,
@@ -77,13 +77,13 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
 
 
 def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays) -> None:
-    """Let a Course of the same data and parameters go on from what `course_state` returned.
+    """Set a Course of the same data and parameters to what `course_state` returned.
 
     Raises
     ------
     ValueError
-        When that does not fit the Course. Values of a wrong type may also raise TypeError, KeyError
-        and the like.
+        When a value does not fit the Course. Values of a wrong type may also raise TypeError,
+        KeyError and the like.
     """
     judged = course.held_out is not None
     n_epochs = len(header["losses"])
@@ -120,7 +120,7 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
 
 
 def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
-    """The `history_` of so many epochs, if it is one."""
+    """`value`, if it is the `history_` of n_epochs epochs (None: any number)."""
     if not isinstance(value, list) or n_epochs not in (None, len(value)):
         many = "" if n_epochs is None else f"{n_epochs} "
         raise ValueError(f"history must be a list of {many}epochs; got {shown(value)}")
@@ -130,7 +130,7 @@ def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
 
 
 def _pass(course: Course, header: dict[str, Any], arrays: NamedArrays) -> Pass:
-    """The Pass over a Course's rows of which `course_state` made values and arrays."""
+    """The Pass over a Course's rows, from what `course_state` returned."""
     rules = {
         "n_rows": integer(1, len(course.data)),
         "n_queries": integer(0),

@@ -22,18 +22,18 @@ from slide._saving.plain_json import decode, decode_dtype, encode
 from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide._settings.rules import check_params
 
-_KEY = "slide"  # of our JSON in the metadata
+_KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # before the names of arrays that only a checkpoint has
-# Raise it when older versions can no longer read what is written. 2 added checksums.
+# The format's version; 2 added checksums. Raise it when older versions cannot read new files.
 _FORMAT = 2
-_MAX_WIDTH = 1000  # characters of a label's place, where no label is longer
+_MAX_WIDTH = 1000  # widest dtype of labels that is accepted where no label is that long
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a model file holds.
+    """The content of a model file.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _saved(
 
 
 def _header(file: TensorFile) -> dict[str, Any]:
-    """The JSON of the file, of a format that this version knows."""
+    """The JSON of a file whose format this version knows."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
     header: dict[str, Any] = json.loads(file.metadata[_KEY])
@@ -174,7 +174,7 @@ def _header(file: TensorFile) -> dict[str, Any]:
 
 
 def _text_checksum(header: dict[str, Any]) -> str:
-    """CRC-32 of plain values as JSON, with the checksums of the arrays that are among them."""
+    """CRC-32 of the header as JSON, which contains the checksums of the arrays."""
     return f"{zlib.crc32(json.dumps(header).encode()):08x}"
 
 
@@ -199,10 +199,10 @@ def _decode_all(value: Any) -> Any:
 
 
 def _classes_array(classes: Array) -> tuple[str, Array]:
-    """Labels as an array that safetensors knows, and their dtype.
+    """The dtype of labels, and the labels as an array that safetensors knows.
 
-    Integers, bools and floats are themselves, texts are JSON, and dates, durations and long floats
-    are their bytes.
+    Integers, bools and floats stay as they are. Texts become JSON. Dates, durations and long floats
+    become their bytes.
     """
     dtype = classes.dtype
     if dtype.kind in "UO":
@@ -226,7 +226,7 @@ def _classes(array: Array, text: str) -> Array:
 
 
 def _texts_of(dtype: np.dtype[Any], texts: Array) -> Array:
-    # A few bytes of a file must not ask for any amount of memory.
+    # A few bytes of a file must not make us allocate any amount of memory.
     longest = max(map(len, texts), default=0)
     if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
         raise ValueError(f"classes of at most {longest} characters cannot be of dtype {dtype}")

@@ -1,4 +1,4 @@
-"""The course of a training: epochs, the fall of the learning rate, when to stop."""
+"""The course of a training: epochs, learning rate, when to stop."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Observer(Protocol):
 
 
 class Course:
-    """A training of `fit`, which can be stopped after any chunk of rows and taken up again.
+    """A training of `fit` that can stop after any chunk of rows and go on later.
 
-    All that decides how it goes on is in `network`, `rng`, `stacking`, `trainer.hard` and the
-    attributes below (`slide._saving.course_state` makes values and arrays of them).
+    Its state is in `network`, `rng`, `stacking`, `trainer.hard` and the attributes below, which
+    `slide._saving.course_state` writes and reads.
 
     Parameters
     ----------
@@ -59,21 +59,21 @@ class Course:
     losses, scores : list of float
         Training loss and validation score of every epoch; no scores without `held_out`.
     history : list of dict
-        What every epoch took, see `history_of`.
+        Counts and seconds of every epoch, see `history_of`.
     best : float
-        The best merit of an epoch: its score, or the loss with its sign changed.
+        The best merit of an epoch: its validation score, or the negative loss.
     best_weights : list of (ndarray, ndarray) or None
         Weights and biases of the best epoch, with `held_out`.
     n_stale : int
-        Epochs in a row that were no better.
+        Consecutive epochs without progress.
     stopped : bool
-        Whether there are to be no more.
+        Whether the last epoch is over.
     drawn_by : numpy.random.RandomState
-        The generator as it was before it drew the order of the epoch in progress.
+        A copy of the generator, made before it drew the row order of the epoch in progress.
     so_far : slide._network.passes.Pass or None
-        How far the epoch in progress is; None between two epochs.
+        Progress of the current epoch; None between two epochs.
     seconds, counted : float and slide._network.tally.Tally
-        That the epoch in progress has taken, and what was counted before it.
+        Seconds that the current epoch has taken, and the counts before it.
     """
 
     def __init__(self, task: Task, network: Network, stacking: Stacking | None) -> None:
@@ -82,7 +82,7 @@ class Course:
         self.data, self.held_out, self.n_threads = data, task.held_out, n_threads
         self.rng, self.params, self.max_iter = task.rng, task.params, task.settings.max_iter
         self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
-        # One label a row: precision at 1.
+        # With one label per row the score is the precision at 1.
         self.k = max(1, round(len(data.labels.indices) / len(data)))
         self.losses: list[float] = []
         self.scores: list[float] = []
@@ -166,7 +166,7 @@ class Course:
         _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch: int) -> None:
-        """What is found out once, before a certain epoch."""
+        """Find the prototypes' weight and the hard neurons, once each, before certain epochs."""
         network, stacking = self.network, self.stacking
         if stacking is not None and stacking.weighs_before(epoch, self.max_iter):
             stacking.weigh(network, self.n_threads)
@@ -175,13 +175,13 @@ class Course:
             network.tally.multiply_adds += cost
 
     def _rows(self) -> Array:
-        """Rows to train on now: all, but for those that are to come late."""
+        """Rows to train on now: all, except those that come late."""
         if self.stacking is None or self.stacking.weight is not None:
             return np.arange(len(self.data))
         return self.stacking.rows
 
     def _judge(self) -> None:
-        """Note how good the last epoch was, and whether it shall have been the last."""
+        """Judge the last epoch, and decide whether training stops."""
         params, merit = self.params, -self.losses[-1]
         if self.held_out is not None:
             merit = validation_score(self.network, self.held_out, self.k, self.n_threads)
@@ -215,7 +215,7 @@ class Course:
 
 
 def history_of(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
-    """What an epoch took, `SparseMLPClassifier.history_` tells what of."""
+    """Counts and seconds of an epoch, as `SparseMLPClassifier.history_` documents them."""
     counts = network.tally.since(before)
     n_active = [layer.n_active or layer.n_out for layer in network.layers[:-1]]
     return {
@@ -231,7 +231,7 @@ def history_of(network: Network, before: Tally, done: Pass, seconds: float) -> d
 
 
 def validation_score(network: Network, data: TrainingRows, k: int, n_threads: int) -> float:
-    """`slide.metrics.ndcg_at_k` of the rows' k best classes, a mean by weight."""
+    """`slide.metrics.ndcg_at_k` of the k best classes, averaged over the rows by their weight."""
     ids, _ = predict.topk(network.model(), network.rows(data.x), k, n_threads)
     discounts = 1 / np.log2(np.arange(2, k + 2))
     gains = data.labels.contain(ids) @ discounts
@@ -254,7 +254,7 @@ def train_rows(
     """One pass over the rows `rows`; returns its Pass."""
     rows = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
-        with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
+        with np.errstate(all="ignore"):  # an overflow is found by the checks of finite values
             done = network.train(trainer, rows, learning_rate, n_threads, so_far, after_chunk)
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
@@ -263,7 +263,7 @@ def train_rows(
 
 
 def _learning_rate(params: Params, progress: float) -> float:
-    """Adam's step size after the share `progress` of all epochs."""
+    """The learning rate after the share `progress` of all epochs."""
     rate: float = params["learning_rate_init"]
     return rate if params["learning_rate"] == "constant" else rate * max(1 - progress, 0.01)
 
@@ -271,7 +271,7 @@ def _learning_rate(params: Params, progress: float) -> float:
 def _keep_weights(
     network: Network, kept: list[tuple[Array, Array]] | None
 ) -> list[tuple[Array, Array]]:
-    """Copy weights and biases, over the copies kept before if there are any."""
+    """Copy weights and biases, over the earlier copies `kept` if there are any."""
     if kept is None:
         return [(copy_blocks(layer.w), copy_blocks(layer.b)) for layer in network.layers]
     return [

@@ -1,4 +1,4 @@
-"""When a training has diverged, and what is said about it."""
+"""Divergence of a training: how it is found, and its error message."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slide._base.arrays import Array, Params
 if TYPE_CHECKING:
     from slide._network.network import Network
 
-# Nats of loss for every decision. The smallest probability that float32 can hold is exp(-104), and
-# from scores of a million on it is at a loss for whole nats: nothing can be learnt any more.
+# Most nats of loss per decision. The smallest probability of float32 is exp(-104). Scores of a
+# million have no digits left for single nats, so nothing can be learnt from them.
 _MOST = 1e6
 
 
 def check_loss(network: Network, params: Params, epoch: int, loss: float) -> None:
-    """Refuse a mean loss of a row that only weights beyond all measure give."""
+    """Refuse a mean loss per row that only absurdly large weights give."""
     n_decisions = network.n_classes if network.settings.loss == "sigmoid" else 1
     if not loss <= _MOST * n_decisions:
         raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
@@ -27,9 +27,9 @@ def check_loss(network: Network, params: Params, epoch: int, loss: float) -> Non
 def check_weights(
     network: Network, params: Params, epoch: int, output_rows: Array | None = None
 ) -> None:
-    """Refuse a network whose weights are no numbers, or so large that scores would be none.
+    """Refuse a network whose weights are not finite, or so large that scores overflow.
 
-    Of the output layer's weights only `output_rows` are looked at, if given.
+    `output_rows`, if given, are the only rows of the output layer that are checked.
     """
     first, *middle, output = network.layers
     arrays = [layer.w[rows] for layer in middle for rows in layer.blocks()]
@@ -47,7 +47,7 @@ def check_weights(
 
 
 def diverged(network: Network, params: Params, epoch: int, what: str) -> FloatingPointError:
-    """The error of a training that diverged; `what` tells how that shows."""
+    """The error of a training that diverged; `what` tells by which sign it was found."""
     return FloatingPointError(
         f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
         f"learning_rate_init={params['learning_rate_init']!r} is too large, or the values of X are "

@@ -1,9 +1,8 @@
-"""Hard neurons of every training row, found by hash codes once and then kept as lists.
+"""Hard neurons: the wrong classes of the largest scores, found once for every training row.
 
-To look for the wrong neurons of the largest score at every step costs more than the step. They
-change slowly, though: classes that are easily confused stay so. So a row's are found once, early
-in the training, and are active whenever the row comes (Dahiya et al., DeepXML, WSDM 2021; Xiong et
-al., ANCE, ICLR 2021).
+Finding them at every step would cost more than the step. They change slowly, though: classes that
+are easily confused stay so. So mining finds them once, early in the training, and they are active
+whenever the row comes (Dahiya et al., DeepXML, WSDM 2021; Xiong et al., ANCE, ICLR 2021).
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
 
-_ROWS_AT_ONCE = 4096  # rows between two looks at Python's signals
-_CANDIDATES = 64  # that a row scores: of the best 5, .94 are among them (see docs/how-it-works.md)
+_ROWS_AT_ONCE = 4096  # rows between two checks of Python's signals
+# Classes that a row scores. They contain .94 of the best 5 (see docs/how-it-works.md).
+_CANDIDATES = 64
 
 
 def mines_before(epoch: int, max_iter: int) -> bool:
-    """Whether lists are made before this epoch: a quarter of the way, when scores mean something.
+    """Whether to mine before this epoch: a quarter of the way, when scores mean something.
 
-    On planted siblings (20,000 classes, 8 epochs, P@1 .51 without): .62 then, .58 from the middle
-    on, .55 before the last two; twice is no better than once.
+    P@1 on planted siblings (20,000 classes, 8 epochs; .51 without mining): .62 after a quarter, .58
+    from the middle on, .55 before the last two epochs. Mining twice is no better than once.
     """
     return epoch == max(1, max_iter // 4)
 
@@ -36,10 +36,10 @@ def mines_before(epoch: int, max_iter: int) -> bool:
 def mine_hard_neurons(
     network: Network, trainer: Trainer, data: TrainingRows, n_threads: int
 ) -> int:
-    """Write every row's hardest wrong neurons into `trainer.hard`; returns the multiply-adds."""
+    """Write the hard neurons of every row into `trainer.hard`; returns the multiply-adds."""
     n_hard_kept: int = trainer.hard.shape[1]
     n_classes = network.n_classes
-    # So many that the labels of a usual row can be left out.
+    # Enough of them, so that a usual row can leave out its own labels.
     k = min(n_classes, n_hard_kept + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
     network.note_inputs(data.x, n_threads)

@@ -1,8 +1,8 @@
-"""How much the prototypes count beside the network: found on rows that neither has seen.
+"""Stacking: the weight of the prototypes, found on rows that training has not seen yet.
 
-On its own training rows a network is surer than it should be, so that what else is known would
-count for little there. So some rows come late: the first half of the epochs leaves them out, then
-what they say decides (Wolpert 1992, stacked generalisation), and the second half takes them too.
+A network is overconfident on its own training rows; a weight fitted there would be too small. So
+some rows come late. The first half of the epochs leaves them out, then they decide the weight
+(Wolpert 1992, stacked generalisation), and the second half trains on them too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from slide._network.network import Network
     from slide._prototypes.prototypes import Prototypes
 
-# Of the cosines in a score. The share of right labels changes slowly between two of them.
+# Weights of the cosine that are tried. Precision changes slowly between two neighbours.
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
-_DEPTH = 50  # labels a row that are looked at, of the least and of the largest weight each
+_DEPTH = 50  # labels per row that are ranked, under the smallest and under the largest weight
 _KS = (1, 3, 5)
 _MOST_ROWS = 2000
 _SHARE = 0.1
@@ -40,7 +40,7 @@ class Stacking:
     data : slide._data.rows.TrainingRows
         All rows to train on.
     held_out : slide._data.rows.TrainingRows or None
-        Rows to judge by that are never trained on. Without them, some of `data` come late.
+        Rows to judge by that are never trained on. None: some rows of `data` come late and judge.
     rng : numpy.random.RandomState
         Draws the late rows.
     """
@@ -60,21 +60,21 @@ class Stacking:
         self.judges = held_out
 
     def weighs_before(self, epoch: int, max_iter: int) -> bool:
-        """Whether to `weigh` before this epoch, half of the way, so that it may take the late rows.
+        """Whether to `weigh` before this epoch, the middle one, from which on late rows train too.
 
-        Later the weight is no better and the rows are missed: Bibtex (P@1 .654, .656 at half, .651
-        before the last epoch), Delicious (.701, .698, .695; .701 without late rows).
+        A later weight is no better, and training misses the rows: Bibtex (P@1 .654, .656 at half,
+        .651 before the last epoch), Delicious (.701, .698, .695; .701 without late rows).
         """
         return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
 
     @np.errstate(under="ignore")
     def weigh(self, network: Network, n_threads: int) -> None:
-        """Find the weight that ranks the judges' labels best, then slope and offset."""
+        """Find the weight that ranks the labels of the judging rows best, then slope and offset."""
         judges = self.judges
         network.note_inputs(self.data.x, n_threads)
         made = self._make(self.data.labels.only(self.rows), n_threads)
         if not self._some_come_late():
-            self.prototypes = made  # of all rows: to be kept
+            self.prototypes = made  # they are of all rows, so `apply` need not make them again
         scores, cosines, right = _candidates(network, made, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
@@ -86,7 +86,7 @@ class Stacking:
             self.slope, self.offset = _softmax_slope(scores, right, n_labels, weights), 0.0
 
     def apply(self, network: Network, n_threads: int) -> None:
-        """Give the network its prototypes, of all rows, and its scores their scale."""
+        """Scale the network's scores, and give it the prototypes of all rows."""
         if self.weight is None:
             self.weigh(network, n_threads)
         assert self.weight is not None
@@ -111,10 +111,10 @@ class Stacking:
 def _candidates(
     network: Network, prototypes: Prototypes, judges: TrainingRows, n_threads: int
 ) -> tuple[Floats, Floats, Bools]:
-    """Labels that any weight may rank high: their scores by the network, cosines, rightness.
+    """Labels that some weight may rank high: scores by the network, cosines, whether right.
 
-    Three (n, 2 * _DEPTH) arrays; scores are -inf at what a row names twice. Of very many labels
-    they come from short lists (`slide._prediction.lookup`), for which `network` knows its inputs.
+    Returns three (n, 2 * _DEPTH) arrays. Where a row names a label twice, the second score is
+    -inf. With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
     k, largest = min(_DEPTH, network.n_classes), _WEIGHTS[-1]
     network.prototypes = prototypes.of_weight(largest)
@@ -130,7 +130,7 @@ def _candidates(
 
 
 def _best_weight(scores: Floats, cosines: Floats, right: Bools, weights: Array) -> float:
-    """The weight of the best ranking; 0 when it gains less than 1.5 standard errors over that."""
+    """The weight of the best ranking, or 0 if that gains less than 1.5 standard errors over 0."""
     merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
     best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
     gains = merits[best] - merits[0]
@@ -140,7 +140,7 @@ def _best_weight(scores: Floats, cosines: Floats, right: Bools, weights: Array) 
 
 
 def _precisions(scores: Floats, right: Bools) -> Array:
-    """Mean of the precisions at 1, 3 and 5 of each row's ranking by `scores`."""
+    """Mean of the precisions at 1, 3 and 5, one per row, of the ranking by `scores`."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, : max(_KS)]
     hits = np.take_along_axis(right, best, axis=1)
     return np.asarray(np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0))
@@ -149,8 +149,8 @@ def _precisions(scores: Floats, right: Bools) -> Array:
 def _logistic(scores: Floats, right: Bools, weights: Array) -> tuple[float, float]:
     """Slope and offset after which the sigmoid of a score is its label's probability.
 
-    That of a label among the candidates: they were chosen by what the score is made of, so that
-    the others are not missed.
+    The fit sees the candidates only. They are the labels of the largest scores, so the others
+    have probabilities near 0 in any case.
     """
     valid = np.isfinite(scores)
     if not right[valid].any() or right[valid].all():
@@ -163,9 +163,9 @@ def _logistic(scores: Floats, right: Bools, weights: Array) -> tuple[float, floa
 
 
 def _softmax_slope(scores: Floats, right: Bools, n_labels: Array, weights: Array) -> float:
-    """Slope after which the best label's softmax is, on average, what it is right in.
+    """Slope after which the softmax of a row's best label is, on average, its hit rate.
 
-    A row's probability is shared by its labels, n_labels of them, candidates or not.
+    The n_labels labels of a row share the probability, candidates or not.
     """
     best = np.argmax(scores, axis=1)[:, np.newaxis]
     shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)

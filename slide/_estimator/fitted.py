@@ -10,6 +10,7 @@ from scipy.sparse import csc_array
 from sklearn.utils.validation import check_is_fitted
 
 from slide._base.arrays import Floats, Params
+from slide._network.input_stats import note_inputs
 from slide._simd import dispatch
 
 if TYPE_CHECKING:
@@ -50,10 +51,9 @@ class FittedAttributes:
 
     def _as_of(self, course: Course, coder: LabelCoder, params: Params) -> Self:
         """An estimator as if `fit` had stopped where the Course is; it shares the weights."""
-        network = copy(course.network)
         # For predictions by short lists, without a trace in the training's own.
-        network.input_stats = list(network.input_stats)
-        network.note_inputs(course.data.x, course.n_threads)
+        network = course.network.twin()
+        note_inputs(network, course.data.x, course.n_threads)
         losses, scores, history = list(course.losses), list(course.scores), list(course.history)
         if course.so_far is not None:
             losses.append(course.so_far.mean_loss)

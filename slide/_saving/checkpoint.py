@@ -23,7 +23,7 @@ from slide.callback import Checkpoint
 if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._estimator.classifier import SparseMLPClassifier
-    from slide._settings.auto import Settings
+    from slide._settings.settings import Settings
     from slide._training.course import Course
 
 _DAMAGED = "the file of Checkpoint is damaged"

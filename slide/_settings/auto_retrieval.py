@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from slide._base.arrays import Params
+from slide._settings.settings import RetrievalSettings
 
 _COARSE = 4096  # neurons from which on all are ranked by 64 bits first
 _WIDE = 32768  # neurons from which on tables are cheaper than a look at 64 bits of every code
 CODE_BITS = 256  # of the codes that are ranked by population count
-HASHING = ("estimate", "vanilla", "topk", "threshold", "rerank")  # policies that hash at all
-
-
-@dataclass(frozen=True)
-class RetrievalSettings:
-    """How the neurons of one layer are found."""
-
-    policy: str
-    hash_family: str
-    n_tables: int
-    n_hash_bits: int
-    use_tables: bool
-    n_wanted: int  # neurons that the layer computes for a sample; 0 for the output
-    n_candidates: int
-    bucket_limit: int
-    min_collisions: int
-    transform: bool  # look for the inner product (norm, bias, centre), not for the angle
-    n_directions: int = 0  # of X's features along which estimates are exact
-    n_rounds: int = 3  # of the SimHash transform behind estimates
-    n_coarse: int = 0  # neurons that a first ranking by 64 bits keeps; 0: there is none
 
 
 def hidden_retrieval(

@@ -21,8 +21,7 @@ from slide._base.arrays import Matrix, Params
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
     from slide._data.rows import DataShape, TrainingRows
-    from slide._settings.auto import Settings
-    from slide._settings.auto_retrieval import RetrievalSettings
+    from slide._settings.settings import RetrievalSettings, Settings
 
 _PROGRESS = 16  # bytes of what an update changes beside a row of weights
 _VALUES = 1 << 20  # of X that are looked at together
@@ -55,7 +54,7 @@ def network_needs(
     ----------
     widths : list of int
         Features, hidden layers and classes.
-    settings : slide._settings.auto.Settings
+    settings : slide._settings.settings.Settings
     shape : slide._data.rows.DataShape
     n_threads : int
     early_stopping : bool
@@ -175,7 +174,7 @@ def check_network(
     ----------
     params : dict
         Of the estimator.
-    settings : slide._settings.auto.Settings
+    settings : slide._settings.settings.Settings
     data : slide._data.rows.TrainingRows
     shape : slide._data.rows.DataShape
         That of `data`.

@@ -13,6 +13,9 @@ from slide._base.arrays import Array, Params
 from slide._base.memory import copy_blocks
 from slide._base.rows import InputRows
 from slide._engine import predict
+from slide._network import passes
+from slide._network.input_stats import note_inputs
+from slide._network.rehash import refresh
 from slide._network.tally import Tally
 from slide._training import mining
 from slide._training.divergence import check_loss, check_weights, diverged
@@ -185,11 +188,11 @@ class Course:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
                 copy_blocks(w, layer.w)
                 layer.b[...] = b
-            network.refresh(self.n_threads)
+            refresh(network, self.n_threads)
         check_weights(network, self.params, len(self.losses))
         if self.stacking is not None:
             self.stacking.apply(network, self.n_threads)
-        network.note_inputs(self.data.x, self.n_threads)
+        note_inputs(network, self.data.x, self.n_threads)
 
 
 def run_pass(
@@ -212,7 +215,7 @@ def run_pass(
     # A batch may be small beside the network: look where it trained.
     check_weights(network, params, epoch, np.unique(data.labels.indices))
     # Of very few rows the mean before is the better part.
-    network.note_inputs(data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
+    note_inputs(network, data.x, n_threads, 1.0 if epoch == 1 else min(1.0, len(data) / 32))
     return _history(network, counted, done, time.perf_counter() - began)
 
 
@@ -257,7 +260,9 @@ def _train(
     rows = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # what overflows is no longer finite, and found
-            done = network.train(trainer, rows, learning_rate, n_threads, so_far, after_chunk)
+            done = passes.train(
+                network, trainer, rows, learning_rate, n_threads, so_far, after_chunk
+            )
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
     check_loss(network, params, epoch, done.mean_loss)

@@ -19,8 +19,7 @@ from slide._base import files as _files
 from slide._saving import model_file as _saving
 from slide._saving import network_state as _network_state
 from slide._saving.tensors import checksum
-from slide._settings.auto import LayerSettings, Settings
-from slide._settings.auto_retrieval import RetrievalSettings
+from slide._settings.settings import LayerSettings, RetrievalSettings, Settings
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),

@@ -12,6 +12,7 @@ import numpy as np
 from slide._base.arrays import Array, Params
 from slide._base.memory import copy_blocks
 from slide._base.rows import InputRows
+from slide._data.gains import ndcg_of_rows
 from slide._engine import predict
 from slide._network import passes
 from slide._network.input_stats import note_inputs
@@ -238,10 +239,8 @@ def _history(network: Network, before: Tally, done: Pass, seconds: float) -> dic
 def validation_score(network: Network, data: TrainingRows, k: int, n_threads: int) -> float:
     """`slide.metrics.ndcg_at_k` of the rows' k best classes, a mean by weight."""
     ids, _ = predict.topk(network.model(), network.rows(data.x), k, n_threads)
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    gains = data.labels.contain(ids) @ discounts
-    best = np.cumsum(discounts)[np.clip(np.diff(data.labels.indptr), 1, k) - 1]
-    return float(np.average(gains / best, weights=data.weights))
+    gains = ndcg_of_rows(data.labels.contain(ids), np.diff(data.labels.indptr))
+    return float(np.average(gains, weights=data.weights))
 
 
 def _train(

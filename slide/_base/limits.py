@@ -43,7 +43,7 @@ def memory_limit(proc: str = "/proc/self", cgroups: str = "/sys/fs/cgroup") -> L
 
 
 def address_limit(proc: str = "/proc/self") -> Limit | None:
-    """The Limit of address space (RLIMIT_AS), which memory counts for even if unwritten, or None."""
+    """The Limit of address space, RLIMIT_AS, to which unwritten memory counts too, or None."""
     if resource is None:
         return None
     size = resource.getrlimit(resource.RLIMIT_AS)[0]

@@ -23,7 +23,7 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float3
 
 
 def aligned_copy(array: Array) -> Array:
-    """`array` as a C-contiguous, 64-byte aligned and writeable one; itself if it is that already."""
+    """`array` as a C-contiguous, aligned and writeable one; itself if it is that already."""
     if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _LINE == 0:
         return array
     out = aligned_zeros(array.shape, array.dtype)

@@ -1,9 +1,9 @@
-"""Prototypes: every label's mean training row. Its cosine with a row is added to the network's score.
+"""Prototypes: every label's mean training row.
 
-Features are weighted by how rare they are (Rocchio 1971); small weights are cut, and the rest is
-scaled to length 1. Hidden layers are a bottleneck that single telling features of rare labels
-hardly pass; the prototypes keep them. With an inverted index their cosines cost less than the
-network does.
+Its cosine with a row is added to the network's score. Features are weighted by how rare they are
+(Rocchio 1971); small weights are cut, and the rest is scaled to length 1. Hidden layers are a
+bottleneck that single telling features of rare labels hardly pass; the prototypes keep them. With
+an inverted index their cosines cost less than the network does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEAST = 0.05
 _LONGEST = 512
 _PARTS = 4  # parts per thread; Ctrl-C is checked between them, and each wastes a page or two
 _PRODUCTS = 1 << 24  # most values of rows that a part sums
-_OF_A_LABEL = 8  # cost of an empty label, in additions
+_LABEL_COST = 8  # cost of an empty label, in additions
 _VALUES = 1 << 20  # values of X that are read at a time
 
 
@@ -134,14 +134,14 @@ def _parts(sizes: Array, indptr: Array, turn: int) -> tuple[Array, Array]:
     work = np.concatenate(([0], np.cumsum(sizes)))[indptr]
     most = np.minimum(np.diff(work), int(_LEAST**-2) + 1)
     most = np.concatenate(([0], np.cumsum(most)))
-    work += _OF_A_LABEL * np.arange(len(indptr))
+    work += _LABEL_COST * np.arange(len(indptr))
     n_parts = turn * (int(work[-1]) // (turn * _PRODUCTS) + 1)
     bounds = np.searchsorted(work, np.linspace(0, work[-1], n_parts + 1))
     return bounds, np.diff(most[bounds])
 
 
 def _narrow(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array, Array]:
-    """The parts of a sparse array, with an indptr of int32 if possible, so that indices stay int32."""
+    """The parts of a sparse array, with an int32 indptr if possible, so that indices stay int32."""
     if indptr.min() >= 0 and indptr.max() <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
     return values, indices, indptr

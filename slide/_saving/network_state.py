@@ -292,7 +292,7 @@ def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -
 
 
 def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
-    """Refuse a value that its rule does not accept; there must be one for every rule."""
+    """Refuse a missing value, or one that its rule does not accept."""
     for name, rule in rules.items():
         if name not in values:
             raise ValueError(f"{where}{name} is missing")

@@ -1,4 +1,4 @@
-"""What "auto" becomes: pure functions of the data's shape, with their reasons.
+"""The resolution of "auto": pure functions of the data's shape, with their reasons.
 
 The figures behind a reason come from the ablations in `bench/`; they were chosen on several
 problems at once (digits, Fashion-MNIST, Bibtex, Delicious, OEWN, planted problems of 10,000
@@ -17,8 +17,8 @@ from slide._data.rows import DataShape
 from slide._settings.auto_retrieval import CODE_BITS, hidden_retrieval, output_retrieval
 from slide._settings.settings import LayerSettings, Settings
 
-# Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
-# update moves what comes out of the layer by about the same share, whatever the layer's input.
+# Learning rates are given for one unit of `learning_rate_init`. Each is scaled so that one update
+# moves the layer's output by about the same share, whatever the layer's input.
 _INPUT_STEP = 1200.0  # first layer's pre-activations, in their own standard deviations
 _INPUT_BIAS_STEP = 10.0
 _OUTPUT_STEP = 100.0  # output weights, over the width of the hidden layer
@@ -36,7 +36,7 @@ _SPARSE_OUTPUT = 4.5
 _SGD_FACTOR = 100.0
 _ADAGRAD_FACTOR = 10.0
 
-_JUDGED = 20  # rows, from which on a tenth can judge the prototypes
+_JUDGED = 20  # fewest rows with which prototypes are tried
 _NARROW = 128  # neurons below which a layer is dense whatever its share
 
 
@@ -240,7 +240,7 @@ def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
 
     Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
     OEWN (P@1 .263, .241 with all) and Fashion-MNIST (.897, .888). Beyond 300 rows a class the
-    data takes its place by and by: Fashion-MNIST, 6,000 a class, gains .3 of a point.
+    data gradually takes its place: Fashion-MNIST, 6,000 a class, gains .3 of a point.
     """
     few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
     return round(0.3 * few / depth * min(1.0, width / 128), 4)
@@ -261,7 +261,7 @@ def auto_rehash_at_last(
     a tenth of the training.
 
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
-    of a point. Of the output layer alone the gap grows for ever.
+    of a point. If only the output layer has a retrieval, the gap grows without end.
     """
     drift = rebuild = training = 0.0
     n_in, n_values = shape.n_features, shape.n_values

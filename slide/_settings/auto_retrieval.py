@@ -1,4 +1,4 @@
-"""How the neurons of a layer are found: what "auto" becomes, with its reasons."""
+"""The resolution of "auto" for the retrieval of a layer, with its reasons."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 from slide._base.arrays import Params
 from slide._settings.settings import RetrievalSettings
 
-_COARSE = 4096  # neurons from which on all are ranked by 64 bits first
-_WIDE = 32768  # neurons from which on tables are cheaper than a look at 64 bits of every code
-CODE_BITS = 256  # of the codes that are ranked by population count
+_COARSE = 4096  # with more neurons, all are ranked by 64 bits first
+_WIDE = 32768  # with more neurons, tables are cheaper than reading 64 bits of every code
+CODE_BITS = 256  # bits of the codes that are ranked by population count
 
 
 def hidden_retrieval(
@@ -26,7 +26,7 @@ def hidden_retrieval(
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
     # Of 10,000 neurons the best 50 are among the best 500 by 64 bits and 2 directions with a share
-    # of .91; 512 bits then find .8 of these. 256 bits of all would be dearer and find .74.
+    # of .91; 512 bits then find .8 of these. 256 bits of all would cost more and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     n_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS

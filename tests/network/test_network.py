@@ -1,6 +1,7 @@
 """Tests of the network: what it derives from its weights, its twins, its pickles."""
 
 import copy
+import itertools
 import pickle
 import pickletools
 
@@ -23,7 +24,7 @@ def names_in(pickled):
     texts = [arg for _, arg, _ in pickletools.genops(pickled) if isinstance(arg, str)]
     return [
         f"{module}.{name}"
-        for module, name in zip(texts, texts[1:], strict=False)
+        for module, name in itertools.pairwise(texts)
         if module.startswith("slide.")
     ]
 

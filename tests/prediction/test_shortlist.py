@@ -344,7 +344,9 @@ def test_threads_of_python_share_one_list(model, data):
     x = data[0][:60]
     with ThreadPoolExecutor(4) as pool:
         results = list(
-            pool.map(lambda _: (model.predict_topk(x), model._network.derived.get("shortlist")), "1234")
+            pool.map(
+                lambda _: (model.predict_topk(x), model._network.derived.get("shortlist")), "1234"
+            )
         )
     assert len({id(shortlist) for _, shortlist in results}) == 1
     for (labels, scores), _ in results:

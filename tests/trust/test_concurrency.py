@@ -84,7 +84,9 @@ def test_threads_make_one_shortlist(n_jobs):
     alone = pickle.loads(pickle.dumps(model)).predict_topk(X)
     assert model._network.derived.get("shortlist") is None
     # The first calls make it, all at the same time.
-    for result in at_once(lambda i: (model.predict_topk(X), model._network.derived.get("shortlist"))):
+    for result in at_once(
+        lambda i: (model.predict_topk(X), model._network.derived.get("shortlist"))
+    ):
         assert_equal(result[0], alone)
         assert result[1] is model._network.derived.get("shortlist") is not None
 

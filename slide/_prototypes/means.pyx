@@ -1,8 +1,8 @@
 """Mean rows of labels, cut to what matters, as an inverted index; see `_prototypes.prototypes`.
 
-A label's rows are summed in an array of all features that a thread keeps, beside a list of those
-that are no longer zero. What is kept stands label after label until all is known, then it goes to
-its place in the index: every thread fills the lists of some features.
+Each thread has an array of all features, in which it sums the rows of a label, and a list of the
+features whose sum is no longer zero. The entries kept stand label after label until all are known;
+then they go to their places in the index: every thread fills the postings of some features.
 """
 import numpy as np
 
@@ -285,5 +285,5 @@ def _factors(InputRows x, weights, const float32_t[::1] feature_weights, int n_t
         factors_view[i] = inverse_length(feature_weights_at, view, i)
     if weights is not None:
         factors *= weights
-    # Rows so short that it would be infinite count less.
+    # The factor of a very short row would be infinite: it is bounded, and the row counts less.
     return np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)

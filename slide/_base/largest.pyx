@@ -140,7 +140,7 @@ cdef void sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
 # --------------------------------------------------- Python entry point --
 
 def largest_of(const float32_t[::1] scores, int64_t k):
-    """Places of the k largest scores, int32, rising: a Python entry point for tests of `largest`."""
+    """Places of the k largest scores, int32, rising: a Python entry point for tests."""
     cdef int64_t n = scores.shape[0]
     cdef uint32_t[::1] keys = np.empty(max(1, n), np.uint32)
     cdef int32_t[::1] out = np.empty(max(1, min(k, n)), np.int32)

@@ -4,10 +4,10 @@ The retrieval is exact or ranks codes without tables, so that nothing random cho
 """
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.layers import copied
 from scipy.sparse import csr_array
 from twins import engine as reference
 from twins import sparse as twin
@@ -54,14 +54,6 @@ def make_retrieval(layer, policy, n_wanted, n_candidates):
     mean = np.full(layer.n_in, 0.1, np.float32)
     retrieval.rebuild(layer.w, layer.b, mean, 1.0, 1)
     return retrieval
-
-
-def copied(layers):
-    """Layers of the same values and retrievals."""
-    return [
-        replace(layer, **{name: getattr(layer, name).copy() for name in (*ARRAYS, "steps")})
-        for layer in layers
-    ]
 
 
 def make_layers(hidden, policy="exact", more_candidates=0, seed=0):

@@ -37,7 +37,8 @@ def test_a_pickle_names_one_function(fitted):
 def test_a_pickle_holds_prototypes(classifier, planted):
     X, y = planted
     network = classifier().fit(X, y)._network
-    labels = LabelRows(np.arange(len(y) + 1), y.astype(np.int32), network.n_classes)
+    ids = np.unique(y, return_inverse=True)[1].astype(np.int32)
+    labels = LabelRows(np.arange(len(y) + 1), ids, network.n_classes)
     network.set_prototypes(make_prototypes(X, labels, None, 1).of_weight(3.0))
     twin = pickle.loads(pickle.dumps(network))
     assert twin.prototypes.weight == 3.0

@@ -20,6 +20,13 @@ import slide
 from slide import SparseMLPClassifier
 from slide.datasets import make_extreme_classification
 
+try:
+    from slide._network.rehash import refresh
+except ImportError:  # an older revision
+
+    def refresh(network, threads):
+        return network.refresh(threads)
+
 
 def write_data(save):
     """Hand every problem to `save(name=matrix)`."""
@@ -68,7 +75,7 @@ def predict_lists(data, threads):
 
 def rebuild(data, threads):
     model, _ = fitted(data, threads, retrieval="rerank", n_tables=50)
-    return median_seconds(lambda: [model._fitted.network.refresh(threads) for _ in range(10)])
+    return median_seconds(lambda: [refresh(model._fitted.network, threads) for _ in range(10)])
 
 
 WORKLOADS = {

@@ -14,8 +14,9 @@ from _child import TOP, params, run
 
 import slide
 from slide import SparseMLPClassifier
-from slide._network.network import Network
+from slide._network import passes as _passes
 from slide._settings import auto as _auto
+from slide._settings.settings import RetrievalSettings
 
 
 def train(X, Y, threads):
@@ -44,7 +45,7 @@ def replace_settings(changes):
     """Have `_auto.resolve` end with `changes`, of the network's settings or of how the neurons of
     its layers are found; an unknown name is a TypeError."""
     resolve = _auto.resolve
-    names = {field.name for field in dataclasses.fields(_auto.RetrievalSettings)}
+    names = {field.name for field in dataclasses.fields(RetrievalSettings)}
     of_retrieval = {name: value for name, value in changes.items() if name in names}
     of_network = {name: value for name, value in changes.items() if name not in names}
 
@@ -64,7 +65,7 @@ def replace_settings(changes):
 
 def time_passes():
     """A list that will hold the seconds of every pass over the rows, all of `fit` but its start."""
-    train, passes = Network.train, []
+    train, passes = _passes.train, []
 
     @functools.wraps(train)
     def timed(*args, **kwargs):
@@ -74,7 +75,7 @@ def time_passes():
         finally:
             passes.append(perf_counter() - start)
 
-    Network.train = timed
+    _passes.train = timed
     return passes
 
 

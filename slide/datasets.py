@@ -17,12 +17,11 @@ from sklearn.utils import check_random_state
 
 from slide._base.arrays import Array
 from slide._base.files import DAMAGED, Lines, as_path, opened
-from slide._base.values import as_float, as_int, cut, shown
+from slide._base.values import MAX_INT, as_float, as_int, cut, shown
 from slide._settings.rules import RULES
 
 __all__ = ["load_xmc", "make_extreme_classification"]
 
-_MAX_ID = 2**31 - 1  # feature and class ids are int32 everywhere in this package
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
 _TAIL_BYTES = 1 << 20  # bytes of the end of a file that are looked at in one go
 _XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
@@ -121,8 +120,8 @@ def make_extreme_classification(
     2
     """
     n_samples = _checked("n_samples", n_samples, 1, np.iinfo(np.int64).max)
-    n_features = _checked("n_features", n_features, 2, _MAX_ID)
-    n_classes = _checked("n_classes", n_classes, 1, _MAX_ID)
+    n_features = _checked("n_features", n_features, 2, MAX_INT)
+    n_classes = _checked("n_classes", n_classes, 1, MAX_INT)
     n_nonzero = _checked("n_nonzero", n_nonzero, 1, n_features // 2, "half of n_features")
     n_informative = _checked("n_informative", n_informative, 1, n_nonzero, "n_nonzero")
     most = (min(n_informative, n_classes) + 1) // 2
@@ -382,10 +381,10 @@ class _XMCRows(Lines):
         line = self.stream.readline(200)
         match = _XMC_HEADER.fullmatch(line)
         numbers = tuple(map(int, match.groups())) if match else ()
-        if not match or not all(1 <= number <= _MAX_ID for number in numbers[1:]):
+        if not match or not all(1 <= number <= MAX_INT for number in numbers[1:]):
             raise ValueError(
                 "the header must be 'n_samples n_features n_labels', three integers, the last two "
-                f"between 1 and {_MAX_ID}; got {line[:60]!r}"
+                f"between 1 and {MAX_INT}; got {line[:60]!r}"
             )
         self.n_samples = numbers[0]
         return numbers

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from slide._base.arrays import Array
 from slide._base.values import as_float, as_int, refusing, shown
 from slide._data.checks import check_structure
+from slide._data.gains import ndcg_of_rows
 
 Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 
@@ -140,12 +141,7 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     >>> ndcg_at_k([[1, 0, 0], [0, 1, 1]], [[2, 1, 0], [1, 2, 0]], k=3)
     0.75
     """
-    hits, n_true = _judge(y_true, y_ranked, k)
-    k = hits.shape[1]
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    gains = np.cumsum(hits * discounts, axis=1)[:, -1]
-    best = np.cumsum(discounts)[np.clip(n_true, 1, k) - 1]
-    return float(np.mean(gains / best))
+    return float(np.mean(ndcg_of_rows(*_judge(y_true, y_ranked, k))))
 
 
 def psp_at_k(

@@ -39,6 +39,6 @@ guarded = [
 ]
 for module in guarded:
     module.aligned_zeros = guarded_zeros
-assert {"slide._base.memory", "slide._network.network", "slide._hashing.retrieval"} <= {
+assert {"slide._base.memory", "slide._network.start", "slide._hashing.retrieval"} <= {
     m.__name__ for m in guarded
 }

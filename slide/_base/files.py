@@ -11,24 +11,25 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NoReturn
 
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a broken gzip file raises
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # errors from reading a broken gzip file
 _GZIP_MAGIC = b"\x1f\x8b"
-_LINE = 1 << 20  # bytes of a line that any file may have
-_MOST_COMPRESSED = 20  # and as many times its size
+# A line may have 1 MiB plus 20 times the size of its file.
+_LINE = 1 << 20
+_MOST_COMPRESSED = 20
 
 
 def as_path(path: Any) -> str:
-    """A path of any type, also one of a class of its own, as a str; TypeError for what is none."""
+    """A path of any type as a plain str; TypeError for anything else."""
     return str.__str__(os.fsdecode(path))
 
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """A new, empty file beside `path`, which takes its place when the block ends well.
+    """A new, empty file next to `path`, which takes its place when the block ends well.
 
-    Whatever goes wrong before that, `path` is as it was and nothing else is left behind. A process
-    that is killed leaves it in a folder `.NAME.HEX.tmp`, which nobody needs. What has taken its
-    place is on the disk, not only in the system's memory.
+    When anything fails before that, `path` is as it was and nothing else is left behind. A killed
+    process leaves a folder `.NAME.HEX.tmp` with the new file, which can be deleted. A file that has
+    taken its place is on the disk, not only in the system's memory.
 
     Parameters
     ----------
@@ -62,12 +63,12 @@ def replacing(path: str) -> Iterator[str]:
     check_replaceable(path)
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    # Whoever finds one shall know whose it was; of a long name the start does.
+    # The folder's name tells which file it was for, at least the start of a long one.
     own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
-    os.mkdir(own)  # for what writers leave beside their file when they are killed
+    os.mkdir(own)  # a killed writer may leave other files next to its own
     temporary = os.path.join(own, "new")
     try:
-        # Made here, not by tempfile: it gets the rights that a new file has.
+        # Not by tempfile: the file shall get the rights of any new file.
         with open(temporary, "xb"):
             pass
         yield temporary
@@ -84,7 +85,7 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def _sync_folder(folder: str) -> None:
-    """Have the names in a folder written to the disk, where the system knows how to."""
+    """Write the names in a folder to the disk, on systems that can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -94,7 +95,7 @@ def _sync_folder(folder: str) -> None:
 
 
 def check_replaceable(path: str) -> None:
-    """Raise what `replacing` would, so that hours of work need not come before it."""
+    """Raise the errors of `replacing` now, before hours of work."""
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
@@ -108,14 +109,14 @@ def check_replaceable(path: str) -> None:
 class Lines:
     """The lines of an `opened` file, for parsers that iterate over files.
 
-    Text compresses to a tenth. A small file whose text is one endless line is meant to fill the
-    memory, and is refused before it does.
+    Text compresses to a tenth. A small file with one endless line is an attempt to fill the memory,
+    and is refused before it does.
 
     Parameters
     ----------
     stream : binary file
     size : int
-        Bytes of the file itself, of the compressed ones where it is compressed.
+        Bytes of the file on the disk, compressed or not.
 
     Attributes
     ----------

@@ -137,10 +137,10 @@ cdef void sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
         _sift_down(s, ids, end, 0)
 
 
-# ---------------------------------------------------------------- doors --
+# --------------------------------------------------- Python entry point --
 
 def largest_of(const float32_t[::1] scores, int64_t k):
-    """Places of the k largest scores, int32, rising: a door to `largest` for the tests."""
+    """Places of the k largest scores, int32, rising: a Python entry point for tests."""
     cdef int64_t n = scores.shape[0]
     cdef uint32_t[::1] keys = np.empty(max(1, n), np.uint32)
     cdef int32_t[::1] out = np.empty(max(1, min(k, n)), np.int32)

@@ -1,4 +1,4 @@
-"""What memory there is, and the refusal of what is larger."""
+"""Memory limits of this process, and the refusal of arrays that exceed them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 try:
     import resource
-except ImportError:  # a system without limits of its own
+except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_UNLIMITED = 1 << 62  # what the kernel says where there is no limit
-LARGE = 1 << 28  # bytes from which on it is worth asking
+_UNLIMITED = 1 << 62  # the kernel's number for no limit
+LARGE = 1 << 28  # fewest bytes for which limits are looked up
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Bytes that may be used, what says so, and how many of them this process uses already."""
+    """Bytes that may be used, the name of the limit, and the bytes that are already in use."""
 
     size: int
     source: str
@@ -31,7 +31,7 @@ class Limit:
 
 
 def memory_limit(proc: str = "/proc/self", cgroups: str = "/sys/fs/cgroup") -> Limit | None:
-    """The Limit of memory that can be written, or None where nobody tells."""
+    """The Limit of memory that can be written, or None if the system does not tell."""
     found = [(size, "the limit of its cgroup") for size in _cgroup_limits(proc, cgroups)]
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -43,7 +43,7 @@ def memory_limit(proc: str = "/proc/self", cgroups: str = "/sys/fs/cgroup") -> L
 
 
 def address_limit(proc: str = "/proc/self") -> Limit | None:
-    """The Limit of address space, RLIMIT_AS, which counts what is never written too, or None."""
+    """The Limit of address space, RLIMIT_AS, to which unwritten memory counts too, or None."""
     if resource is None:
         return None
     size = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -53,7 +53,7 @@ def address_limit(proc: str = "/proc/self") -> Limit | None:
 
 
 def _cgroup_limits(proc: str, cgroups: str) -> Iterator[int]:
-    """Limits of this process's control groups and of those above them, of versions 1 and 2."""
+    """Limits of this process's control groups, versions 1 and 2, and of the groups above them."""
     for line in _read(Path(proc, "cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -70,7 +70,7 @@ def _cgroup_limits(proc: str, cgroups: str) -> Iterator[int]:
 
 
 def _status(proc: str, name: str) -> int:
-    """Bytes that /proc/self/status has under a name; 0 where it has not."""
+    """The bytes under a name in /proc/self/status; 0 if it is not there."""
     match = re.search(rf"^{name}:\s*(\d+) kB", _read(Path(proc, "status")), re.MULTILINE)
     return 1024 * int(match[1]) if match else 0
 

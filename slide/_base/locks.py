@@ -1,4 +1,4 @@
-"""What keeps apart threads that use one estimator at the same time."""
+"""Locks between Python threads that use one estimator at the same time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Of estimators; none is a part of them, to be pickled or cloned.
+# By estimator. They are no attributes, so that estimators can be pickled and cloned.
 _locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _guards: WeakSet[Guard] = WeakSet()
 
 
 def one_at_a_time(method: F) -> F:
-    """Let the methods of an estimator that bear this mark wait for each other, between threads."""
+    """Let the methods of an estimator with this decorator wait for each other, between threads."""
 
     @wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -29,19 +29,15 @@ def one_at_a_time(method: F) -> F:
 
 
 class Guard:
-    """Of the structures that find a sparse layer's neurons: many may read, or one may write.
+    """Writer-preferring read-write lock for the codes and tables of sparse layers.
 
-    Who wants to write comes before who comes later to read. `one_at_a_time` sees to it that there
-    is one writer at most. A reader must not read within reading.
+    It is not re-entrant for readers. `one_at_a_time` guarantees a single writer.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._n_readers = self._n_writers = 0
         _guards.add(self)
-
-    def __reduce__(self) -> tuple[type[Guard], tuple[()]]:
-        return Guard, ()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -70,7 +66,7 @@ class Guard:
 
 
 def _free_all() -> None:
-    """In a forked process: the threads that held something are not there to give it back."""
+    """Make all locks free in a forked process, which lacks the threads that held them."""
     _locks.clear()
     for guard in list(_guards):
         guard.__init__()  # type: ignore[misc]

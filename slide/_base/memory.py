@@ -5,8 +5,8 @@ import numpy.typing as npt
 
 from slide._base.arrays import Array
 
-_LINE = 64
-_COPIED_AT_ONCE = 1 << 22  # elements that are copied between two looks at Python's signals
+_LINE = 64  # bytes of a cache line
+_COPIED_AT_ONCE = 1 << 22  # elements copied before Ctrl-C is checked
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
@@ -23,7 +23,7 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float3
 
 
 def aligned_copy(array: Array) -> Array:
-    """`array` as C-contiguous and 64-byte aligned; itself where it already is."""
+    """`array` as a C-contiguous, aligned and writeable one; itself if it is that already."""
     if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _LINE == 0:
         return array
     out = aligned_zeros(array.shape, array.dtype)
@@ -32,9 +32,9 @@ def aligned_copy(array: Array) -> Array:
 
 
 def copy_blocks(source: Array, out: Array | None = None) -> Array:
-    """A copy of a C-contiguous array, over `out` if given; returned. Ctrl-C is heard in between.
+    """Copy a C-contiguous array, into `out` if given, and return the copy. Ctrl-C is heard.
 
-    To touch new memory for the first time may take seconds a gigabyte.
+    Touching new memory for the first time may take seconds per gigabyte.
     """
     out = np.empty_like(source) if out is None else out
     flat, flat_out = source.reshape(-1), out.reshape(-1)

@@ -13,12 +13,12 @@ from slide._base.values import as_int, shown
 class _Process:
     """What this process knows of OpenMP's threads.
 
-    GNU OpenMP keeps its threads between two parallel regions. A fork copies its books but not the
-    threads, and the next region of several would wait for them for ever.
+    fork copies libgomp's bookkeeping but not its threads; the child's next multi-threaded region
+    would wait forever.
     """
 
-    several = False  # whether it may have started threads
-    orphaned = False  # whether it was forked off such a process, after that
+    several = False  # whether this process may have started threads
+    orphaned = False  # whether its parent had when it forked
     warned = False
 
     @classmethod
@@ -31,11 +31,11 @@ if hasattr(os, "register_at_fork"):  # Windows knows no fork
 
 
 def resolve_n_jobs(n_jobs: Any) -> int:
-    """Threads that `n_jobs` stands for, with joblib's meaning of it.
+    """The number of threads that `n_jobs` stands for, as in joblib.
 
-    None is 1, -1 is every processor that this process may use, -2 all but one, and so on. More
-    threads than OpenMP would start (``OMP_NUM_THREADS``, threadpoolctl, a joblib worker's share)
-    are never taken; only one is in a process that was forked off one with several, which warns.
+    None is 1, -1 is every processor that this process may use, -2 all but one, and so on. It is
+    never more than OpenMP would start (``OMP_NUM_THREADS``, threadpoolctl, a joblib worker's
+    share). In a process whose parent had several threads when it forked it is 1, with a warning.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What an object is made of as arrays by name, "part.name" of a part: for files and pickles."""
+"""An object as arrays by name, for files and pickles; those of a part are "part.name"."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from slide._base.arrays import NamedArrays
 
 
 def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
-    """`arrays`, and those of the parts under the parts' names; a part may be None."""
+    """`arrays`, and the named arrays of the parts under "part.name"; a part may be None."""
     found = dict(arrays)
     for prefix, part in parts.items():
         if part is not None:
@@ -15,12 +15,12 @@ def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
 
 
 def part_of(source: NamedArrays, prefix: str) -> NamedArrays:
-    """What `flat` took from the part `prefix`."""
+    """The named arrays of the part `prefix`, as `flat` got them."""
     start = f"{prefix}."
     return {name[len(start) :]: array for name, array in source.items() if name.startswith(start)}
 
 
 def fill(arrays: NamedArrays, source: NamedArrays) -> None:
-    """Write into every one of `arrays` what `source` has under its name."""
+    """Copy into each of `arrays` the array of that name in `source`."""
     for name, array in arrays.items():
         array[...] = source[name]

@@ -1,4 +1,4 @@
-"""Single values that a user passes: numbers of any type as Python's own, and what messages show."""
+"""Single values from users: numbers of any type as Python's own, and how messages show them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
-_LONGEST = 200
+_LONGEST = 200  # characters of a value in a message
 
 
 def as_int(value: Any) -> int | None:
-    """An int of any type as Python's, whose products do not overflow; None for all else."""
+    """An int of any type as Python's, whose products do not overflow; None for anything else."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     return int(value) if is_int else None
 
 
 def as_float(value: Any) -> float | None:
-    """A real number of any type as Python's float; None for all else, and beyond all floats."""
+    """A real number of any type as Python's float; None for anything else or too large an int."""
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         return None
     try:
@@ -28,10 +28,10 @@ def as_float(value: Any) -> float | None:
 
 
 def shown(value: Any) -> str:
-    """The `repr` of a value, cut where it is long; its type where it has none."""
+    """The `repr` of a value, cut if it is long; its type if `repr` fails."""
     try:
         text = repr(value)
-    except Exception:  # whatever a foreign class does, an int of too many digits
+    except Exception:  # a foreign class, or an int of too many digits
         return f"a {type(value).__name__} that cannot be shown"
     return cut(text)
 
@@ -43,7 +43,10 @@ def cut(text: str) -> str:
 
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """What goes wrong in other ways than it should, in foreign objects, as a ValueError."""
+    """Turn unexpected exceptions of foreign objects into a ValueError that names the argument.
+
+    A broken `__array__` may raise anything.
+    """
     try:
         yield
     except (ValueError, TypeError, MemoryError, Warning):
@@ -56,9 +59,9 @@ def refusing(name: str) -> Iterator[None]:
 
 @contextmanager
 def trusting_nothing(problem: str) -> Iterator[None]:
-    """Read a file that anyone may have written: whatever fails in it is a ValueError.
+    """Turn any error from the content of an untrusted file into a ValueError.
 
-    `problem` is how its message begins.
+    `problem` is the start of its message.
     """
     try:
         yield

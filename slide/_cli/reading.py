@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 
 from slide._base.files import DAMAGED, Lines, opened
-from slide._base.values import cut
-from slide.datasets import _MAX_ID, _XMC_HEADER, load_xmc
+from slide._base.values import MAX_INT, cut
+from slide.datasets import _XMC_HEADER, load_xmc
 
 FORMATS = ("auto", "xmc", "svmlight")
 
@@ -61,10 +61,10 @@ class LabelledRows:
     def indicator(self, least: int = 1) -> csr_array:
         """Label indicator of at least so many columns, csr_array of int8."""
         labels = self.labels
-        good = (labels >= 0) & (labels < _MAX_ID) & (labels == np.floor(labels))
+        good = (labels >= 0) & (labels < MAX_INT) & (labels == np.floor(labels))
         if not good.all():
             raise ValueError(
-                f"{self.path} has several labels a row: they must be integers in [0, {_MAX_ID}); "
+                f"{self.path} has several labels a row: they must be integers in [0, {MAX_INT}); "
                 f"got {labels[~good][0]}"
             )
         width = max(least, self.n_labels or 1, int(labels.max(initial=0)) + 1)

@@ -1,7 +1,7 @@
-"""Dense features are centred before they reach the engine.
+"""Centering of dense features before they reach the engine.
 
 A step along the mean row moves all pre-activations at once, so while features are far from zero
-little else is learnt: centred, Fashion-MNIST gains 1.2 points in 5 epochs and unscaled wine goes
+little else is learnt: centered, Fashion-MNIST gains 1.2 points in 5 epochs and unscaled wine goes
 from .74 to .98; dividing by the standard deviations as well gains nothing more on average.
 """
 
@@ -11,22 +11,22 @@ from scipy.sparse import issparse
 from slide._base.arrays import Floats, Matrix
 from slide._base.limits import check_copy
 
-# Share of values that are not zero, beyond which X counts as dense, whatever holds it. Below it
-# zeros are what makes a row cheap, and the mean is small.
+# X counts as dense, whatever its container, if more than this share of its values is not zero.
+# Below it the zeros make a row cheap, and the mean is small.
 _DENSE = 0.25
 
 
 def is_sparse(x: Matrix) -> bool:
-    """Whether most values of x, dense or CSR, are zero: then they are not centred."""
+    """Whether most values of x, dense or CSR, are zero: then x is not centered."""
     n_values = x.nnz if issparse(x) else np.count_nonzero(x)
     return bool(n_values <= _DENSE * x.shape[0] * x.shape[1])
 
 
 def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats | None]:
-    """x less its weighted mean row, dense, and that row, float32 (n_features,).
+    """x minus its weighted mean row, dense, and that row, float32 (n_features,).
 
-    x itself and None where x is to stay as it is. x : float32 (n, n_features), dense or CSR;
-    weights : float32 (n,) or None.
+    For sparse x, or rows that are all alike, x itself and None. x : float32 (n, n_features), dense
+    or CSR; weights : float32 (n,) or None.
     """
     if is_sparse(x):
         return x, None
@@ -45,7 +45,7 @@ def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats 
 
 
 def centered(x: Matrix, mean: Floats | None) -> Matrix:
-    """x less its centre, dense; x itself where the centre is None."""
+    """x minus the mean row, dense; x itself if that is None."""
     if mean is None:
         return x
     check_copy(x.shape)

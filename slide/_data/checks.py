@@ -1,4 +1,4 @@
-"""X, y and sample weights as users pass them: checked, and in the engine's form."""
+"""Checks of X, y and sample weights, and their conversion to the engine's form."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn.utils.validation import validate_data
 from slide._base.arrays import Floats, Matrix
 from slide._base.values import MAX_INT, refusing
 
-_MAX_VALUE = 1e16  # squares of gradients, which grow with X, are float32
+_MAX_VALUE = 1e16  # gradients grow with X, and their squares are float32
 
 
 def check_rows(estimator: object, X: Any, *y: Any, reset: bool) -> Any:
-    """X as C-contiguous float32 or canonical CSR; with y given, both, y finite and as long."""
+    """X as C-contiguous float32 or canonical CSR; with y given also y, finite and as long."""
     check_structure("X", X)
     if y:
         check_structure("y", *y)
@@ -36,7 +36,7 @@ def check_rows(estimator: object, X: Any, *y: Any, reset: bool) -> Any:
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
-    """sample_weight as float32 (n_rows,), in units of the mean of those above 0, or None."""
+    """sample_weight as float32 (n_rows,), divided by the mean of those above 0; None for None."""
     if sample_weight is None:
         return None
     with refusing("sample_weight"):
@@ -58,7 +58,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
 
 
 def check_structure(name: str, matrix: Any) -> None:
-    """Refuse a sparse matrix whose indices point outside of it: SciPy and we would follow."""
+    """Refuse a sparse matrix with indices outside its shape, which SciPy and slide would follow."""
     if not issparse(matrix):
         return
     problem = None
@@ -104,7 +104,7 @@ def _canonical(x: Matrix) -> Matrix:
             "hold; scale it, for example with MaxAbsScaler"
         )
     if issparse(x) and x.indices.dtype != np.int32 and x.nnz <= MAX_INT:
-        # Once: the engine reads int32.
+        # Here, once for all epochs: the engine reads int32.
         indices, indptr = (array.astype(np.int32) for array in (x.indices, x.indptr))
         x = csr_array((x.data, indices, indptr), shape=x.shape)
     return x

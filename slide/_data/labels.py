@@ -1,4 +1,4 @@
-"""Targets and what the engine reads: y <-> rows of int32 class ids, never a dense indicator."""
+"""Labels: y as rows of int32 class ids for the engine, and back; never a dense indicator."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from slide._base.arrays import Array, Bools
-from slide._base.values import refusing, shown
-
-_MAX_CLASSES = 2**31 - 1
+from slide._base.values import MAX_INT, refusing, shown
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,14 @@ class LabelRows:
 
 
 class LabelCoder:
-    """Knows the classes and in which form y came, and translates both ways.
+    """Knows the classes and the form of y; translates labels to class ids and back.
 
     Parameters
     ----------
     classes : ndarray of shape (n_classes,)
-        Sorted; the column numbers where y is an indicator.
+        Sorted; the column numbers if y is an indicator.
     container : {None, numpy.ndarray, csr_array, csr_matrix}
-        What an indicator is written into; None where y has one label a row.
+        The type of an indicator; None if y has one label per row.
     """
 
     def __init__(self, classes: Array, container: Any = None) -> None:
@@ -94,7 +92,7 @@ class LabelCoder:
 
     @classmethod
     def from_first_batch(cls, y: Any, classes: Any) -> Self:
-        """A coder for `classes`; of an indicator y, for its columns, and classes may be None."""
+        """A coder for `classes`, or for the columns of an indicator y; then classes may be None."""
         if _is_indicator(y):
             return cls(np.arange(y.shape[1]), _container(y))
         if classes is None:
@@ -108,7 +106,7 @@ class LabelCoder:
         return cls(classes)
 
     def check_classes(self, classes: Any) -> None:
-        """Refuse other classes than those known; None is no others."""
+        """Refuse classes that differ from the known ones; None is accepted."""
         if classes is None:
             return
         if not np.array_equal(_unique(_column(classes, "classes"), "classes"), self.classes):
@@ -119,7 +117,7 @@ class LabelCoder:
             )
 
     def encode(self, y: Any) -> LabelRows:
-        """LabelRows of y, whose labels must all be known."""
+        """LabelRows of y; an unknown label is refused."""
         if self.multilabel:
             if y.ndim != 2 or y.shape[1] != self.n_classes:
                 raise ValueError(
@@ -150,7 +148,7 @@ class LabelCoder:
         return self.classes[ids]
 
     def indicator(self, rows: LabelRows) -> Any:
-        """The indicator of LabelRows, int64, in the form that y had."""
+        """The indicator of LabelRows, int64, in the container that y had."""
         shape = (len(rows), rows.n_classes)
         if self.container is np.ndarray:
             out = np.zeros(shape, np.int64)
@@ -161,7 +159,7 @@ class LabelCoder:
 
 
 def _is_indicator(y: Any) -> bool:
-    """Two columns or more, or sparse; one dense column is a 1-D y in the wrong shape."""
+    """Whether y has two or more columns or is sparse; one dense column is a misshapen 1-D y."""
     if issparse(y) and y.ndim != 2:
         raise ValueError(f"y must have two dimensions where it is sparse; got shape {y.shape}")
     return bool(issparse(y) or (y.ndim == 2 and y.shape[1] > 1))
@@ -176,8 +174,8 @@ def _container(y: Any) -> Any:
 def _indicator_rows(y: Any) -> LabelRows:
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y of two dimensions must be a label indicator; got dtype {y.dtype}")
-    if y.shape[1] > _MAX_CLASSES:
-        raise ValueError(f"y must have at most {_MAX_CLASSES} columns; got {y.shape[1]}")
+    if y.shape[1] > MAX_INT:
+        raise ValueError(f"y must have at most {MAX_INT} columns; got {y.shape[1]}")
     y = y if issparse(y) else csr_array(y)
     wrong = (y.data != 0) & (y.data != 1)
     if wrong.any():
@@ -201,8 +199,8 @@ def _column(y: Any, name: str = "y") -> Any:
     """y as one dimension of class labels; continuous values are refused."""
     with refusing(name):
         y = column_or_1d(y, warn=True, input_name=name)
-    # Only floats can be continuous; of the rest type_of_target judges the first value alone,
-    # and need not sort them all.
+    # Only floats can be continuous. Of other types the first value is enough, and type_of_target
+    # need not sort them all.
     with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous
         kind = type_of_target(y if y.dtype.kind == "f" else y[:1], input_name=name)
     if kind not in ("binary", "multiclass"):
@@ -214,9 +212,9 @@ def _column(y: Any, name: str = "y") -> Any:
 
 
 def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
-    """Numbers y in another dtype, and which of them it cannot hold; all else as it is.
+    """Numbers y in another dtype, and which of them it cannot hold; other types as they are.
 
-    NumPy would compare int64 and uint64 as float64, in which large labels are no longer apart.
+    NumPy would compare int64 and uint64 as float64, in which large labels may become equal.
     """
     if y.dtype == dtype or y.dtype.kind not in "biuf" or dtype.kind not in "biuf":
         return y, False

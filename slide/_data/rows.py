@@ -1,4 +1,4 @@
-"""Rows to train on or to judge by: how they are centred, split and summed up."""
+"""Rows to train on or to judge by, their shape for "auto", and the split into both."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from slide._base.arrays import Array, Floats, Matrix
 from slide._data.centering import centered, centered_by_mean, is_sparse
 from slide._data.labels import LabelRows
 
-_MIN_LENGTH = 1e-16  # of usual rows; weights grow as their inverse
-_VALUES = 1 << 20  # values of X that are looked at in one go
+_MIN_LENGTH = 1e-16  # least length of a usual row; weights grow as its inverse
+_VALUES = 1 << 20  # values of X that are read at a time
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What "auto" may look at."""
+    """The facts about the data that "auto" may depend on."""
 
     n_samples: int
     n_features: int
     n_classes: int
-    n_labels: int  # label entries in all, n_samples for one label a row
-    n_values: float  # non-zeros of a row on average, n_features for dense X
+    n_labels: int  # label entries in all; n_samples with one label per row
+    n_values: float  # average number of non-zeros per row; n_features for dense X
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1
     multilabel: bool
@@ -34,7 +34,7 @@ class DataShape:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows to train on or to judge by: X in the engine's form, labels, weights or None."""
+    """Rows to train on or to judge by: X in the engine's form, labels, sample weights or None."""
 
     x: Matrix
     labels: LabelRows
@@ -48,22 +48,22 @@ class TrainingRows:
         return TrainingRows(self.x[rows], self.labels.take(rows), weights)
 
     def without_zero_weights(self) -> TrainingRows:
-        """Only the rows that count: one of weight 0 has no say in how the network starts."""
+        """Only the rows that count: one of weight 0 shall not influence the network's start."""
         if self.weights is None or self.weights.all():
             return self
         return self.take(np.flatnonzero(self.weights))
 
     def centered(self, mean: Floats | None) -> TrainingRows:
-        """The rows less `mean`, or as they are where it is None."""
+        """The rows minus `mean`, or as they are if it is None."""
         return replace(self, x=centered(self.x, mean))
 
     def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
-        """The rows less their mean, and that mean; sparse rows as they are, and None."""
+        """The rows minus their mean, and that mean; sparse rows as they are, and None."""
         x, mean = centered_by_mean(self.x, self.weights)
         return replace(self, x=x), mean
 
     def shape(self, multilabel: bool) -> DataShape:
-        """What "auto" looks at."""
+        """The DataShape of the rows."""
         values = self.x.data if issparse(self.x) else self.x.ravel()
         total, squares = 0.0, 0.0
         for start in range(0, len(values), _VALUES):
@@ -76,7 +76,7 @@ class TrainingRows:
                 f"X is dense; its root mean square is {(squares / len(self)) ** 0.5:.3g}: scale X, "
                 "for example with MaxAbsScaler"
             )
-        # Seven digits: the last ones depend on whether X is sparse, and training shall not.
+        # Seven digits: the others depend on whether X is sparse, and training shall not.
         return DataShape(
             n_samples=len(self),
             n_features=self.x.shape[1],
@@ -94,7 +94,7 @@ class TrainingRows:
 def hold_out(
     data: TrainingRows, multilabel: bool, fraction: float, rng: np.random.RandomState
 ) -> tuple[TrainingRows, TrainingRows]:
-    """Split TrainingRows into those to train on and the share `fraction` to judge by."""
+    """Split TrainingRows into rows to train on and the share `fraction` of rows to judge by."""
     n = len(data)
     n_held_out = int(np.ceil(fraction * n))
     if n_held_out >= n:

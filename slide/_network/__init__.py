@@ -1,1 +1,1 @@
-"""The network: its arrays, how they start, and one pass over the rows."""
+"""The network: its arrays, their start, one pass over the rows, and when hashes are rebuilt."""

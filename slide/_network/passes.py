@@ -1,14 +1,24 @@
-"""How far a pass over the training rows is."""
+"""One pass over the training rows, in chunks between which others may look on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array
+from slide._base.arrays import Array, Ids
+from slide._network.input_stats import stats_of
+from slide._network.rehash import follow, rebuild, refresh
 
+if TYPE_CHECKING:
+    from slide._core import Trainer
+    from slide._network.network import Network
+
+# Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
+_CHUNK = 4096
 # Phases of a micro-batch in `history_`, and the engine's clocks of them.
 _PHASES = {
     "search": "retrieval_seconds",
@@ -31,9 +41,9 @@ class Pass:
         For every layer whose inputs are hashed their sum since the last rebuild, and that of their
         squared lengths.
     n_queries : int
-        Rows that these are of.
+        Rows in these sums.
     seconds : dict of str to float
-        Where the time went: "search", "forward", "backward" with the updates, "rebuild".
+        Seconds by phase: "search", "forward", "backward" with the updates, "rebuild".
     """
 
     n_rows: int
@@ -52,11 +62,11 @@ class Pass:
         return float(self.loss / self.weight)
 
     def add_counts(self, counts: dict[str, Any], n_rows: int, seconds: float) -> None:
-        """Add what the engine says of some rows, and the time that they took."""
+        """Add the engine's counts of some rows, and the time that they took."""
         self.n_rows += n_rows
         self.loss += counts["loss"]
         self.weight += counts["weight"]
-        # Its clocks are of all threads together.
+        # The engine's clocks add up over all threads.
         parts = [counts[clock] for clock in _PHASES.values()]
         for phase, part in zip(_PHASES, parts, strict=True):
             self.seconds[phase] += seconds * part / max(sum(parts), 1e-9)
@@ -70,3 +80,84 @@ class Pass:
 
     def forget_queries(self) -> None:
         self.queries, self.n_queries = [None] * len(self.queries), 0
+
+
+def train(
+    network: Network,
+    trainer: Trainer,
+    rows: Ids,
+    learning_rate: Callable[[float], float],
+    n_threads: int,
+    so_far: Pass | None = None,
+    after_chunk: Callable[[Pass], None] | None = None,
+) -> Pass:
+    """Make one pass over the rows `rows`, or the rest of a pass; returns its Pass.
+
+    Parameters
+    ----------
+    network : slide._network.network.Network
+    trainer : slide._core.Trainer
+        Made by `network.trainer`.
+    rows : int32 (n,)
+    learning_rate : callable
+        From the share of this pass that is done, 0 to 1, to the rate.
+    n_threads : int
+    so_far : Pass or None
+        A pass over the same rows that was stopped after a chunk.
+    after_chunk : callable or None
+        Gets the Pass between any two chunks of rows.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is no longer a finite number.
+    """
+    done = so_far or Pass.begin(len(network.layers))
+    warm_up = network.settings.warm_up
+    hashed = any(layer.retrieval is not None for layer in network.layers)
+    sparse = any(layer.n_active for layer in network.layers)
+    chunk = min(_CHUNK, network.settings.rehash_every) if sparse else _CHUNK
+    while done.n_rows < len(rows):
+        rate = learning_rate(done.n_rows / len(rows))
+        n_samples = min(chunk, max(1, network.samples_to_rebuild)) if hashed else _CHUNK
+        n_micro_batches = max(1, n_samples // trainer.micro_batch)
+        if network.counter < warm_up:
+            # The rate rises from step to step; 16 of them are smooth enough.
+            rate *= (network.counter + 1) / warm_up
+            n_micro_batches = max(1, warm_up // 16)
+        part = rows[done.n_rows : done.n_rows + n_micro_batches * trainer.micro_batch]
+        network.changed()
+        began = perf_counter()
+        counts = trainer.run(part, network.counter, rate)
+        network.counter += counts["n_micro_batches"]
+        network.tally.add(counts)
+        done.add_counts(counts, len(part), perf_counter() - began)
+        if not np.isfinite(counts["loss"]):
+            raise FloatingPointError(f"step {network.counter}")
+        if hashed:
+            _keep_up(network, done, counts["queries"], len(part), n_threads)
+        if after_chunk is not None and done.n_rows < len(rows):
+            after_chunk(done)
+    if sparse:
+        # Predictions find neurons by the weights as they are now.
+        began = perf_counter()
+        network.tally.multiply_adds += refresh(network, n_threads)
+        done.seconds["rebuild"] += perf_counter() - began
+    return done
+
+
+def _keep_up(network: Network, done: Pass, queries: list[Any], n_rows: int, n_threads: int) -> None:
+    """Rebuild the retrievals when that is due; else hash the neurons that moved much."""
+    began = perf_counter()
+    done.add_queries(queries, n_rows)
+    network.samples_to_rebuild -= n_rows
+    if network.samples_to_rebuild > 0:
+        network.tally.multiply_adds += follow(network, n_threads)
+    else:
+        for i, query_sums in enumerate(done.queries):
+            if query_sums is not None:
+                network.input_stats[i] = stats_of(*query_sums, done.n_queries)
+        network.tally.multiply_adds += rebuild(network, n_threads)
+        network.tally.n_rebuilds += 1
+        done.forget_queries()
+    done.seconds["rebuild"] += perf_counter() - began

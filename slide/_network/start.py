@@ -1,17 +1,31 @@
-"""A new network's initial weights."""
+"""A new network: random hidden layers, and output rows that start from the labels' centroids."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.extmath import randomized_svd
 
-from slide._base.arrays import Array, Floats, Params
+from slide._base.arrays import Array, Floats, Matrix, Params
+from slide._base.memory import aligned_zeros
+from slide._base.rows import InputRows
+from slide._base.values import MAX_INT
+from slide._engine import centroids, predict
+from slide._hashing.retrieval import Retrieval
+from slide._network.input_stats import stats_of, sums
 from slide._network.network import Network, log_prior
+from slide._network.rehash import begin_schedule, rebuild_layer
 
 if TYPE_CHECKING:
+    from slide._data.labels import LabelRows
     from slide._data.rows import TrainingRows
-    from slide._settings.auto import Settings
+    from slide._settings.settings import Settings
+
+# Rows that show what enters sparse layers, and the most that are forwarded at a time.
+_ROWS_AT_ONCE = 4096
 
 
 def start_network(
@@ -23,16 +37,16 @@ def start_network(
     rng: np.random.RandomState,
     n_threads: int,
 ) -> Network:
-    """A new Network for `data`, TrainingRows less `x_mean`, with its initial weights.
+    """A new Network for `data`, TrainingRows minus `x_mean`, with its initial weights.
 
-    These know no labels but those of `rows`, an int array, rising; None: all.
+    These depend on the labels of `rows` only, an int array, rising; None: on all labels.
     """
     network = Network(
         n_features=data.x.shape[1],
         n_classes=data.labels.n_classes,
         hidden_layer_sizes=params["hidden_layer_sizes"],
         settings=settings,
-        seed=int(rng.randint(2**31 - 1)),
+        seed=int(rng.randint(MAX_INT)),
         x_mean=x_mean,
     )
     labels, some = data.labels, None
@@ -49,5 +63,105 @@ def start_network(
         rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
         some = np.sort(rows)  # not x[rows], as above
         labels = labels.take(some)
-    network.start(data.x, labels, prior, n_threads, some)
+    set_weights(network, data.x, labels, prior, n_threads, some)
     return network
+
+
+def set_weights(
+    network: Network,
+    x: Matrix,
+    y: LabelRows,
+    prior: Array,
+    n_threads: int,
+    rows: Array | None = None,
+) -> None:
+    """Set all weights of a new network, and build its retrievals.
+
+    Memory beyond the layers: one block of rows.
+
+    Parameters
+    ----------
+    network : slide._network.network.Network
+    x : CSR or dense rows
+    y : slide._data.labels.LabelRows
+        The labels of `rows`.
+    prior : float64 (n_classes,)
+        Biases of the output, see `log_prior`.
+    n_threads : int
+    rows : int array or None
+        The rows of x to look at, None: all.
+    """
+    # SFC64 is NumPy's fastest generator; its stream differs from the engine's.
+    random = np.random.Generator(np.random.SFC64(network.seed))
+    begin_schedule(network)
+    inputs = InputRows(x, rows)
+    sample = x[:_ROWS_AT_ONCE] if rows is None else x[rows[:_ROWS_AT_ONCE]]
+    for i, (layer, chosen) in enumerate(zip(network.layers, network.settings.layers, strict=True)):
+        if layer is network.layers[-1]:
+            _start_output(network, inputs, y, prior, n_threads)
+        else:
+            for block in layer.blocks():
+                part = random.standard_normal(layer.w[block].shape, dtype=np.float32)
+                part *= np.float32(chosen.scale)
+                layer.w[block] = part
+            if layer.n_active:
+                _start_sparse(network, i, sample, inputs, n_threads)
+        if chosen.retrieval is not None:
+            layer.retrieval = make_retrieval(network, i, sample)
+            network.tally.multiply_adds += rebuild_layer(network, i, n_threads)
+
+
+def make_retrieval(network: Network, i: int, sample: Matrix) -> Retrieval:
+    """The retrieval of layer i, not yet built; of layer 0 it may need dense rows of X, `sample`."""
+    chosen, layer, directions = network.settings.layers[i].retrieval, network.layers[i], None
+    assert chosen is not None
+    if chosen.n_directions and chosen.transform:
+        # The directions along which the layer's inputs vary most.
+        rows = sample - network.input_stats[i][0]
+        n = min(chosen.n_directions, *rows.shape)
+        directions = randomized_svd(rows, n, random_state=network.seed)[2]
+    seed = np.random.SeedSequence([network.seed, i]).generate_state(1)[0]
+    functions = np.random.RandomState(seed)
+    return Retrieval(layer.n_out, layer.n_in, asdict(chosen), functions, directions)
+
+
+def _start_sparse(
+    network: Network, i: int, sample: Matrix, rows: InputRows, n_threads: int
+) -> None:
+    """Set a sparse layer's input statistics, and biases that give all neurons the same chance."""
+    layer, n, h = network.layers[i], sample.shape[0], sample
+    if i > 0:
+        h = predict.hidden(network.model(i + 1), rows, 0, n, n_threads)
+    network.input_stats[i] = mean, _ = stats_of(*sums(h), n)
+    for block in layer.blocks():
+        w = layer.w[block].astype(np.float32, copy=False)
+        layer.b[block] = -(w @ mean)
+
+
+def _start_output(
+    network: Network, x: InputRows, y: LabelRows, prior: Array, n_threads: int
+) -> None:
+    """Set the output's weights to the labels' centroids, and its biases to meet the prior."""
+    output, model = network.layers[-1], network.model()
+    # In place; of bfloat16 in an array of their own, before the moments' memory is used.
+    rows = output.w if output.w.dtype == np.float32 else aligned_zeros(output.w.shape)
+    total, squares = np.zeros(output.n_in), 0.0
+    # A block of dense hidden vectors takes at most 64 MB.
+    chunk = max(256, min(_ROWS_AT_ONCE, (1 << 24) // output.n_in))
+    for start in range(0, x.n_rows, chunk):
+        h = predict.hidden(model, x, start, min(start + chunk, x.n_rows), n_threads)
+        more, more_squares = sums(h)
+        total += more
+        squares += more_squares
+        add = centroids.add_sparse_label_sums if issparse(h) else centroids.add_label_sums
+        add(h, y.indptr, y.indices, start, rows)
+    network.input_stats[-1] = mean, length = stats_of(total, squares, x.n_rows)
+    # The length at which a sample at the typical distance meets its label's logit.
+    length = network.settings.centroid_logit / length
+    used = np.bincount(y.indices, minlength=network.n_classes).astype(np.int64)
+    for block in output.blocks():
+        centroids.center_and_scale(rows[block], used[block], mean, length)
+        if rows is not output.w:
+            output.w[block] = rows[block]
+        # The scores of the mean input are exactly the prior.
+        output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean

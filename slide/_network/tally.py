@@ -1,4 +1,4 @@
-"""What was computed: counts over a whole training."""
+"""Counts over a whole training."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class Tally:
             setattr(self, name, getattr(self, name) + counts.get(name, 0))
 
     def since(self, before: Tally) -> Tally:
-        """What was counted since a copy of it was made."""
+        """The counts since `before`, an earlier copy of this one."""
         return Tally(**{name: value - getattr(before, name) for name, value in vars(self).items()})

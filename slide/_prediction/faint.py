@@ -1,11 +1,11 @@
-"""The mean neuron, and which can hardly ever be among the best of a row; for the short lists."""
+"""Which output neurons almost never reach a row's top k. Short lists scan them last."""
 
 import numpy as np
 from scipy.special import ndtr
 
 from slide._base.arrays import Array, Bools, Floats
 
-_NEURONS_AT_ONCE = 1 << 14  # neurons between two looks at Python's signals
+_NEURONS_AT_ONCE = 1 << 14  # neurons taken before Ctrl-C is checked
 
 
 def mean_row(weights: Array) -> Floats:
@@ -25,14 +25,13 @@ def faint(
     neurons: Array,
     n_least: int,
 ) -> Bools:
-    """Which of the `neurons`, random, can hardly ever be among the best: bool (n,).
+    """Which of the `neurons`, all in random order, almost never reach the top k: bool (n,).
 
-    Were hidden vectors spread evenly around their mean, the score of neuron i would have the mean
-    b_i and the deviation |w_i| query_length / sqrt(d). So a usual score of the hundredth best is
-    known from a sample, and a neuron is faint whose score at its best, w_i along a hidden vector of
-    1.5 times the usual length, stays below. Classes without training rows are. What is taken for
-    faint is found all the same, only later. Where no more than n_least others are left, none is
-    taken for it. Source: Yan et al., NeurIPS 2018 (ranges of norms).
+    Model a neuron's score as normal with mean b_i and deviation |w_i| query_length / sqrt(d). From
+    a sample, estimate the 100th-best score; a neuron is faint if even a hidden vector 1.5 x the
+    usual length along w_i stays below it. Classes without training rows are. Faint neurons are
+    still found, only later. If no more than n_least others would be left, none counts as faint.
+    Source: Yan et al., NeurIPS 2018 (ranges of norms).
     """
     n, d = weights.shape
     length2, middle = np.empty(n, np.float32), np.empty(n, np.float32)

@@ -1,7 +1,7 @@
-"""The best classes of rows, from all of them or from a short list; when there is a list, and which.
+"""The best classes of every row, from all classes or from a short list; when short lists pay.
 
-A list is made when it is first asked for after training and is kept with the network, which drops
-it when it trains on; it is never saved or pickled.
+The first prediction after training that pays makes the Shortlist. It is kept in `Network.derived`
+until the weights change, and is never saved or pickled.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from slide._base.rows import InputRows
     from slide._network.network import Network
 
-# Fewer neurons, neurons a candidate or weights than these are as fast scored as looked up.
+# With fewer neurons, neurons per candidate or weights than these, scoring all is as fast.
 _LEAST = 16_384
 _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 
+_NAME = "shortlist"  # in `Network.derived`
 _making = threading.Lock()
 
 
 def _unlock() -> None:
-    """A lock for a forked process: whoever held its parent's is not there to give it back."""
+    """Give a forked process a free lock: it lacks the thread that may hold its parent's."""
     global _making
     _making = threading.Lock()
 
@@ -56,9 +57,10 @@ def topk(
     k, n_threads : int
     mode : {"exact", "lsh"}
     n_candidates : "auto" or int
-        Neurons that a row scores with "lsh"; k where it is less.
+        Neurons scored per row with "lsh".
     apart : bool
-        Whether both are (2, n, k): the best without what prototypes add, then the best with it.
+        Whether both are (2, n, k): the best by the network alone, then the best by network and
+        prototypes.
     """
     if isinstance(n_candidates, str):  # "auto"
         n_candidates = candidates_for(k)
@@ -70,16 +72,16 @@ def topk(
 
 
 def candidates_for(k: int) -> int:
-    """What "auto" is for the best k.
+    """The number of candidates that "auto" stands for.
 
-    For the best five, 272, they hold .96 to .999 of the best and .90 to .99 of the five (see
+    For the best five it is 272, which hold .96 to .999 of the best and .90 to .99 of the five (see
     docs/how-it-works.md).
     """
     return 192 + 16 * k
 
 
 def pays(network: Network, n_candidates: int) -> bool:
-    """Whether a list of so many neurons is found faster than all are scored."""
+    """Whether a short list of n_candidates neurons is found faster than all are scored."""
     *_, last, output = network.layers
     return bool(
         last.n_active == 0
@@ -90,16 +92,16 @@ def pays(network: Network, n_candidates: int) -> bool:
 
 
 def shortlist(network: Network, n_threads: int) -> Shortlist:
-    """The Shortlist of the network's output layer, made where there is none."""
+    """The Shortlist of the network's output layer, which is kept until the weights change."""
     with _making:
-        if network.shortlist is None:
+        # Of now: when another thread trains meanwhile, the network has a new dict, and the list,
+        # which is old already, is kept in this one in which nobody looks.
+        derived = network.derived
+        if _NAME not in derived:
             i = len(network.layers) - 1
             output, (mean, length) = network.layers[i], network.input_stats[i]
             seed = np.random.SeedSequence([network.seed, i, 1]).generate_state(1)[0]
             functions = np.random.RandomState(seed)
-            counter = network.counter
-            made = Shortlist(output.w, output.b, mean, length, functions, n_threads)
-            if network.counter != counter:
-                return made  # another thread trains: it is old already
-            network.shortlist = made
-        return network.shortlist
+            derived[_NAME] = Shortlist(output.w, output.b, mean, length, functions, n_threads)
+        made: Shortlist = derived[_NAME]
+        return made

@@ -1,16 +1,16 @@
 """Top k of a wide output layer from a short list: the neurons that one-bit codes promise most of.
 
-Every neuron has the SimHash code of its centred weights, one bit a direction: signs c of d
+Every neuron has the SimHash code of its centered weights, one bit per direction: signs c of d
 projections P (w - u), u being the mean neuron. The query is not hashed: its own projections are
-known exactly, and only the neuron's are replaced by their signs (asymmetric distances),
+known exactly, and only those of the neuron are replaced by their signs (asymmetric distances),
 
     w.h + b  ~  a (c . P (h - m)) + (w - u).m + b + terms of h alone
     a = |w - u|^2 / |P (w - u)|_1
 
-with m the mean hidden vector. That is unbiased over random rotations P, and its error falls with
-1 / sqrt(d): with as many bits it is half of what comparing signs with signs leaves, since h is
-exact and P orthogonal. The neurons of the largest estimates are then scored exactly. Two numbers
-and d bits are read of a neuron, instead of d floats, with additions of bytes instead of products.
+with m the mean hidden vector. The estimate is unbiased over random rotations P, and its error falls
+with 1 / sqrt(d): it is half of the error of comparing signs with signs of as many bits, since h is
+exact and P orthogonal. The neurons of the largest estimates are then scored exactly. A scan reads
+two numbers and d bits of a neuron instead of d floats, and adds bytes instead of multiplying.
 
 Source: Charikar, STOC 2002 (SimHash); Dong, Charikar, Li, SIGIR 2008 (asymmetric estimates); Gao
 and Long, SIGMOD 2024 (RaBitQ: the scale a, and the error); Andre et al., VLDB 2015 (the scan).
@@ -137,10 +137,11 @@ cdef void _code_part(const HasherView *hasher, const Weights *weights, const flo
 cdef class Shortlist:
     """Codes, scales and biases of all neurons of an output layer.
 
-    They stand in random order, so that the first ones are a fair sample, but for the faint ones,
-    which can hardly ever be among the best (`faint`): these come last. Memory: n_in bits (up to a
-    power of two, at least 64; a third more with AVX-512) and 12 or 16 bytes a neuron: 28 or 38
-    bytes behind 128 hidden neurons, whose weights take 512. Read-only once built.
+    They stand in random order, so that the first ones are a fair sample; only the faint ones, which
+    almost never reach the top k (`faint`), come last. Memory per neuron: n_in bits (rounded up to a
+    power of two, at least 64; a third more with AVX-512) and 12 or 16 bytes. That is 28 or 38 bytes
+    behind 128 hidden neurons, whose weights take 512. Read-only once built; `_prediction.lookup`
+    keeps it in `Network.derived` until the weights change.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ cdef class Shortlist:
         At most MAX_WIDTH inputs.
     biases : float32 (n_neurons,), IN
     query_mean : float32 (n_in,), IN
-        Mean of the hidden vectors; estimates are the better the nearer it is.
+        Mean of the hidden vectors; the nearer it is, the better are the estimates.
     query_length : float
         Root mean square of their distance to it.
     random_state : numpy.random.RandomState
@@ -239,9 +240,9 @@ cdef class Shortlist:
         return sum(array.nbytes for array in arrays if array is not None)
 
     def estimates(self, const float32_t[::1] h):
-        """What the codes promise of every neuron, for the hidden vector h. A door for the tests.
+        """The estimates of all neurons for the hidden vector h. A Python entry point for tests.
 
-        They leave out what is the same for all neurons: w.h + b - u.(h - m), but for their error.
+        But for their error they are w.h + b - u.(h - m): a term that all neurons share is left out.
         """
         cdef ScanScratch scratch
         cdef Query query
@@ -387,9 +388,10 @@ cdef class Shortlist:
     cdef void _ask(self, const float32_t *h, Query *query, ScanScratch *scratch) noexcept nogil:
         """Make the query of the hidden vector h (n_in,): tables of the sums of signed projections.
 
-        Of projections q the smallest sum is -|q_0| - |q_1| - ..; an entry is what a code's signs
-        have more, in steps of LARGEST-th parts of the most that any has. Rounding adds a hundredth
-        to the variance of the estimates' own error. Cost: a transform and an addition an entry.
+        The smallest sum of projections q is -|q_0| - |q_1| - ..; an entry is how much larger the
+        sum of a code's signs is, in units of 1 / LARGEST of the largest entry. Rounding adds a
+        hundredth to the variance of the estimates' own error. Cost: a transform and an addition per
+        entry.
         """
         cdef const HasherView *hasher = self.view
         cdef int64_t g, j, size = hasher.size
@@ -428,10 +430,10 @@ cdef class Shortlist:
                     ScanScratch *scratch) noexcept nogil:
         """List the neurons first..seen that are not below the threshold, which may then rise.
 
-        None of a chunk whose largest scale and bias could not reach the threshold is looked at. Of
-        the neurons seen, a share p of the strong ones at random, p n_candidates are among the
-        wanted ones on average. More by two standard deviations and four are kept whenever four
-        times as many have been seen, so that few are ever listed in vain.
+        A chunk is skipped if its largest scale and bias could not reach the threshold. After seeing
+        a random fraction p of the strong neurons, about p * n_candidates of the wanted ones have
+        been seen. Each time the number seen has quadrupled, keep that many plus two standard
+        deviations plus four, and raise the threshold.
         """
         cdef int64_t n
         cdef float64_t expected
@@ -453,7 +455,7 @@ cdef class Shortlist:
 
 
 cdef void _fill(Query *query, int64_t k) noexcept nogil:
-    """List the first neurons that are not, where thresholds that rose too far left fewer than k."""
+    """Fill the list with the first unlisted neurons, if thresholds rose too far to leave k."""
     cdef int64_t i, n = query.n
     cdef int32_t place = 0
     while query.n < k:
@@ -483,9 +485,9 @@ cdef void _keep(Query *query, int64_t n_candidates, ScanScratch *scratch) noexce
 
 
 def coarse(scales, biases, n):
-    """What `slide_codes` (_simd.h) has of n scales and biases: int16 (blocks, 2, BLOCK), units.
+    """The n scales and biases in 16 bits for `slide_codes`: int16 (blocks, 2, BLOCK), and units.
 
-    None in place of the array where there is nothing to gain or numbers are not finite.
+    The array is None if there is nothing to gain or numbers are not finite.
     """
     highest, lowest = biases[:n].max(), biases[:n].min()
     middle = (highest + lowest) / 2

@@ -1,1 +1,1 @@
-"""What the rows of a label have in common, in X's own features: made once, scored from an index."""
+"""Prototypes: every label's mean training row in X's own features, scored from an index."""

@@ -1,7 +1,7 @@
 """Scores of the prototypes from their inverted index.
 
-A row of X visits only the labels that share a feature with it; labels are taken in blocks, beside
-those of the network's scores, and each list goes on where the block before left it.
+A row of X visits only the labels that share a feature with it. Labels are taken in the blocks of
+the network's scores, and each feature's postings go on where the block before left them.
 """
 import numpy as np
 
@@ -36,9 +36,9 @@ cdef class Postings:
         self._n_classes = index.shape[0]
 
     def scores(self, x, const int32_t[:, ::1] labels):
-        """What they add to the scores of row i's labels[i]: float32, of the shape of `labels`.
+        """What the prototypes add to the scores of row i's labels[i]: float32, shaped as `labels`.
 
-        x : canonical CSR, float32. Cost: a multiply-add a posting of the rows, in one thread.
+        x : canonical CSR, float32. Cost: a multiply-add per posting of the rows, in one thread.
         """
         cdef const int64_t[::1] indptr = np.ascontiguousarray(x.indptr, np.int64)
         cdef const int32_t[::1] indices = np.ascontiguousarray(x.indices, np.int32)
@@ -89,10 +89,10 @@ cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
 
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
                         PostingsCursor *cursor) noexcept nogil:
-    """Begin with rows first..first + n of the sparse x: what they weigh, the start of their lists.
+    """Begin with rows first..first + n of the sparse x: their values, the start of their postings.
 
     v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x;
-    OUT cursor, which belongs to the thread. Cost: two multiplications a value.
+    OUT cursor, which belongs to the thread. Cost: two multiplications per value.
     """
     cdef int64_t i, p, place = 0
     cdef float64_t factor
@@ -112,7 +112,7 @@ cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64
 
 cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
                               int64_t row) noexcept nogil:
-    """What gives a row times the features' weights length 1; 0 for one without any."""
+    """The factor that gives a row, times the features' weights, length 1; 0 for a row of zeros."""
     cdef int64_t p
     cdef float64_t norm2 = 0
     cdef float32_t v
@@ -128,7 +128,7 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
     """z[i, l - u] += sum over f of v_if prototype_lf, for the labels l in u..u + size.
 
     IN view, x, the rows that `open_postings` saw; INOUT z (n, size) and cursor, private to the
-    thread. Labels must come block after block from 0 on. Cost: a multiply-add a posting, in the
+    thread. Labels must come block after block from 0 on. Cost: a multiply-add per posting, in the
     order of the row's features, so that a row's scores do not depend on its neighbours.
     """
     cdef int64_t i, _p, q, end, place = 0
@@ -162,9 +162,9 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
                             int64_t n) noexcept nogil:
     """Add to a list the n_best labels whose prototypes are nearest to one row.
 
-    INOUT ids (n + n_best,), of which n are there and none of them twice; OUT scratch.values, what
-    the prototypes add to the scores of the listed. Returns their number. Cost: a multiply-add a
-    posting; the order of the additions is that of `add_postings`.
+    INOUT ids (n + n_best,), with n distinct ids on entry; OUT scratch.values, what the prototypes
+    add to the scores of the listed. Returns their number. Cost: a multiply-add per posting; the
+    order of the additions is that of `add_postings`.
     """
     cdef int64_t i, p, q, n_seen = 0, total = n
     cdef int32_t label

@@ -1,8 +1,8 @@
 """Mean rows of labels, cut to what matters, as an inverted index; see `_prototypes.prototypes`.
 
-A label's rows are summed in an array of all features that a thread keeps, beside a list of those
-that are no longer zero. What is kept stands label after label until all is known, then it goes to
-its place in the index: every thread fills the lists of some features.
+Each thread has an array of all features, in which it sums the rows of a label, and a list of the
+features whose sum is no longer zero. The entries kept stand label after label until all are known;
+then they go to their places in the index: every thread fills the postings of some features.
 """
 import numpy as np
 
@@ -49,7 +49,7 @@ cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratc
                   int64_t n) noexcept nogil:
     """Add factor times a row of X to the sums, n features being listed; returns how many are then.
 
-    Without a branch, which nobody could foretell. A sum that became zero is listed once more.
+    Branch-free: the branch is unpredictable. A feature whose sum became zero is listed once more.
     """
     cdef int64_t p
     cdef const int32_t *indices = x.indices
@@ -68,7 +68,7 @@ cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratc
 
 
 cdef int64_t _take_out(MeansScratch *scratch, int64_t n) noexcept nogil:
-    """Move the sums of the n listed features to `values`, each once and no zeros; their number."""
+    """Move the sums of the n listed features to `values`, each once, no zeros; returns how many."""
     cdef int64_t j, left = 0
     cdef int32_t *features = scratch.features
     cdef int32_t feature
@@ -85,11 +85,11 @@ cdef int64_t _take_out(MeansScratch *scratch, int64_t n) noexcept nogil:
 
 cdef int64_t _mean(const MeansView *view, int32_t label, MeansScratch *scratch,
                    float64_t *scale) noexcept nogil:
-    """Sum the rows of a label, and keep of it what is at least `least` of its length.
+    """Sum the rows of a label, and keep the entries of at least `least` times the sum's length.
 
-    sum_f = w_f * sum over its rows i of factor_i x_if. OUT scratch.features and values, what is
-    kept; scale, after which that has length 1. Returns their number. Cost: a multiply-add a value
-    of the rows; sums are in float32 and in the order of the rows.
+    sum_f = w_f * sum over the label's rows i of factor_i x_if. OUT scratch.features and values, the
+    entries kept; scale, the factor that gives them length 1. Returns their number. Cost: a
+    multiply-add per value of the rows; sums are in float32 and in the order of the rows.
     """
     cdef int64_t i, j, size, n = 0, kept = 0
     cdef int32_t row
@@ -150,10 +150,10 @@ cdef void _means(const MeansView *view, const Part *part, MeansScratch *scratch,
 cdef void _write_postings(const Part *parts, int64_t n_parts, const int32_t *lengths, int32_t low,
                           int32_t high, int64_t *places, int32_t *labels, float32_t *values,
                           Watch *watch) noexcept nogil:
-    """Write the lists of the features low..high, labels rising.
+    """Write the postings of the features low..high, labels rising.
 
-    INOUT places (n_features,): where the next of a feature stands; OUT labels, values. Cost: a
-    look at all features that are kept.
+    INOUT places (n_features,): the next place of a feature; OUT labels, values. Cost: a comparison
+    per entry kept.
     """
     cdef int64_t i, _j, p
     cdef int32_t label, feature
@@ -172,23 +172,23 @@ cdef void _write_postings(const Part *parts, int64_t n_parts, const int32_t *len
 
 
 cdef class LabelMeans:
-    """Weighted means of the rows of every label, of length 1 and without what is small.
+    """Weighted means of the rows of every label, of length 1 and without small entries.
 
     Parameters
     ----------
     x : InputRows, sparse
     weights : float32 (n,) or None, IN
-        What a row counts.
+        Sample weights.
     feature_weights : float32 (n_features,), IN
-        What multiplies x before its rows get length 1.
+        Factors of x before its rows get length 1.
     indptr, rows : int64 (n_classes + 1,), int32, IN
         The rows of every label, rising.
     least : float
-        What a value is kept for, the mean having length 1; then what is kept gets length 1.
+        Smallest entry to keep of a mean of length 1; the kept ones are then scaled to length 1.
     bounds : int64 (n_parts + 1,), IN
-        Labels of which each part begins, and n_classes.
+        First label of each part, and n_classes.
     rooms : int64 (n_parts,), IN
-        Values that a part's means have at most.
+        Most values of a part's means.
     n_threads : int
     """
     cdef MeansView view
@@ -285,5 +285,5 @@ def _factors(InputRows x, weights, const float32_t[::1] feature_weights, int n_t
         factors_view[i] = inverse_length(feature_weights_at, view, i)
     if weights is not None:
         factors *= weights
-    # Rows so short that it would be infinite count less.
+    # The factor of a very short row would be infinite: it is bounded, and the row counts less.
     return np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)

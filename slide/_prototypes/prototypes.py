@@ -1,9 +1,9 @@
-"""What the rows of a label have in common, as one more voice beside the network's.
+"""Prototypes: every label's mean training row.
 
-A label's prototype is the mean of its rows in X's own features (Rocchio 1971), these weighted by
-how rare they are, cut to the weights that matter and of length 1. Hidden layers are a bottleneck
-through which single telling features of rare labels hardly pass; the prototypes keep them, and an
-inverted index makes their cosines cost less than the network does.
+Its cosine with a row is added to the network's score. Features are weighted by how rare they are
+(Rocchio 1971); small weights are cut, and the rest is scaled to length 1. Hidden layers are a
+bottleneck that single telling features of rare labels hardly pass; the prototypes keep them. With
+an inverted index their cosines cost less than the network does.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from slide._prototypes.means import LabelMeans
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
 
-# Weights below it say little and are most of all: on OEWN 28,600 multiply-adds a row become 900,
-# on Bibtex 8,500 become 1,300, for the same accuracy. A prototype has 400 others at most.
+# Least weight of a feature. Smaller ones say little and are most of all: without them 28,600
+# multiply-adds per row become 900 on OEWN, and 8,500 become 1,300 on Bibtex, for the same accuracy.
+# At most 400 weights of a prototype are left.
 _LEAST = 0.05
-# Labels in the list of a feature; those of the largest weights stay, which bounds what a row costs
-# (Carmel et al., Static Index Pruning, SIGIR 2001).
+# Most labels in the postings of a feature, which bounds the cost of a row; those of the largest
+# weights stay (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
-_PARTS = 4  # of the labels that a thread takes before Ctrl-C is heard; each wastes a page or two
-_PRODUCTS = 1 << 24  # values of rows that a part sums at most
-_OF_A_LABEL = 8  # sums that take as long as what a label without rows costs
-_VALUES = 1 << 20  # of X that are looked at together
+_PARTS = 4  # parts per thread; Ctrl-C is checked between them, and each wastes a page or two
+_PRODUCTS = 1 << 24  # most values of rows that a part sums
+_LABEL_COST = 8  # cost of an empty label, in additions
+_VALUES = 1 << 20  # values of X that are read at a time
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Prototypes:
     Parameters
     ----------
     by_feature : csc_array (n_classes, n_features), float32
-        A column a feature, its labels rising.
+        A column per feature, its labels rising.
     feature_weights : float32 (n_features,)
-        What multiplies a row of X before its cosines are taken.
+        Factors of a row of X before its cosines are taken.
     weight : float
-        Of a cosine in the score.
+        Factor of a cosine in the score.
     """
 
     by_feature: csc_array
@@ -72,7 +73,7 @@ class Prototypes:
         n_classes: int,
         weight: float,
     ) -> Prototypes:
-        """What `arrays` told, which nobody needs to trust; ValueError when it is no index."""
+        """The Prototypes of untrusted `arrays`; ValueError if they are no index."""
         index = csc_array(_narrow(values, labels, indptr), shape=(n_classes, len(feature_weights)))
         index.check_format(full_check=True)
         if not index.has_canonical_format:
@@ -82,7 +83,7 @@ class Prototypes:
         return cls(index, feature_weights, weight)
 
     def of_weight(self, weight: float) -> Prototypes:
-        """The same, of another weight in the score."""
+        """The same prototypes with another weight in the score."""
         return replace(self, weight=weight)
 
     def cosines(self, x: Matrix, labels: Ids) -> Floats:
@@ -101,10 +102,11 @@ def make_prototypes(
     labels : slide._data.labels.LabelRows
         Rows without labels only tell how rare features are.
     weights : float32 (n,) or None
-        What a row counts.
+        Sample weights.
     n_threads : int
 
-    Memory is twice that of the result before long lists are cut, and 24 bytes a thread and feature.
+    Memory is twice that of the result before long postings are cut, and 24 bytes per thread and
+    feature.
     """
     x, n = csr_array(x), len(labels)
     feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
@@ -124,29 +126,29 @@ def make_prototypes(
 
 
 def _parts(sizes: Array, indptr: Array, turn: int) -> tuple[Array, Array]:
-    """Bounds of ranges of labels that are as good as equal work; values their means have at most.
+    """Bounds of ranges of labels of about equal work, and the most values of each range's means.
 
-    sizes : values of the rows of every label; indptr : (n_classes + 1,) which are a label's; turn :
-    what divides the number of ranges.
+    sizes : values of the rows of every label; indptr : (n_classes + 1,) where a label's rows start;
+    turn : a divisor of the number of ranges.
     """
     work = np.concatenate(([0], np.cumsum(sizes)))[indptr]
     most = np.minimum(np.diff(work), int(_LEAST**-2) + 1)
     most = np.concatenate(([0], np.cumsum(most)))
-    work += _OF_A_LABEL * np.arange(len(indptr))
+    work += _LABEL_COST * np.arange(len(indptr))
     n_parts = turn * (int(work[-1]) // (turn * _PRODUCTS) + 1)
     bounds = np.searchsorted(work, np.linspace(0, work[-1], n_parts + 1))
     return bounds, np.diff(most[bounds])
 
 
 def _narrow(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array, Array]:
-    """What makes a sparse array whose indices stay int32, as indptr is no wider without need."""
+    """The parts of a sparse array, with an int32 indptr if possible, so that indices stay int32."""
     if indptr.min() >= 0 and indptr.max() <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
     return values, indices, indptr
 
 
 def _document_counts(x: csr_array) -> Array:
-    """Rows of a CSR array that have each feature."""
+    """How many rows of a CSR array have each feature."""
     counts, size = np.zeros(x.shape[1], np.int64), max(_VALUES, x.shape[1])
     for start in range(0, x.nnz, size):
         counts += np.bincount(x.indices[start : start + size], minlength=len(counts))
@@ -154,7 +156,7 @@ def _document_counts(x: csr_array) -> Array:
 
 
 def _shorten(by_feature: csc_array) -> None:
-    """Leave the _LONGEST labels of the largest weights in every list, in place."""
+    """Cut the postings of every feature to the _LONGEST labels of the largest weights, in place."""
     starts = by_feature.indptr
     for feature in np.flatnonzero(np.diff(starts) > _LONGEST):
         values = by_feature.data[starts[feature] : starts[feature + 1]]

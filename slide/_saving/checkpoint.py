@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.fitted import Fitted
     from slide._network.network import Network
-    from slide._settings.auto import Settings
+    from slide._settings.settings import Settings
     from slide._training.course import Course
 
 _DAMAGED = "the file of Checkpoint is damaged"

@@ -10,8 +10,6 @@ from slide._base.arrays import Array, NamedArrays, Params
 from slide._base.values import shown
 from slide._network.passes import Pass
 from slide._saving.network_state import (
-    NUMBER,
-    POSITIVE,
     check,
     check_finite,
     floats,
@@ -19,7 +17,7 @@ from slide._saving.network_state import (
     tally_header,
 )
 from slide._saving.plain_json import decode, encode
-from slide._settings.rules import BOOL, Rule, integer
+from slide._settings.rules import ABOVE_0, BOOL, NUMBER, Rule, integer
 
 if TYPE_CHECKING:
     from slide._network.layer import Layer
@@ -135,7 +133,7 @@ def _pass(course: Course, header: dict[str, Any], arrays: NamedArrays) -> Pass:
         "n_rows": integer(1, len(course.data)),
         "n_queries": integer(0),
         "loss": NUMBER,
-        "weight": POSITIVE,
+        "weight": ABOVE_0,
         "seconds": _EPOCH["seconds_in"],
     }
     check("so_far.", header, rules)

@@ -1,45 +1,45 @@
-"""A network as plain values and arrays by name, and back, trusting neither."""
+"""A network as plain values and arrays by name, for files and pickles, and back.
+
+Files are trusted with nothing. A pickle of a network holds the same values and arrays, and names
+one function of this module, `network_from_arrays`.
+"""
 
 from __future__ import annotations
 
+import copyreg
 from dataclasses import asdict, fields
 from itertools import pairwise
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from slide._base.arrays import Array, NamedArrays
 from slide._base.named_arrays import flat, part_of
+from slide._base.values import MAX_INT
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
-from slide._settings.auto import LayerSettings, Settings
-from slide._settings.auto_retrieval import RetrievalSettings
-from slide._settings.rules import BELOW_1, BOOL, MAX_TABLES, RULES, Rule, integer, one_of
+from slide._saving.tensors import ArraysInMemory
+from slide._settings.rules import ABOVE_0, BOOL, NOT_BELOW_0, NUMBER, RULES, Rule, integer
+from slide._settings.settings import (
+    BUCKETS,
+    LayerSettings,
+    RetrievalSettings,
+    Settings,
+    rules_of,
+)
 
 if TYPE_CHECKING:
     from slide._network.layer import Layer
-    from slide._saving.tensors import TensorFile
 
 _ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
 _PROTOTYPES = "prototypes"  # before the names of their arrays
 _MAX_INT64 = 2**63 - 1
-# What files call by another name than the code: keys of the format stay.
+# Names in files that differ from those in the code: keys of the format stay.
 _SETTINGS_IN_FILE = {"retrieval": "search", "n_hard_kept": "n_listed"}
 _TALLY_IN_FILE = {"active_neurons": "n_active"}
 _MAX_STEPS = 2**30  # leaves room to train on
-_BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
-
-
-def _is_finite(value: Any) -> bool:
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return is_number and bool(np.isfinite(value))
-
-
-NUMBER = Rule(_is_finite, "a finite number")
-POSITIVE = Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
 
 _NETWORK_RULES = {
     "n_features": integer(1),
@@ -47,57 +47,28 @@ _NETWORK_RULES = {
     "seed": integer(0),
     "counter": integer(0, _MAX_INT64),
     "samples_to_rebuild": integer(1),
-    "rebuild_gap": Rule(lambda value: _is_finite(value) and 1 <= value < 2**31, "[1, 2**31)"),
-    "centered": BOOL,
-    "prototype_weight": Rule(lambda value: _is_finite(value) and value >= 0, "[0, inf)"),
+    "rebuild_gap": Rule(
+        lambda value: NUMBER.accepts(value) and 1 <= value < MAX_INT + 1, "[1, 2**31)"
+    ),
 }
-_DERIVED = ("centered", "prototype_weight")  # of the network's rules, no attributes of it
-_SETTINGS_RULES = {
-    **{name: RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
-    **{name: RULES[name] for name in ("beta_2", "epsilon")},
-    "loss": one_of("softmax", "sigmoid"),
-    "batch_size": integer(1),
-    "max_iter": integer(1),
-    "all_neurons": BOOL,
-    "tail_size": integer(0),
-    "n_hard": integer(0),
-    "n_hard_kept": integer(0, 255),
-    "rehash_every": integer(1),
-    "rehash_at_last": integer(1),
-    "centroid_logit": NUMBER,
-    "warm_up": integer(0),
-    "prototypes": BOOL,
-    "weight_dtype": RULES["weight_dtype"],
-}
-_LAYER_RULES = {
-    "n_active": integer(0),
-    "dropout": BELOW_1,
-    "scale": NUMBER,
-    "rate": POSITIVE,
-    "bias_rate": POSITIVE,
-}
-_RETRIEVAL_RULES = {
-    "policy": one_of("none", "exact", "estimate", "scan", *_BUCKETS),
-    "hash_family": one_of("simhash", "wta", "dwta", "minhash"),
-    "n_tables": integer(1, MAX_TABLES),
-    "n_hash_bits": integer(1, 16),
-    "use_tables": BOOL,
-    "n_wanted": integer(0),
-    "n_candidates": integer(1),
-    "bucket_limit": integer(1),
-    "min_collisions": integer(0),
-    "transform": BOOL,
-    "n_directions": integer(0),
-    "n_rounds": integer(2, 3),
-    "n_coarse": integer(0),
-}
+_PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}  # whether there are such parts
+
+
+class Source(Protocol):
+    """Arrays by name: a `TensorFile`, or `ArraysInMemory`."""
+
+    size: int
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+    def check(self, arrays: NamedArrays) -> None: ...
+    def read(self, name: str) -> Array: ...
 
 
 # ------------------------------------------------------------------- there --
 
 
 def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
-    """What a Network is made of.
+    """A Network as plain values and arrays.
 
     Returns
     -------
@@ -107,7 +78,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         The network's own arrays where they are contiguous, else copies.
     """
     settings = _renamed(asdict(network.settings), _SETTINGS_IN_FILE)
-    header = {name: getattr(network, name) for name in _NETWORK_RULES if name not in _DERIVED}
+    header = {name: getattr(network, name) for name in _NETWORK_RULES}
     header.update(
         centered=network.x_mean is not None,
         prototype_weight=0.0 if network.prototypes is None else network.prototypes.weight,
@@ -118,6 +89,14 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
     )
     prototypes = network.prototypes
     return header, _arrays(network, None if prototypes is None else prototypes.arrays())
+
+
+def _reduced(network: Network) -> tuple[Any, ...]:
+    """The pickle of a network: a function, and its arguments."""
+    return network_from_arrays, network_state(network)
+
+
+copyreg.pickle(Network, _reduced)
 
 
 def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
@@ -134,16 +113,21 @@ def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
 # -------------------------------------------------------------------- back --
 
 
-def network_from_state(header: dict[str, Any], file: TensorFile) -> Network:
-    """The Network of what `network_state` returned.
+def network_from_arrays(header: dict[str, Any], arrays: NamedArrays) -> Network:
+    """The Network of a pickle. Pickles name this function: it must stay where it is."""
+    return network_from_state(header, ArraysInMemory(arrays))
 
-    A network of the sizes that `header` names is made first, and says which arrays there must be
-    and of which form; only then are they read.
+
+def network_from_state(header: dict[str, Any], source: Source) -> Network:
+    """The Network that `network_state` described.
+
+    A network of the sizes in `header` is made first, and tells the names and forms of its arrays;
+    only then are these read.
 
     Parameters
     ----------
     header : dict
-    file : slide._saving.tensors.TensorFile
+    source : Source
         Its arrays must be the network's, no others.
 
     Raises
@@ -152,22 +136,22 @@ def network_from_state(header: dict[str, Any], file: TensorFile) -> Network:
         When a value is out of range or an array does not fit. Values of a wrong type may also
         raise TypeError, KeyError and the like.
     """
-    network = _unfilled(header, file)
-    prototypes = _unfilled_prototypes(header, file) if header["prototype_weight"] else None
+    network = _unfilled(header, source)
+    prototypes = _unfilled_prototypes(header, source) if header["prototype_weight"] else None
     arrays = _arrays(network, prototypes)
-    file.check(arrays)
+    source.check(arrays)
     if prototypes:
-        found = {name: file.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
+        found = {name: source.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
         n_classes, weight = network.n_classes, header["prototype_weight"]
-        network.prototypes = Prototypes.from_arrays(**found, n_classes=n_classes, weight=weight)
+        network.set_prototypes(Prototypes.from_arrays(**found, n_classes=n_classes, weight=weight))
     if network.x_mean is not None:
-        network.x_mean[...] = file.read("center")
+        network.x_mean[...] = source.read("center")
         check_finite("center", network.x_mean)
     for i, layer in enumerate(network.layers):
         mean = network.input_stats[i][0]
         for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
                             ("input_mean", mean)):  # fmt: skip
-            array[...] = file.read(f"layers.{i}.{name}")
+            array[...] = source.read(f"layers.{i}.{name}")
         for name, array in (("w", layer.w), ("b", layer.b), ("input_mean", mean)):
             check_finite(f"layers.{i}.{name}", array)
         if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:
@@ -175,38 +159,38 @@ def network_from_state(header: dict[str, Any], file: TensorFile) -> Network:
         if layer.retrieval is not None:
             prefix = f"layers.{i}.retrieval"
             names = part_of(arrays, prefix)
-            found = {name: file.read(f"{prefix}.{name}") for name in names}
+            found = {name: source.read(f"{prefix}.{name}") for name in names}
             layer.retrieval.set_named_arrays(found)
     return network
 
 
-def _unfilled(header: dict[str, Any], file: TensorFile) -> Network:
+def _unfilled(header: dict[str, Any], source: Source) -> Network:
     """A Network whose plain values are those of `header` and whose arrays are yet to be filled."""
-    check("", {name: header[name] for name in _NETWORK_RULES}, _NETWORK_RULES)
+    rules = {**_NETWORK_RULES, **_PARTS_RULES}
+    check("", {name: header[name] for name in rules}, rules)
     check("", header, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
-    n_features, n_classes = header["n_features"], header["n_classes"]
+    own = {name: header[name] for name in _NETWORK_RULES}
+    n_features, n_classes = own["n_features"], own["n_classes"]
     sizes = tuple(header["hidden_layer_sizes"])
     widths = [n_features, *sizes, n_classes]
-    # Before memory is asked for: weights and first moments must be in the file.
+    # Before memory is asked for: weights and first moments must be there.
     bytes_each = 4 if header["settings"].get("weight_dtype") == "bfloat16" else 8
-    if bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > file.size:
-        raise ValueError(f"layers of widths {widths} do not fit into {file.size} bytes")
+    if bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > source.size:
+        raise ValueError(f"layers of widths {widths} do not fit into {source.size} bytes")
     settings = _settings(header["settings"], widths)
     x_mean = np.zeros(n_features, np.float32) if header["centered"] else None
-    network = Network(n_features, n_classes, sizes, settings, header["seed"], x_mean)
-    for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
-        layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
-        if chosen.retrieval is not None:
-            layer.retrieval = _retrieval(i, layer, chosen.retrieval, file)
-    for name in ("counter", "samples_to_rebuild", "rebuild_gap"):
-        setattr(network, name, header[name])
     check("tally.", header["tally"], {"dense_multiply_adds": integer(1, 2**200)})
-    network.tally = tally_from(header["tally"], "tally.")
-    lengths = header["input_lengths"]
-    for i, length in enumerate(lengths):
-        check(f"layers.{i}.", {"input_length": length}, {"input_length": POSITIVE})
-    pairs = zip(network.input_stats, lengths, strict=True)
-    network.input_stats = [(mean, length) for (mean, _), length in pairs]
+    tally = tally_from(header["tally"], "tally.")
+    network = Network(
+        **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
+    )
+    for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
+        if chosen.retrieval is not None:
+            layer.retrieval = _retrieval(i, layer, chosen.retrieval, source)
+    pairs = zip(network.input_stats, header["input_lengths"], strict=True)
+    for i, ((mean, _), length) in enumerate(pairs):
+        check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
+        network.input_stats[i] = mean, length
     return network
 
 
@@ -229,16 +213,16 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def tally_from(header: dict[str, Any], where: str) -> Tally:
-    """The Tally of a dict of its counts; `where` is what comes before their names in messages."""
+    """The Tally of a dict of its counts; messages put `where` before their names."""
     sums = {"loss": NUMBER, "weight": NUMBER}
     counts = _renamed(header, _inverse(_TALLY_IN_FILE))
     check(where, counts, {f.name: sums.get(f.name, integer(0, 2**200)) for f in fields(Tally)})
     return Tally(**counts)
 
 
-def _unfilled_prototypes(header: dict[str, Any], file: TensorFile) -> NamedArrays:
-    """Arrays of the forms that `Prototypes.arrays` has."""
-    n_values, n_features = file.shape(f"{_PROTOTYPES}.values")[0], header["n_features"]
+def _unfilled_prototypes(header: dict[str, Any], source: Source) -> NamedArrays:
+    """Zeros with the names, shapes and dtypes of `Prototypes.arrays`."""
+    n_values, n_features = source.shape(f"{_PROTOTYPES}.values")[0], header["n_features"]
     return {
         "values": np.zeros(n_values, np.float32),
         "labels": np.zeros(n_values, np.int32),
@@ -247,11 +231,11 @@ def _unfilled_prototypes(header: dict[str, Any], file: TensorFile) -> NamedArray
     }
 
 
-def _retrieval(i: int, layer: Layer, settings: RetrievalSettings, file: TensorFile) -> Retrieval:
+def _retrieval(i: int, layer: Layer, settings: RetrievalSettings, source: Source) -> Retrieval:
     directions = None
     if settings.n_directions:
-        # So many as `Network._retrieval` found.
-        n = file.shape(f"layers.{i}.retrieval.directions.vectors")[0]
+        # As many as `slide._network.start.make_retrieval` found.
+        n = source.shape(f"layers.{i}.retrieval.directions.vectors")[0]
         if not 1 <= n <= min(settings.n_directions, layer.n_in):
             raise ValueError(f"layers.{i} has {n} directions; at most {settings.n_directions}")
         directions = np.zeros((n, layer.n_in), np.float32)
@@ -263,8 +247,8 @@ def _settings(header: dict[str, Any], widths: list[int]) -> Settings:
     """Settings from their dict, for layers between the given widths."""
     header = _renamed(header, _inverse(_SETTINGS_IN_FILE))
     own = {name: value for name, value in header.items() if name != "layers"}
-    own = {"weight_dtype": "float32", **own}  # a file of before has none
-    check("settings.", own, _SETTINGS_RULES)
+    own = {"weight_dtype": "float32", **own}  # files of older versions lack it
+    check("settings.", own, rules_of(Settings))
     layers = [
         _layer_settings(f"settings.layers.{i}.", layer, n_in, n_out)
         for i, (layer, (n_in, n_out)) in enumerate(
@@ -287,14 +271,14 @@ def _settings(header: dict[str, Any], widths: list[int]) -> Settings:
 
 def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -> LayerSettings:
     own = {name: value for name, value in header.items() if name != "retrieval"}
-    check(where, own, _LAYER_RULES)
+    check(where, own, rules_of(LayerSettings))
     if own["n_active"] >= n_out:
         raise ValueError(f"{where}n_active must be below {n_out}; got {own['n_active']}")
     retrieval = header["retrieval"]
     if retrieval is not None:
-        check(f"{where}search.", retrieval, _RETRIEVAL_RULES)
+        check(f"{where}search.", retrieval, rules_of(RetrievalSettings))
         retrieval = RetrievalSettings(**retrieval)
-        if retrieval.policy in _BUCKETS and not retrieval.use_tables:
+        if retrieval.policy in BUCKETS and not retrieval.use_tables:
             raise ValueError(f"{where}search.policy={retrieval.policy!r} needs use_tables")
         ranks_all = retrieval.policy == "estimate" and not retrieval.use_tables
         if retrieval.n_directions and not (ranks_all and retrieval.transform):
@@ -308,7 +292,7 @@ def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -
 
 
 def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
-    """Refuse a value that its rule does not accept; there must be one for every rule."""
+    """Refuse a missing value, or one that its rule does not accept."""
     for name, rule in rules.items():
         if name not in values:
             raise ValueError(f"{where}{name} is missing")
@@ -317,7 +301,7 @@ def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
 
 
 def floats(name: str, values: Any, n: int | None = None) -> list[float]:
-    """A list of n finite floats; of None one at least."""
+    """A list of n finite floats; with n None, of at least one."""
     if (
         not isinstance(values, list)
         or (len(values) != n if n is not None else not values)
@@ -328,7 +312,7 @@ def floats(name: str, values: Any, n: int | None = None) -> list[float]:
 
 
 def check_finite(name: str, array: Array) -> None:
-    # One sum is as good as a look at every number, and needs no memory.
+    # The sum is finite only if every number is, and needs no memory.
     with np.errstate(all="ignore"):
         if not np.isfinite(array.sum(dtype=np.float64)):
             raise ValueError(f"{name} must hold finite numbers")

@@ -1,6 +1,6 @@
-"""JSON of what an estimator holds beside its arrays; reading it runs no code.
+"""JSON of an estimator's plain values; reading it runs no code.
 
-Beyond JSON's own types it knows tuples, NumPy's numbers and arrays of numbers, and the state of a
+Besides JSON's own types it has tuples, NumPy's numbers and arrays of numbers, and the state of a
 `RandomState`, each as a dict of one entry that names the type.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from slide._base.values import shown
 
-# What `dtype.str` writes, but no structures, whose syntax NumPy hands to Python's parser.
+# The form of `dtype.str`, without structures, whose syntax NumPy hands to Python's parser.
 _DTYPE = re.compile(r"[<>=|]?[a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,7}\])?", re.ASCII)
 _NUMBERS = "biuf"  # kinds of NumPy's types whose numbers JSON can write
 _MT19937 = 624  # words of the generator's state
 
 
 def encode(name: str, value: Any) -> Any:
-    """`value` as plain JSON values; ValueError under its `name` where it has none."""
+    """`value` as plain JSON values; a ValueError that gives its `name` if it has no such form."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
     except Exception as error:  # of a foreign class, or lists within lists without end
@@ -30,7 +30,7 @@ def encode(name: str, value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The value that `encode` was given, but for subclasses of Python's types."""
+    """The value that `encode` got; subclasses of Python's types have become these types."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -49,7 +49,7 @@ def decode(value: Any) -> Any:
 
 
 def decode_dtype(text: Any) -> np.dtype[Any]:
-    """The dtype of which `text` is the `str`; one of a structure is refused."""
+    """The dtype whose `str` is `text`; structures are refused."""
     if not (isinstance(text, str) and _DTYPE.fullmatch(text)):
         raise ValueError(f"a dtype must be one of numbers, dates or texts; got {text!r}")
     return np.dtype(text)

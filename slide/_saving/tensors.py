@@ -1,5 +1,8 @@
-"""Arrays in a file of safetensors format: written in one go, read one at a time, and held against
-checksums, which the format has none of."""
+"""Arrays by name in a file of safetensors format, or in memory.
+
+A file is written in one go, read one array at a time, and compared with checksums, which the format
+itself lacks.
+"""
 
 import os
 import zlib
@@ -35,14 +38,14 @@ def write_tensors(path: str, arrays: NamedArrays, metadata: dict[str, str]) -> N
     """
     rights = os.stat(path).st_mode
     save_file(arrays, path, metadata)
-    os.chmod(path, rights)  # it puts a file of its own there
+    os.chmod(path, rights)  # `save_file` has put a new file there
 
 
 def checksum(name: str, array: Array) -> str:
     """CRC-32 of an array with its name, dtype and shape, as text.
 
-    It finds damage, every single wrong byte for certain; who forges a file forges it too. On
-    1.7 GB CRC-32 took 0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
+    It finds damage, every single wrong byte for certain, but not forgery. On 1.7 GB CRC-32 took
+    0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
     """
     form = f"{name} {array.dtype.name} {list(array.shape)}".encode()
     return f"{zlib.crc32(array.reshape(-1).view(np.uint8).data, zlib.crc32(form)):08x}"
@@ -58,10 +61,10 @@ class TensorFile:
     Attributes
     ----------
     names : set of str
-        Of arrays that nobody has read or left out yet.
+        Names of the arrays not yet taken.
     metadata : dict of str to str
     checksums : dict of str to str, or None
-        What `checksum` says of every array, to be set by who knows; reading holds it against them.
+        Expected checksum of every array; the caller sets it, `read` checks it.
     size : int
         Bytes of the file.
     """
@@ -84,7 +87,7 @@ class TensorFile:
         return tuple(self._slice(name).get_shape())
 
     def check(self, arrays: NamedArrays) -> None:
-        """Refuse other arrays than the given ones, or such of another shape or dtype."""
+        """Refuse a file whose arrays have other names, shapes or dtypes than `arrays`."""
         missing, foreign = arrays.keys() - self.names, self.names - arrays.keys()
         if missing or foreign:
             problem, name = ("no", min(missing)) if missing else ("an unknown", min(foreign))
@@ -98,7 +101,7 @@ class TensorFile:
                 )
 
     def read(self, name: str) -> Array:
-        """The array of that name, for the caller alone."""
+        """A new array with the content of the one of that name."""
         if _NAMES.get(self._slice(name).get_dtype()) is None:
             raise ValueError(f"{name} has a dtype that no array here has")
         array = np.asarray(self._handle.get_tensor(name))
@@ -112,7 +115,7 @@ class TensorFile:
         return array
 
     def take(self, name: str) -> Array:
-        """As `read`, and the array counts as known from now on."""
+        """Like `read`; the name then counts as taken."""
         array = self.read(name)
         self.names.discard(name)
         return array
@@ -121,3 +124,27 @@ class TensorFile:
         if name not in self.names:
             raise ValueError(f"it has no array {name!r}")
         return self._handle.get_slice(name)
+
+
+class ArraysInMemory:
+    """Arrays by name that are in memory already, with the methods of a TensorFile."""
+
+    def __init__(self, arrays: NamedArrays) -> None:
+        self._arrays = arrays
+        self.size = sum(array.nbytes for array in arrays.values())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._arrays[name].shape
+
+    def check(self, arrays: NamedArrays) -> None:
+        """Refuse arrays of other names, shapes or dtypes than `arrays`."""
+        ours, theirs = (
+            {name: (array.dtype, array.shape) for name, array in some.items()}
+            for some in (self._arrays, arrays)
+        )
+        if ours != theirs:
+            raise ValueError("its arrays have other names, shapes or dtypes than the network's")
+
+    def read(self, name: str) -> Array:
+        """The array of that name itself."""
+        return self._arrays[name]

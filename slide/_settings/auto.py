@@ -1,4 +1,4 @@
-"""What "auto" becomes: pure functions of the data's shape, with their reasons.
+"""The resolution of "auto": pure functions of the data's shape, with their reasons.
 
 The figures behind a reason come from the ablations in `bench/`; they were chosen on several
 problems at once (digits, Fashion-MNIST, Bibtex, Delicious, OEWN, planted problems of 10,000
@@ -8,26 +8,17 @@ classes), never for one of them alone.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from ml_dtypes import bfloat16
-
 from slide._base.arrays import Params
+from slide._base.values import MAX_INT
 from slide._data.rows import DataShape
-from slide._settings.auto_retrieval import (
-    CODE_BITS,
-    HASHING,
-    RetrievalSettings,
-    hidden_retrieval,
-    output_retrieval,
-)
+from slide._settings.auto_retrieval import CODE_BITS, hidden_retrieval, output_retrieval
+from slide._settings.settings import LayerSettings, Settings
 
-# Learning rates are given for one unit of `learning_rate_init`; each is scaled so that one
-# update moves what comes out of the layer by about the same share, whatever the layer's input.
+# Learning rates are given for one unit of `learning_rate_init`. Each is scaled so that one update
+# moves the layer's output by about the same share, whatever the layer's input.
 _INPUT_STEP = 1200.0  # first layer's pre-activations, in their own standard deviations
 _INPUT_BIAS_STEP = 10.0
 _OUTPUT_STEP = 100.0  # output weights, over the width of the hidden layer
@@ -45,88 +36,8 @@ _SPARSE_OUTPUT = 4.5
 _SGD_FACTOR = 100.0
 _ADAGRAD_FACTOR = 10.0
 
-_JUDGED = 20  # rows, from which on a tenth can judge the prototypes
+_JUDGED = 20  # fewest rows with which prototypes are tried
 _NARROW = 128  # neurons below which a layer is dense whatever its share
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """One layer: its active neurons (0: dense), how they are found, start and step sizes."""
-
-    n_active: int
-    retrieval: RetrievalSettings | None
-    dropout: float
-    scale: float  # standard deviation of the initial weights
-    rate: float
-    bias_rate: float
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything the engine needs to know, resolved."""
-
-    loss: str
-    activation: str
-    batch_size: int  # samples of a micro-batch, one update of each active row
-    max_iter: int
-    layers: tuple[LayerSettings, ...]  # the output last
-    # active set of the output layer
-    all_neurons: bool
-    tail_size: int
-    n_hard: int
-    n_hard_kept: int  # hard neurons of a training row, found by mining
-    rehash_every: int  # samples before the first rebuild of hash tables and codes
-    rehash_at_last: int  # the gap between two rebuilds grows up to so many samples
-    centroid_logit: float
-    warm_up: int  # micro-batches until the full learning rate
-    prototypes: bool  # whether `fit` tries prototypes beside the network
-    weight_dtype: str  # of weights and first moments
-    # solver
-    solver: str
-    alpha: float
-    momentum: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-
-    @property
-    def dtype(self) -> npt.DTypeLike:
-        """`weight_dtype` as NumPy knows it."""
-        return bfloat16 if self.weight_dtype == "bfloat16" else np.float32
-
-    def engine(self) -> dict[str, Any]:
-        """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
-        names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
-        return {
-            "micro_batch": self.batch_size,
-            "dropout": [layer.dropout for layer in self.layers[:-1]],
-            **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
-        }
-
-    def describe(self) -> dict[str, Any]:
-        """A dict for people: what was chosen, None for what was not needed."""
-        known = asdict(self)
-        del known["layers"]
-        retrievals = [layer.retrieval for layer in self.layers]
-        if self.all_neurons:
-            known["tail_size"] = None
-        if not any(retrievals):
-            known["rehash_every"] = known["rehash_at_last"] = None
-        for name in ("n_active", "dropout"):
-            known[name] = [getattr(layer, name) or None for layer in self.layers]
-        names = ("hash_family", "n_tables", "n_hash_bits", "n_candidates", "bucket_limit")
-        of_estimates = ("n_directions", "n_rounds", "n_coarse")
-        known["retrieval"] = [found.policy if found else "none" for found in retrievals]
-        known["n_listed"] = known.pop("n_hard_kept")
-        if self.n_hard_kept:
-            known["retrieval"][-1] = "lists"
-        for name in (*names, *of_estimates):
-            policies = ("estimate",) if name in of_estimates else HASHING
-            known[name] = [
-                (getattr(found, name) or None) if found and found.policy in policies else None
-                for found in retrievals
-            ]
-        return known
 
 
 def resolve(params: Params, shape: DataShape) -> Settings:
@@ -329,7 +240,7 @@ def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
 
     Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
     OEWN (P@1 .263, .241 with all) and Fashion-MNIST (.897, .888). Beyond 300 rows a class the
-    data takes its place by and by: Fashion-MNIST, 6,000 a class, gains .3 of a point.
+    data gradually takes its place: Fashion-MNIST, 6,000 a class, gains .3 of a point.
     """
     few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
     return round(0.3 * few / depth * min(1.0, width / 128), 4)
@@ -350,7 +261,7 @@ def auto_rehash_at_last(
     a tenth of the training.
 
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
-    of a point. Of the output layer alone the gap grows for ever.
+    of a point. If only the output layer has a retrieval, the gap grows without end.
     """
     drift = rebuild = training = 0.0
     n_in, n_values = shape.n_features, shape.n_values
@@ -363,8 +274,8 @@ def auto_rehash_at_last(
                 rebuild += size * (2 * n_in + 20 * min(n_in, CODE_BITS))
         n_in, n_values = size, n_active
     if not drift:
-        return 2**31 - 1
-    return min(2**31 - 1, round(max(drift, 10 * rebuild / max(training, 1))))
+        return MAX_INT
+    return min(MAX_INT, round(max(drift, 10 * rebuild / max(training, 1))))
 
 
 def auto_n_active(size: int) -> int:

@@ -1,35 +1,15 @@
-"""How the neurons of a layer are found: what "auto" becomes, with its reasons."""
+"""The resolution of "auto" for the retrieval of a layer, with its reasons."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from slide._base.arrays import Params
+from slide._settings.settings import RetrievalSettings
 
-_COARSE = 4096  # neurons from which on all are ranked by 64 bits first
-_WIDE = 32768  # neurons from which on tables are cheaper than a look at 64 bits of every code
-CODE_BITS = 256  # of the codes that are ranked by population count
-HASHING = ("estimate", "vanilla", "topk", "threshold", "rerank")  # policies that hash at all
-
-
-@dataclass(frozen=True)
-class RetrievalSettings:
-    """How the neurons of one layer are found."""
-
-    policy: str
-    hash_family: str
-    n_tables: int
-    n_hash_bits: int
-    use_tables: bool
-    n_wanted: int  # neurons that the layer computes for a sample; 0 for the output
-    n_candidates: int
-    bucket_limit: int
-    min_collisions: int
-    transform: bool  # look for the inner product (norm, bias, centre), not for the angle
-    n_directions: int = 0  # of X's features along which estimates are exact
-    n_rounds: int = 3  # of the SimHash transform behind estimates
-    n_coarse: int = 0  # neurons that a first ranking by 64 bits keeps; 0: there is none
+_COARSE = 4096  # with more neurons, all are ranked by 64 bits first
+_WIDE = 32768  # with more neurons, tables are cheaper than reading 64 bits of every code
+CODE_BITS = 256  # bits of the codes that are ranked by population count
 
 
 def hidden_retrieval(
@@ -46,7 +26,7 @@ def hidden_retrieval(
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
     # Of 10,000 neurons the best 50 are among the best 500 by 64 bits and 2 directions with a share
-    # of .91; 512 bits then find .8 of these. 256 bits of all would be dearer and find .74.
+    # of .91; 512 bits then find .8 of these. 256 bits of all would cost more and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     n_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS

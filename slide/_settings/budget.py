@@ -1,8 +1,8 @@
 """Whether a network fits into memory, judged before any of it is asked for.
 
-Linux hands out memory that it does not have, and ends the process that then wants to write to it.
-So the need is added up first, from the sizes of arrays, and compared with what there is. It is a
-lower bound: of arrays in which not every row is written it counts the pages that are.
+Linux hands out memory that it does not have, and ends the process that then writes to it. So the
+sizes of the arrays are added up first and compared with the limits. The sum is a lower bound: of
+an array in which not every row is written, only the written pages count.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ from slide._base.arrays import Matrix, Params
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
     from slide._data.rows import DataShape, TrainingRows
-    from slide._settings.auto import Settings
-    from slide._settings.auto_retrieval import RetrievalSettings
+    from slide._settings.settings import RetrievalSettings, Settings
 
-_PROGRESS = 16  # bytes of what an update changes beside a row of weights
-_VALUES = 1 << 20  # of X that are looked at together
+_PROGRESS = 16  # bytes that an update changes besides a row of weights
+_VALUES = 1 << 20  # values of X that are read at a time
 
 
-# ------------------------------------------------------------- what is needed --
+# ---------------------------------------------------------------- needs --
 
 
 @dataclass(frozen=True)
 class Use:
-    """Shares of arrays that training surely writes; 1 where every page is."""
+    """Shares of arrays that training surely writes; 1 if every page is written."""
 
-    output: float = 1.0  # of the output's weights, from labels and tails
+    output: float = 1.0  # weights of the output, written for labels and tails
     output_moments: float = 1.0
-    output_start: float = 1.0  # of the centroids, from the labels
-    input_moments: float = 1.0  # of the first layer, from the features that occur
+    output_start: float = 1.0  # centroids, written for labels
+    input_moments: float = 1.0  # moments of the first layer, written for features that occur
 
 
 def network_needs(
@@ -49,17 +48,17 @@ def network_needs(
     early_stopping: bool,
     use: Use,
 ) -> dict[str, int]:
-    """Bytes of the large arrays of a network and of its training, by what they are.
+    """Bytes of the large arrays of a network and of its training, by kind.
 
     Parameters
     ----------
     widths : list of int
         Features, hidden layers and classes.
-    settings : slide._settings.auto.Settings
+    settings : slide._settings.settings.Settings
     shape : slide._data.rows.DataShape
     n_threads : int
     early_stopping : bool
-        Whether the best weights are kept beside those in training.
+        Whether a copy of the best weights is kept.
     use : Use
     """
     item = 2 if settings.weight_dtype == "bfloat16" else 4
@@ -79,7 +78,7 @@ def network_needs(
         "lists": 4 * settings.n_hard_kept * shape.n_samples,
         "threads": _threads_bytes(widths, settings, shape, n_threads),
     }
-    # Centroids of bfloat16 rows are float32, and gone when the rest comes to be used.
+    # Centroids of bfloat16 rows are float32, and freed before the other arrays are written.
     start = 0 if item == 4 else 2 * sizes[-1] * use.output_start
     needs = {"weights": weights, **needs, "the start": max(0, start - sum(needs.values()))}
     return {name: int(size) for name, size in needs.items() if size >= 1}
@@ -100,8 +99,8 @@ def _retrieval_bytes(retrieval: RetrievalSettings | None, n_in: int, n_neurons: 
 
 
 def _threads_bytes(widths: list[int], settings: Settings, shape: DataShape, n_threads: int) -> int:
-    """What threads hold for a micro-batch each: scores and dense rows."""
-    # Of few micro-batches one thread may take all.
+    """Scores and dense rows of a micro-batch, for every thread."""
+    # If there are few micro-batches, one thread may take them all.
     n_threads = max(1, min(n_threads, shape.n_samples // settings.batch_size // 4))
     n = min(settings.batch_size, shape.n_samples)
     labels = n * shape.n_labels // shape.n_samples
@@ -122,7 +121,7 @@ def least_use(
 ) -> Use:
     """The Use of a network that is trained for n_epochs on rows x, CSR or dense, and `labels`.
 
-    Pages are the small ones: where the kernel has huge ones, it hands them out while there are.
+    It counts small pages: a kernel with huge ones hands them out only as long as it has them.
     """
     page, item = mmap.PAGESIZE, 2 if settings.weight_dtype == "bfloat16" else 4
     n_features, n_hidden, *_, n_classes = widths
@@ -132,7 +131,7 @@ def least_use(
     touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
     occurring = _n_features_of(x) / n_features if shape.sparse else 1.0
     output = _pages(touched, item * width, page)
-    # A sparse first layer has a weight of a feature in the row of every neuron.
+    # A sparse first layer has a row per neuron, and in it one weight of the feature.
     of_feature = item if settings.layers[0].n_active else item * n_hidden
     return Use(
         # Prototypes scale every row, bfloat16 is written in full.
@@ -144,12 +143,12 @@ def least_use(
 
 
 def _pages(share: float, size: int, page: int) -> float:
-    """Expected share of pages that have one of a share of all rows, of this size, at random."""
+    """Expected share of pages with any of a random share of all rows, `size` bytes each."""
     return 1 - math.pow(1 - share, max(1.0, page / size))
 
 
 def _n_features_of(x: Matrix) -> int:
-    """How many features occur in x."""
+    """How many features have a non-zero value in x."""
     if isinstance(x, np.ndarray):
         return int(np.count_nonzero(x.any(axis=0)))
     occurs = np.zeros(x.shape[1], bool)
@@ -175,13 +174,13 @@ def check_network(
     ----------
     params : dict
         Of the estimator.
-    settings : slide._settings.auto.Settings
+    settings : slide._settings.settings.Settings
     data : slide._data.rows.TrainingRows
     shape : slide._data.rows.DataShape
         That of `data`.
     n_threads : int
     n_epochs : int
-        That training takes at least.
+        Fewest epochs of the training.
 
     Raises
     ------
@@ -203,6 +202,6 @@ def check_network(
     limits.check_needs(what, needs, limits.address_limit(), advice)
     limit = limits.memory_limit()
     if limit is not None and sum(needs.values()) > limit.left:
-        # Only then is it worth a look at what will be written.
+        # Only now count the pages that will be written, which takes a pass over X.
         use = least_use(data.labels, data.x, settings, widths, shape, n_epochs)
         limits.check_needs(what, network_needs(*known, use), limit, advice)

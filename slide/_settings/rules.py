@@ -77,6 +77,14 @@ def _is_seed(value: Any) -> bool:
     return True
 
 
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value))
+
+
+NUMBER = Rule(_is_finite, "a finite number")
+ABOVE_0 = Rule(lambda value: _is_finite(value) and value > 0, "a finite number above 0")
+NOT_BELOW_0 = Rule(lambda value: _is_finite(value) and value >= 0, "[0, inf)")
 _AUTO = one_of("auto")
 _SHARE = _real(lambda value: 0 < value <= 1, "(0, 1]")
 BOOL = Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")

@@ -11,6 +11,7 @@ import numpy as np
 from slide._base.arrays import Params
 from slide._base.rows import InputRows
 from slide._network.fitted import Fitted
+from slide._network.input_stats import note_inputs
 from slide._network.start import start_network
 from slide._settings import auto
 from slide._settings.budget import check_network
@@ -80,5 +81,5 @@ def _run_pass(
     # A batch may be small next to the network: look only where it trained.
     check_weights(network, params, epoch, np.unique(data.labels.indices))
     share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
-    network.note_inputs(data.x, n_threads, share)
+    note_inputs(network, data.x, n_threads, share)
     return history_of(network, counted, done, time.perf_counter() - began)

@@ -12,8 +12,12 @@ import numpy as np
 from slide._base.arrays import Array, Params
 from slide._base.memory import copy_blocks
 from slide._base.rows import InputRows
+from slide._data.gains import ndcg_of_rows
 from slide._engine import predict
+from slide._network import passes
 from slide._network.fitted import Fitted
+from slide._network.input_stats import note_inputs
+from slide._network.rehash import refresh
 from slide._network.tally import Tally
 from slide._training import mining
 from slide._training.divergence import check_loss, check_weights, diverged
@@ -118,10 +122,9 @@ class Course:
 
     def as_of_now(self) -> Fitted:
         """The result as if the training had stopped here; it shares the weights."""
-        network = copy(self.network)
         # For predictions by short lists, without a trace in the training's own.
-        network.input_stats = list(network.input_stats)
-        network.note_inputs(self.data.x, self.n_threads)
+        network = self.network.twin()
+        note_inputs(network, self.data.x, self.n_threads)
         so_far = self.so_far
         return self._fitted(network, self.losses + ([so_far.mean_loss] if so_far else []))
 
@@ -207,11 +210,11 @@ class Course:
             for layer, (w, b) in zip(network.layers, self.best_weights, strict=True):
                 copy_blocks(w, layer.w)
                 layer.b[...] = b
-            network.refresh(self.n_threads)
+            refresh(network, self.n_threads)
         check_weights(network, self.params, len(self.losses))
         if self.stacking is not None:
             self.stacking.apply(network, self.n_threads)
-        network.note_inputs(self.data.x, self.n_threads)
+        note_inputs(network, self.data.x, self.n_threads)
 
 
 def history_of(network: Network, before: Tally, done: Pass, seconds: float) -> dict[str, Any]:
@@ -233,10 +236,8 @@ def history_of(network: Network, before: Tally, done: Pass, seconds: float) -> d
 def validation_score(network: Network, data: TrainingRows, k: int, n_threads: int) -> float:
     """`slide.metrics.ndcg_at_k` of the k best classes, averaged over the rows by their weight."""
     ids, _ = predict.topk(network.model(), network.rows(data.x), k, n_threads)
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    gains = data.labels.contain(ids) @ discounts
-    best = np.cumsum(discounts)[np.clip(np.diff(data.labels.indptr), 1, k) - 1]
-    return float(np.average(gains / best, weights=data.weights))
+    gains = ndcg_of_rows(data.labels.contain(ids), np.diff(data.labels.indptr))
+    return float(np.average(gains, weights=data.weights))
 
 
 def train_rows(
@@ -255,7 +256,9 @@ def train_rows(
     rows = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # an overflow is found by the checks of finite values
-            done = network.train(trainer, rows, learning_rate, n_threads, so_far, after_chunk)
+            done = passes.train(
+                network, trainer, rows, learning_rate, n_threads, so_far, after_chunk
+            )
     except FloatingPointError as error:
         raise diverged(network, params, epoch, "the loss is no longer finite") from error
     check_loss(network, params, epoch, done.mean_loss)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slide._network.input_stats import note_inputs
 from slide._prediction import lookup
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def mine_hard_neurons(
     # Enough of them, so that a usual row can leave out its own labels.
     k = min(n_classes, n_hard_kept + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
-    network.note_inputs(data.x, n_threads)
+    note_inputs(network, data.x, n_threads)
     width, n = network.layers[-1].n_in, len(data)
     for start in range(0, n, _ROWS_AT_ONCE):
         rows = np.arange(start, min(start + _ROWS_AT_ONCE, n))

@@ -15,6 +15,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from slide._base.arrays import Array, Bools, Floats
+from slide._network.input_stats import note_inputs
+from slide._network.rehash import refresh
 from slide._prediction import lookup
 from slide._prototypes.prototypes import make_prototypes
 
@@ -71,7 +73,7 @@ class Stacking:
     def weigh(self, network: Network, n_threads: int) -> None:
         """Find the weight that ranks the labels of the judging rows best, then slope and offset."""
         judges = self.judges
-        network.note_inputs(self.data.x, n_threads)
+        note_inputs(network, self.data.x, n_threads)
         made = self._make(self.data.labels.only(self.rows), n_threads)
         if not self._some_come_late():
             self.prototypes = made  # they are of all rows, so `apply` need not make them again
@@ -95,11 +97,12 @@ class Stacking:
             output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(self.slope)
         output.b *= np.float32(self.slope)
         output.b += np.float32(self.offset)
+        network.changed()
         if self.weight > 0:
             made = self.prototypes or self._make(self.data.labels, n_threads)
-            network.prototypes = made.of_weight(self.weight * self.slope)
+            network.set_prototypes(made.of_weight(self.weight * self.slope))
         if output.retrieval is not None:
-            network.refresh(n_threads)
+            refresh(network, n_threads)
 
     def _make(self, labels: LabelRows, n_threads: int) -> Prototypes:
         return make_prototypes(self.data.x, labels, self.data.weights, n_threads)
@@ -117,10 +120,10 @@ def _candidates(
     -inf. With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
     k, largest = min(_DEPTH, network.n_classes), _WEIGHTS[-1]
-    network.prototypes = prototypes.of_weight(largest)
+    network.set_prototypes(prototypes.of_weight(largest))
     rows = network.rows(judges.x)
     ids, scores = lookup.topk(network, rows, k, n_threads, mode="lsh", apart=True)
-    network.prototypes = network.shortlist = None
+    network.set_prototypes(None)
     repeated = (ids[1][:, :, np.newaxis] == ids[0][:, np.newaxis, :]).any(axis=2)
     labels, scores = np.hstack(list(ids)), np.hstack(list(scores))
     cosines = prototypes.cosines(judges.x, labels)

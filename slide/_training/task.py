@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slide._data.labels import LabelCoder
     from slide._data.rows import DataShape, TrainingRows
     from slide._network.fitted import Fitted
-    from slide._settings.auto import Settings
+    from slide._settings.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 The retrieval is exact or ranks codes without tables, so that nothing random chooses neurons.
 """
 
-import copy
 import itertools
 
 import numpy as np
 import pytest
+from helpers.layers import copied
 from scipy.sparse import csr_array
 from twins import engine as reference
 from twins import sparse as twin
@@ -131,7 +131,7 @@ def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **option
     """Three micro-batches, the last one short; returns the layers before and after."""
     x, labels = make_problem(sparse_x)
     layers = make_layers(NETWORKS[network], **options)
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     others = reference.copy_layers(layers)
     given = csr_array(x) if sparse_x else x
     order = np.random.default_rng(0).permutation(N_ROWS).astype(np.int32)
@@ -299,7 +299,7 @@ def test_what_takes_no_part_keeps_its_bits(base, solver):
     x, labels = make_problem(sparse_x=True, n=4)
     x[:, 10:20] = 0
     layers = make_layers([(40, 3), (30, 3)])
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     active = engines_choice(layers, csr_array(x), "tanh")
     settings = {**base, "solver": solver, "activation": "tanh", "alpha": 0.1}
     order = np.arange(4, dtype=np.int32)
@@ -377,7 +377,7 @@ def test_multiply_adds_by_hand(base):
 def test_dropout_drops_active_neurons_only(base):
     x, labels = make_problem(sparse_x=True)
     layers = make_layers([(40, 9), (35, 8)])
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     settings = {**base, "activation": "tanh", "dropout": [0.5, 0.5], "micro_batch": 1}
     order = np.arange(N_ROWS, dtype=np.int32)
     make_trainer(layers, csr_array(x), labels, settings).run(order, 0, 0.0)

@@ -1,11 +1,11 @@
 """Micro-batches of the engine against a float64 twin; the twin against finite differences."""
 
-import copy
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from helpers.layers import copied
 from scipy.sparse import csr_array
 from twins import engine as reference
 
@@ -189,7 +189,7 @@ def check_against_twin(
     if retrieval_settings is not None:
         settings = {**settings, "retrieval": retrieval_settings}
         layers[-1].retrieval = make_retrieval(layers[-1], retrieval_settings)
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     twin = reference.copy_layers(layers)
     order = np.random.default_rng(seed).permutation(20).astype(np.int32)
     options = {
@@ -322,7 +322,7 @@ def test_alpha_is_the_gradient_of_a_penalty(base, solver):
     # alpha / 2 |W|^2 over the samples of the micro-batch; labelless rows have no loss but this.
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     settings = {**base, "loss": "softmax", "micro_batch": 20, "solver": solver}
     settings |= {"alpha": 2.0, "momentum": 0.0}
     trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.01)
@@ -423,7 +423,7 @@ def test_absent_features_keep_their_bits(base):
     problem = make_problem(density=0.3)
     problem.x[:, 10:20] = 0
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
-    before = copy.deepcopy(layers[0])
+    before = copied(layers[:1])[0]
     order = np.arange(20, dtype=np.int32)
     trainer_of(layers, problem, base, problem.csr).run(order, 0, 0.01)
     for name in ("w", "w_m", "w_v", "steps"):
@@ -436,7 +436,7 @@ def test_absent_features_keep_their_bits(base):
 def test_labelless_rows_are_no_softmax_loss(base):
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     for neurons in (ALL_NEURONS, WITH_TAIL, {"all_neurons": False}):
         settings = {**base, **neurons, "loss": "softmax"}
         tally = trainer_of(layers, problem, settings).run(np.arange(20, dtype=np.int32), 0, 0.1)
@@ -587,7 +587,7 @@ def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
     problem.x[:] = make_problem(n=2).x[0]
     problem.labels[0] = [4, 50, 61]
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     layers[-1].retrieval = make_retrieval(layers[-1], {**RETRIEVAL, "n_candidates": 25})
     settings = {**base, "all_neurons": False, "n_hard": n_hard}
     rows = InputRows(problem.x)
@@ -680,7 +680,7 @@ def test_update_costs_of_the_solvers(base):
 
 def test_an_empty_run_counts_nothing(base):
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     tally = trainer_of(layers, make_problem(), base).run(np.zeros(0, np.int32), 0, 0.1)
     assert not any(np.any(value) for value in tally.values())
     assert_same_bits(layers, before)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from slide._network import network as _network
+from slide._network import passes as _passes
 
 
 class Killed(BaseException):
@@ -22,6 +23,6 @@ def make_mortal(patch):
                     raise Killed
             return super().run(*args)
 
-    patch.setattr(_network, "_CHUNK", 256)
+    patch.setattr(_passes, "_CHUNK", 256)
     patch.setattr(_network, "Trainer", Mortal)
     return life

@@ -304,7 +304,7 @@ def test_single_labels():
     clf = SparseMLPClassifier((64,), max_iter=1, predict_mode="lsh", random_state=0).fit(X, y)
     assert clf.n_outputs_ > 16_384
     predicted = clf.predict(X[:200])
-    assert clf._fitted.network.shortlist is not None
+    assert clf._fitted.network.derived.get("shortlist") is not None
     np.testing.assert_array_equal(predicted, clf.predict_topk(X[:200], 1)[0][:, 0])
     exact = clf.set_params(predict_mode="exact").predict(X[:200])
     assert (predicted == exact).mean() > 0.9
@@ -314,18 +314,18 @@ def test_a_list_lives_from_its_first_use_to_the_next_training(model, data):
     X, Y = data
     network = model._fitted.network
     model.predict_proba(X[:5])
-    assert network.shortlist is None
+    assert network.derived.get("shortlist") is None
     model.predict_topk(X[:5])
-    shortlist = network.shortlist
+    shortlist = network.derived.get("shortlist")
     model.predict(X[:5])
-    assert network.shortlist is shortlist
+    assert network.derived.get("shortlist") is shortlist
     assert shortlist.nbytes < 0.6 * model.coefs_[-1].nbytes
     for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        assert twin._fitted.network.shortlist is None
+        assert twin._fitted.network.derived.get("shortlist") is None
         for ours, theirs in zip(model.predict_topk(X[:50]), twin.predict_topk(X[:50]), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     model.partial_fit(X[:100], Y[:100])
-    assert network.shortlist is None
+    assert network.derived.get("shortlist") is None
     assert prediction_recall(model, X[:300], 1) > 0.97
 
 
@@ -333,7 +333,7 @@ def test_saved_and_loaded(model, data, tmp_path):
     model.predict_topk(data[0][:5])
     model.save(tmp_path / "model")
     twin = SparseMLPClassifier.load(tmp_path / "model")
-    assert twin.predict_mode == "lsh" and twin._fitted.network.shortlist is None
+    assert twin.predict_mode == "lsh" and twin._fitted.network.derived.get("shortlist") is None
     for ours, theirs in zip(
         model.predict_topk(data[0][:50]), twin.predict_topk(data[0][:50]), strict=True
     ):
@@ -344,7 +344,10 @@ def test_threads_of_python_share_one_list(model, data):
     x = data[0][:60]
     with ThreadPoolExecutor(4) as pool:
         results = list(
-            pool.map(lambda _: (model.predict_topk(x), model._fitted.network.shortlist), "1234")
+            pool.map(
+                lambda _: (model.predict_topk(x), model._fitted.network.derived.get("shortlist")),
+                "1234",
+            )
         )
     assert len({id(shortlist) for _, shortlist in results}) == 1
     for (labels, scores), _ in results:
@@ -356,13 +359,13 @@ def test_few_classes_and_sparse_hidden_layers_are_exact(data):
     X, y = make_extreme_classification(300, 200, 30, random_state=0)
     clf = SparseMLPClassifier((16,), max_iter=1, predict_mode="lsh", random_state=0).fit(X, y)
     assert prediction_recall(clf, X, 3, n_candidates=3) == 1
-    assert clf._fitted.network.shortlist is None
+    assert clf._fitted.network.derived.get("shortlist") is None
     X, Y = data
     sparse = SparseMLPClassifier(
         (256,), active_fraction=(0.1, 1.0), max_iter=1, predict_mode="lsh", random_state=0
     ).fit(X[:200], Y[:200])
     sparse.predict_topk(X[:5])
-    assert sparse._fitted.network.shortlist is None
+    assert sparse._fitted.network.derived.get("shortlist") is None
     assert not _lookup.pays(sparse._fitted.network, 5)
     narrow = SparseMLPClassifier((32,), max_iter=1, random_state=0).fit(X[:200], Y[:200])
     assert not _lookup.pays(narrow._fitted.network, 5)
@@ -414,6 +417,6 @@ def test_a_list_that_is_old_when_it_is_made_is_not_kept(model, data, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(_lookup, "Shortlist", late)
         _lookup.shortlist(model._fitted.network, 1)
-    assert model._fitted.network.shortlist is None
+    assert model._fitted.network.derived.get("shortlist") is None
     model.predict(X[:10])
-    assert model._fitted.network.shortlist is not None
+    assert model._fitted.network.derived.get("shortlist") is not None

@@ -14,7 +14,7 @@ from slide._base.rows import InputRows
 from slide._data.labels import LabelRows
 from slide._engine import model as _model
 from slide._engine import predict as _predict
-from slide._network import network as _network
+from slide._network import start as _start
 from slide._network.layer import Layer
 from slide._prediction import lookup as _lookup
 from slide._prediction.shortlist import Shortlist
@@ -275,7 +275,7 @@ def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
         monkeypatch.setattr(_lookup, "pays", lambda network, n_candidates: True)
         monkeypatch.setattr(_lookup, "candidates_for", lambda k: 200)
         found.append(candidates(network, *args))
-        assert network.shortlist is None and network.prototypes is None
+        assert network.derived.get("shortlist") is None and network.prototypes is None
         return [array.copy() for array in found[0]]
 
     monkeypatch.setattr(_stacking, "_candidates", both)
@@ -290,18 +290,18 @@ def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
 
 def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, rare, monkeypatch):
     X, y = rare
-    seen, make, start = [], _stacking.make_prototypes, _network.Network.start
+    seen, make, start = [], _stacking.make_prototypes, _start.set_weights
 
     def spy_on_make(x, labels, *args):
         seen.append(labels)
         return make(x, labels, *args)
 
-    def spy_on_start(self, x, labels, *args):
+    def spy_on_start(network, x, labels, *args):
         seen.append(labels)
-        return start(self, x, labels, *args)
+        return start(network, x, labels, *args)
 
     monkeypatch.setattr(_stacking, "make_prototypes", spy_on_make)
-    monkeypatch.setattr(_network.Network, "start", spy_on_start)
+    monkeypatch.setattr(_start, "set_weights", spy_on_start)
     clf = classifier(max_iter=2).fit(X, y)
     assert clf.prototype_weight_ > 0
     assert [len(labels) for labels in seen] == [3000] * 3

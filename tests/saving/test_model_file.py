@@ -17,10 +17,8 @@ from sklearn.utils import shuffle
 from slide import SparseMLPClassifier
 from slide._base import files as _files
 from slide._saving import model_file as _saving
-from slide._saving import network_state as _network_state
 from slide._saving.tensors import checksum
-from slide._settings.auto import LayerSettings, Settings
-from slide._settings.auto_retrieval import RetrievalSettings
+from slide._settings.settings import LayerSettings, RetrievalSettings, Settings, rules_of
 
 SPARSE = {
     "hidden_layer_sizes": (64, 32),
@@ -483,15 +481,11 @@ def test_refuses_directions_that_are_none_or_too_many(path, classifier, planted)
 
 
 @pytest.mark.parametrize(
-    ("settings", "rules", "parts"),
-    [
-        (RetrievalSettings, _network_state._RETRIEVAL_RULES, set()),
-        (LayerSettings, _network_state._LAYER_RULES, {"retrieval"}),
-        (Settings, _network_state._SETTINGS_RULES, {"layers"}),
-    ],
+    ("settings", "parts"),
+    [(RetrievalSettings, set()), (LayerSettings, {"retrieval"}), (Settings, {"layers"})],
 )
-def test_every_setting_is_checked(settings, rules, parts):
-    assert {field.name for field in fields(settings)} == rules.keys() | parts
+def test_every_setting_is_checked(settings, parts):
+    assert {field.name for field in fields(settings)} == rules_of(settings).keys() | parts
 
 
 def test_damaged_files_never_crash(saved, planted):

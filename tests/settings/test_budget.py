@@ -17,6 +17,7 @@ import slide
 from slide._base import limits as _limits
 from slide._data.labels import LabelRows
 from slide._network.network import Network
+from slide._network.start import make_retrieval
 from slide._settings import auto as _auto
 from slide._settings import budget as _budget
 from slide._settings.rules import check_params
@@ -115,7 +116,7 @@ def test_needs_are_the_sizes_of_the_arrays(classifier, network, weight_dtype):
     made = Network(SHAPE.n_features, SHAPE.n_classes, widths[1:-1], settings, 0)
     for i, layer in enumerate(made.layers):
         if settings.layers[i].retrieval is not None:
-            layer.retrieval = made._retrieval(i, np.zeros((4, layer.n_in), np.float32))
+            layer.retrieval = make_retrieval(made, i, np.zeros((4, layer.n_in), np.float32))
     needs = _budget.network_needs(widths, settings, SHAPE, 1, False, _budget.Use())
     for name, size in bytes_of(made).items():
         assert needs[name] <= size <= 1.1 * needs[name] + 8 * sum(widths), name

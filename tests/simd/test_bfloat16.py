@@ -1,11 +1,11 @@
 """Weights in bfloat16: their kernels, training, prediction by them, files."""
 
-import copy
 import itertools
 import pickle
 
 import numpy as np
 import pytest
+from helpers.layers import copied
 from helpers.page_end import at_page_end
 from ml_dtypes import bfloat16
 from scipy.sparse import csr_array
@@ -262,7 +262,7 @@ def test_other_instruction_sets(rerun_with_simd):
 def test_steps_much_smaller_than_the_spacing_are_not_lost(base):
     # Nearest rounding would leave every weight where it was.
     layers = make_layers((18,), bfloat16)
-    before = copy.deepcopy(layers)
+    before = copied(layers)
     exact = make_layers((18,), np.float32)
     order = np.arange(8, dtype=np.int32)
     for network in (layers, exact):

@@ -231,7 +231,7 @@ def test_interrupted_fit_leaves_nothing(classifier, planted, monkeypatch, early_
         raise KeyboardInterrupt
 
     clf = classifier(early_stopping=early_stopping).fit(*planted)
-    monkeypatch.setattr("slide._network.network.Network.train", interrupted)
+    monkeypatch.setattr("slide._network.passes.train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         clf.fit(*planted)
     with pytest.raises(NotFittedError):

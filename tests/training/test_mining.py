@@ -64,7 +64,7 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
 
     def spy(network, trainer, data, n_threads):
         cost = seen(network, trainer, data, n_threads)
-        assert (network.shortlist is not None) == (lookup == "codes")
+        assert (network.derived.get("shortlist") is not None) == (lookup == "codes")
         z = np.maximum(data.x @ network.layers[0].w + network.layers[0].b, 0)
         scores = z @ network.layers[1].w.T + network.layers[1].b
         scores[np.arange(len(data)), data.labels.indices] = -np.inf

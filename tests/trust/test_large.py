@@ -38,8 +38,6 @@ def network(classifier, n_features, n_classes, **params):
     params = check_params(classifier(**{**defaults, **params}).get_params(deep=False))
     settings = _auto.resolve(params, shape)
     made = Network(n_features, n_classes, params["hidden_layer_sizes"], settings, 5)
-    for layer, chosen in zip(made.layers, settings.layers, strict=True):
-        layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
     made.layers[0].b[...] = np.random.default_rng(1).standard_normal(128)
     return made
 

@@ -1,0 +1,61 @@
+"""Mean and length of the vectors that enter a layer.
+
+Retrievals center their queries with them, and so do the short lists of the output layer. The
+length is the root mean square of the vectors' distance to their mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from scipy.sparse import issparse
+
+from slide._base.arrays import Array, Floats, Matrix
+from slide._base.rows import InputRows
+from slide._engine import predict
+
+if TYPE_CHECKING:
+    from slide._network.network import Network
+
+InputStats: TypeAlias = tuple[Floats, float]
+
+_NOTED = 256  # rows from which `note_inputs` estimates the mean input of the output layer
+
+
+def sums(h: Matrix) -> tuple[Array, float]:
+    """Sum of the rows, float64 (width,), and of their squared lengths; dense or CSR."""
+    if issparse(h):
+        total = np.asarray(h.sum(axis=0, dtype=np.float64)).ravel()
+        return total, float(np.square(h.data, dtype=np.float64).sum())
+    return h.sum(axis=0, dtype=np.float64), float(np.einsum("ij,ij->", h, h, dtype=np.float64))
+
+
+def stats_of(total: Array, squares: float, n: int) -> InputStats:
+    """Mean and length of n vectors, from their sum and the sum of their squared lengths."""
+    mean = total / n
+    # Vectors that are all alike leave a distance of float32 rounding only: that is no length.
+    rounding = 1e-6 * (mean @ mean) + 1e-12
+    length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
+    return mean.astype(np.float32), length
+
+
+def note_inputs(network: Network, x: Matrix, n_threads: int, share: float = 1.0) -> None:
+    """Estimate the mean input of the output layer from at most 256 of the rows x.
+
+    Its standard error is 1/16 of the inputs' spread. Short lists (`slide._prediction.shortlist`)
+    center their queries with it. `share` < 1 blends the estimate into the previous one, for small
+    batches. A retrieval of the output layer keeps its own.
+    """
+    network.changed()
+    i = len(network.layers) - 1
+    if network.layers[i].retrieval is not None or network.layers[i - 1].n_active:
+        return
+    n = min(x.shape[0], _NOTED)
+    rows = InputRows(x[np.linspace(0, x.shape[0] - 1, n).astype(np.int64)])
+    mean, length = stats_of(*sums(predict.hidden(network.model(), rows, 0, n, n_threads)), n)
+    if share < 1:
+        old_mean, old_length = network.input_stats[i]
+        mean = ((1 - share) * old_mean + share * mean).astype(np.float32)
+        length = (1 - share) * old_length + share * length
+    network.input_stats[i] = mean, length

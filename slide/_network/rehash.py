@@ -1,0 +1,62 @@
+"""When retrievals rebuild their codes and tables: at growing gaps, from the weights as they are.
+
+Between two rebuilds the neurons of sparse layers that moved much are hashed again. Every function
+returns the multiply-adds that it took.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slide._network.network import Network
+
+_BACK_OFF = 1.5  # growth of the gap between two rebuilds
+
+
+def begin_schedule(network: Network) -> None:
+    """Let the first rebuild come after `rehash_every` samples."""
+    network.rebuild_gap = float(network.settings.rehash_every)
+    network.samples_to_rebuild = int(network.rebuild_gap)
+
+
+def rebuild(network: Network, n_threads: int) -> int:
+    """Rebuild all retrievals, and lengthen the next gap.
+
+    The hash functions stay: the network learns with the neurons that they find, and loses .5 to 8
+    points when others are drawn (Fashion-MNIST, 5 epochs, every eighth rebuild).
+    """
+    cost = refresh(network, n_threads)
+    # After the rebuild: one that Ctrl-C cut short is then due when training goes on.
+    network.samples_to_rebuild = int(network.rebuild_gap)
+    longest = float(network.settings.rehash_at_last)
+    network.rebuild_gap = min(network.rebuild_gap * _BACK_OFF, longest)
+    return cost
+
+
+def refresh(network: Network, n_threads: int) -> int:
+    """Rebuild all retrievals, off the schedule."""
+    hashed = [i for i, layer in enumerate(network.layers) if layer.retrieval is not None]
+    return sum(rebuild_layer(network, i, n_threads) for i in hashed)
+
+
+def rebuild_layer(network: Network, i: int, n_threads: int) -> int:
+    """Rebuild the retrieval of layer i."""
+    layer, (mean, length) = network.layers[i], network.input_stats[i]
+    assert layer.retrieval is not None
+    steps = layer.steps[: layer.n_out]
+    # No prediction uses the output's retrieval.
+    with network.guard.writing() if layer.n_active else nullcontext():
+        return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
+
+
+def follow(network: Network, n_threads: int) -> int:
+    """Hash the neurons of sparse layers that moved much since they were last hashed."""
+    sparse = [layer for layer in network.layers if layer.n_active]
+    with network.guard.writing() if sparse else nullcontext():
+        return sum(
+            layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
+            for layer in sparse
+            if layer.retrieval is not None
+        )

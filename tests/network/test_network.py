@@ -1,0 +1,107 @@
+"""Tests of the network: what it derives from its weights, its twins, its pickles."""
+
+import copy
+import itertools
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+
+from slide._data.labels import LabelRows
+from slide._network.input_stats import note_inputs, stats_of, sums
+from slide._network.network import Network
+from slide._prototypes.prototypes import make_prototypes
+
+
+@pytest.fixture
+def fitted(classifier, planted, network):
+    return classifier(**network).fit(*planted)
+
+
+def names_in(pickled):
+    """The modules and names of slide that a pickle looks up, in their order."""
+    texts = [arg for _, arg, _ in pickletools.genops(pickled) if isinstance(arg, str)]
+    return [
+        f"{module}.{name}"
+        for module, name in itertools.pairwise(texts)
+        if module.startswith("slide.")
+    ]
+
+
+def test_a_pickle_names_one_function(fitted):
+    pickled = pickle.dumps(fitted._network)
+    assert names_in(pickled) == ["slide._saving.network_state.network_from_arrays"]
+
+
+def test_a_pickle_holds_prototypes(classifier, planted):
+    X, y = planted
+    network = classifier().fit(X, y)._network
+    ids = np.unique(y, return_inverse=True)[1].astype(np.int32)
+    labels = LabelRows(np.arange(len(y) + 1), ids, network.n_classes)
+    network.set_prototypes(make_prototypes(X, labels, None, 1).of_weight(3.0))
+    twin = pickle.loads(pickle.dumps(network))
+    assert twin.prototypes.weight == 3.0
+    np.testing.assert_array_equal(
+        twin.prototypes.by_feature.toarray(), network.prototypes.by_feature.toarray()
+    )
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+def test_copies_have_arrays_of_their_own(fitted, copied):
+    network = fitted._network
+    other = copied(network)
+    for ours, theirs in zip(network.layers, other.layers, strict=True):
+        np.testing.assert_array_equal(ours.w, theirs.w)
+        assert not np.shares_memory(ours.w, theirs.w)
+        assert theirs.w.ctypes.data % 64 == 0
+        assert (ours.rate, ours.bias_rate) == (theirs.rate, theirs.bias_rate)
+    assert other.guard is not network.guard
+    assert (other.counter, other.tally) == (network.counter, network.tally)
+    assert (other.settings, other.seed) == (network.settings, network.seed)
+
+
+def test_a_twin_shares_the_weights_and_not_the_statistics(classifier, planted):
+    X, y = planted
+    network = classifier().fit(X, y)._network
+    network.derived["something"] = 1
+    mean = network.input_stats[-1][0].copy()
+    twin = network.twin()
+    assert isinstance(twin, Network) and twin.derived == {}
+    assert all(a is b for a, b in zip(network.layers, twin.layers, strict=True))
+    note_inputs(twin, X[:3], 1)
+    np.testing.assert_array_equal(network.input_stats[-1][0], mean)
+    assert (twin.input_stats[-1][0] != mean).any()
+    assert network.derived == {"something": 1}
+
+
+def test_a_change_leaves_what_is_derived_behind(classifier, planted):
+    X, y = planted
+    model = classifier().fit(X, y)
+    network = model._network
+    for change in (
+        network.changed,
+        lambda: network.set_prototypes(None),
+        lambda: note_inputs(network, X, 1),
+        lambda: model.partial_fit(X[:50], y[:50]),
+    ):
+        before = network.derived
+        before["something"] = 1
+        change()
+        assert network.derived == {} and network.derived is not before
+
+
+def test_statistics_of_vectors(planted):
+    X = planted[0]
+    for x in (X, X.toarray()):
+        mean, length = stats_of(*sums(x), x.shape[0])
+        dense = X.toarray().astype(float)
+        assert mean.dtype == np.float32
+        np.testing.assert_allclose(mean, dense.mean(axis=0), rtol=1e-6)
+        distances = np.linalg.norm(dense - dense.mean(axis=0), axis=1)
+        assert length == pytest.approx(np.sqrt((distances**2).mean()))
+
+
+def test_vectors_that_are_all_alike_have_a_length():
+    x = np.tile(np.float32([0.1, 0.7]), (1000, 1))
+    assert 0 < stats_of(*sums(x), 1000)[1] < 2e-3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from twins import engine as reference
+from twins.random import SplitMix64
 
 from slide import _core
 from slide._base.rows import InputRows
@@ -107,25 +108,20 @@ def trainer_of(layers, problem, settings, x=None, weight=None, n_threads=1):
     return _core.Trainer(model, x, *problem.y, weight, settings, n_threads)
 
 
-def twin_run(layers, problem, settings, order, counter, learning_rate, **options):
+def twin_run(layers, problem, settings, order, counter, learning_rate, weight=None):
     """The twin of Trainer.run. Returns the summed loss and the active sets."""
     settings = complete(settings, layers)
-    x, weight = options.get("x"), options.get("weight")
     total, active_sets = 0.0, []
     for i, first in enumerate(range(0, len(order), settings["micro_batch"])):
         rows = order[first : first + settings["micro_batch"]]
-        features = np.arange(N_FEATURES)
-        if x is not None:
-            features = np.unique(x[rows].indices)
         loss, active = reference.train_micro_batch(
             layers,
             problem.x[rows],
-            features,
             [problem.labels[row] for row in rows],
-            np.ones(len(rows)) if weight is None else weight[rows].astype(float),
             settings,
             counter + i,
             learning_rate,
+            None if weight is None else weight[rows].astype(float),
         )
         total += loss
         active_sets.append(active)
@@ -197,7 +193,7 @@ def check_against_twin(
         "weight": problem.weight if weighted else None,
     }
     tally = trainer_of(layers, problem, settings, **options).run(order, 7, 0.01)
-    loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, **options)
+    loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, options["weight"])
     assert tally["loss"] == pytest.approx(loss, rel=1e-5)
     weight = problem.weight.sum(dtype=float) if weighted else 20
     assert tally["weight"] == pytest.approx(weight, rel=1e-6)
@@ -219,22 +215,22 @@ def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
     layers = reference.copy_layers(make_layers([N_FEATURES, 9, 7, N_CLASSES], seed=3))
     active, n_exact, masks = np.arange(N_CLASSES), N_CLASSES, None
     if case == "active":
-        random = reference.SplitMix64(4)
+        random = SplitMix64(4)
         active, n_exact = reference.choose_active(problem.labels, [], 20, N_CLASSES, random)
         assert len(active) == n_exact + 20
     if case == "dropout":
-        random = reference.SplitMix64(4)
+        random = SplitMix64(4)
         masks = [reference.dropout_mask((8, width), 0.4, random) for width in (9, 7)]
 
     def compute():
         return reference.loss_and_gradients(
             layers, problem.x, problem.labels, problem.weight, activation, loss, active,
-            n_exact, masks,
+            n_exact, dropout=masks,
         )  # fmt: skip
 
     _, gradients = compute()
     h = 1e-6
-    for layer, (dw, db) in zip(layers, gradients, strict=True):
+    for layer, (*_, dw, db) in zip(layers, gradients, strict=True):
         for array, gradient in ((layer.w, dw), (layer.b, db)):
             for i in rng.choice(array.size, min(25, array.size), replace=False):
                 middle = array.flat[i]
@@ -351,9 +347,8 @@ def test_micro_batch_sizes(base, micro_batch, loss):
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     twin = reference.copy_layers(layers)
     order = np.arange(20, dtype=np.int32)
-    x = problem.csr
-    tally = trainer_of(layers, problem, settings, x).run(order, 0, 0.01)
-    loss, _ = twin_run(twin, problem, settings, order, 0, 0.01, x=x)
+    tally = trainer_of(layers, problem, settings, problem.csr).run(order, 0, 0.01)
+    loss, _ = twin_run(twin, problem, settings, order, 0, 0.01)
     assert tally["loss"] == pytest.approx(loss, rel=1e-5)
     assert tally["n_micro_batches"] == -(-20 // micro_batch)
     assert_is_twins(layers, twin)

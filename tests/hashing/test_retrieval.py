@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import sparse as reference
+from twins import hashing as reference
 
 from slide._base import largest as _selection
 from slide._hashing import retrieval as _retrieval

@@ -10,8 +10,8 @@ from helpers.page_end import at_page_end
 from ml_dtypes import bfloat16
 from scipy.sparse import csr_array
 from scipy.stats import binom
-from twins import engine as _reference
 from twins import half as reference
+from twins.simd import dots
 
 from slide import SparseMLPClassifier, _core
 from slide._base.rows import InputRows
@@ -145,11 +145,9 @@ def test_pair_dots(name, d, rng):
             )  # fmt: skip
             chosen = slice(n_rows) if ids is None else ids
             w, v = reference.unpack(rows[chosen]), reference.unpack(x)
-            expected = _reference.dots(w, v, bias=bias[chosen])
+            expected = dots(w, v, bias=bias[chosen])
             error = abs(out.reshape(n_x, -1)[:, :n_rows] - expected)
-            assert (
-                error <= (d + 4) * EPS * (_reference.dots(abs(w), abs(v)) + abs(expected))
-            ).all()
+            assert (error <= (d + 4) * EPS * (dots(abs(w), abs(v)) + abs(expected))).all()
 
 
 @each_with_pairs

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from helpers.page_end import at_page_end
 from scipy.linalg import hadamard as hadamard_matrix
-from twins import engine as reference
-from twins import sparse as sparse_reference
+from twins import simd as reference
 
 from slide._simd import dispatch as _simd
 
@@ -521,8 +520,8 @@ def test_gather_dot(name, n, rng):
     values = rng.standard_normal(n).astype(np.float32)
     ids = rng.integers(0, 50, n)  # some twice
     result = _simd.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
-    bound = sparse_reference.gather_dot(abs(row), ids, abs(values))
-    error = abs(result - sparse_reference.gather_dot(row, ids, values))
+    bound = reference.gather_dot(abs(row), ids, abs(values))
+    error = abs(result - reference.gather_dot(row, ids, values))
     assert error <= (n / 4 + 4) * EPS * bound
     # A dense row against all of its places is a plain dot product.
     result = _simd.gather_dot(name, misaligned(values), read_only(range(n)), misaligned(values))
@@ -568,7 +567,7 @@ def run_code_scores(name, codes, query, curve, norm, bias, ids=None):
 @pytest.mark.parametrize("n_words", [1, 4, 5])
 def test_code_scores(name, n, n_words, rng):
     problem = code_problem(rng, n, n_words)
-    expected = sparse_reference.code_scores(problem[0], np.arange(n), *problem[1:])
+    expected = reference.code_scores(problem[0], np.arange(n), *problem[1:])
     every = run_code_scores(name, *problem)
     np.testing.assert_allclose(every, expected, rtol=4 * EPS, atol=8 * EPS)
     ids = rng.permutation(n)[: n // 2 + 1]
@@ -582,7 +581,7 @@ def test_code_scores_of_codes_of_n_words(name, n, rng):
         assert run_code_scores(name, *code_problem(rng, 3, 0)).shape == (3,)
         return
     problem = code_problem(rng, 5, n)
-    expected = sparse_reference.code_scores(problem[0], np.arange(5), *problem[1:])
+    expected = reference.code_scores(problem[0], np.arange(5), *problem[1:])
     np.testing.assert_allclose(
         run_code_scores(name, *problem), expected, rtol=4 * EPS, atol=8 * EPS
     )

@@ -1,8 +1,8 @@
-"""Plain NumPy twins of what weights in bfloat16 take: their kernels and their rounding."""
+"""Twins of the kernels of weights in bfloat16, and of how such weights are rounded."""
 
 import numpy as np
 
-from twins.engine import momentum
+from twins.simd import momentum
 
 
 def unpack(rows, ids=None):

@@ -1,4 +1,4 @@
-"""Twins of `_prediction.shortlist` and of its kernel in `_simd.dispatch`: slow, obvious."""
+"""Twins of `_prediction.shortlist` and of its kernel in `_simd.dispatch`."""
 
 import numpy as np
 

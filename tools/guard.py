@@ -10,13 +10,13 @@ import weakref
 
 import numpy as np
 
-from slide._base import memory as _memory
+from slide._base import memory
 
 _asan = ctypes.CDLL(None)
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)
 poison = _SIGNATURE(("__asan_poison_memory_region", _asan))
 unpoison = _SIGNATURE(("__asan_unpoison_memory_region", _asan))
-aligned_zeros = _memory.aligned_zeros
+aligned_zeros = memory.aligned_zeros
 
 
 def guarded_zeros(shape, dtype=np.float32):

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from slide import SparseMLPClassifier
-from slide._network import network as _network
+from slide._network import network
 from slide.datasets import make_extreme_classification
 
 # Arrays of a layer that threads write and read without locks (Niu et al., NIPS 2011): weights,
@@ -53,7 +53,7 @@ _kept = []  # all raced arrays: no other memory must ever come to lie where they
 
 
 def main(strict=None):
-    class RacedLayer(_network.Layer):
+    class RacedLayer(network.Layer):
         @classmethod
         def zeros(cls, *args, **kwargs):
             layer = super().zeros(*args, **kwargs)
@@ -63,7 +63,7 @@ def main(strict=None):
             _kept.append(vars(layer).copy())
             return layer
 
-    _network.Layer = RacedLayer
+    network.Layer = RacedLayer
     rows = make_extreme_classification(600, 300, 40, n_nonzero=20, random_state=0)
     multilabel = make_extreme_classification(600, 300, 40, n_nonzero=20, n_labels=3, random_state=0)
     for i, (name, params) in enumerate(NETWORKS.items()):

@@ -12,11 +12,11 @@ from scipy.sparse import csr_array
 from twins import engine as reference
 from twins.random import SplitMix64
 
-from slide import _core
 from slide._base.rows import InputRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
-from slide._hashing import retrieval as _retrieval
+from slide._core import Trainer
+from slide._engine import predict
+from slide._engine.model import Model
+from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v")
@@ -50,7 +50,7 @@ def make_retrieval(layer, policy, n_wanted, n_candidates):
         "use_tables": False, "n_wanted": n_wanted, "n_candidates": n_candidates,
         "bucket_limit": 32, "min_collisions": 2, "transform": True,
     }  # fmt: skip
-    retrieval = _retrieval.Retrieval(layer.n_out, layer.n_in, settings, np.random.RandomState(3))
+    retrieval = Retrieval(layer.n_out, layer.n_in, settings, np.random.RandomState(3))
     mean = np.full(layer.n_in, 0.1, np.float32)
     retrieval.rebuild(layer.w, layer.b, mean, 1.0, 1)
     return retrieval
@@ -100,9 +100,9 @@ def make_trainer(layers, x, labels, settings, n_threads=1):
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])])
     indices = np.array([label for row in labels for label in row], np.int32)
     rows = InputRows(x)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
+    model = Model(layers, settings["activation"], settings["loss"])
     settings = {"dropout": [0.0] * (len(layers) - 1), **settings}
-    return _core.Trainer(model, rows, indptr.astype(np.int64), indices, None, settings, n_threads)
+    return Trainer(model, rows, indptr.astype(np.int64), indices, None, settings, n_threads)
 
 
 def engines_choice(layers, x, activation):
@@ -111,8 +111,8 @@ def engines_choice(layers, x, activation):
     for i, layer in enumerate(layers[:-1]):
         ids = None
         if layer.n_active:
-            model = _model.Model(layers[: i + 2], activation, "sigmoid")
-            ids = _predict.hidden(model, rows, 0, x.shape[0], 1).indices.reshape(x.shape[0], -1)
+            model = Model(layers[: i + 2], activation, "sigmoid")
+            ids = predict.hidden(model, rows, 0, x.shape[0], 1).indices.reshape(x.shape[0], -1)
         active.append(ids)
     return active
 
@@ -341,15 +341,15 @@ def test_prediction_is_the_twins(network, sparse_x):
     layers = make_layers(NETWORKS[network])
     others = reference.copy_layers(layers)
     for activation in ("relu", "logistic"):
-        model = _model.Model(layers, activation, "sigmoid")
+        model = Model(layers, activation, "sigmoid")
         rows = InputRows(csr_array(x) if sparse_x else x)
         h = reference.hidden(others, x, activation)
-        found = _predict.hidden(model, rows, 0, 70, 1)
+        found = predict.hidden(model, rows, 0, 70, 1)
         found = found.toarray() if layers[-2].n_active else found
         np.testing.assert_allclose(found, h, rtol=1e-5, atol=1e-5)
         scores = reference.scores(others, x, activation)
         np.testing.assert_allclose(
-            _predict.scores(model, rows, 0, 70, 1), scores, rtol=1e-5, atol=2e-5
+            predict.scores(model, rows, 0, 70, 1), scores, rtol=1e-5, atol=2e-5
         )
 
 

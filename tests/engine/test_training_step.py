@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from twins import engine as reference
 from twins.random import SplitMix64
 
-from slide import _core
 from slide._base.rows import InputRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
+from slide._core import Trainer
+from slide._engine import predict
+from slide._engine.model import Model
 from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
 
@@ -103,9 +103,9 @@ def make_problem(n=20, density=1.0, seed=1, n_labels=(0, 1, 1, 2, 5)):
 
 def trainer_of(layers, problem, settings, x=None, weight=None, n_threads=1):
     settings = complete(settings, layers)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
+    model = Model(layers, settings["activation"], settings["loss"])
     x = InputRows(problem.x if x is None else x)
-    return _core.Trainer(model, x, *problem.y, weight, settings, n_threads)
+    return Trainer(model, x, *problem.y, weight, settings, n_threads)
 
 
 def twin_run(layers, problem, settings, order, counter, learning_rate, weight=None):
@@ -586,9 +586,9 @@ def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
     layers[-1].retrieval = make_retrieval(layers[-1], {**RETRIEVAL, "n_candidates": 25})
     settings = {**base, "all_neurons": False, "n_hard": n_hard}
     rows = InputRows(problem.x)
-    model = _model.Model(before, "relu", "sigmoid")
-    h = _predict.hidden(model, rows, 0, 1, 1)
-    z = _predict.scores(model, rows, 0, 1, 1)[0]
+    model = Model(before, "relu", "sigmoid")
+    h = predict.hidden(model, rows, 0, 1, 1)
+    z = predict.scores(model, rows, 0, 1, 1)[0]
     tally = trainer_of(layers, problem, settings).run(np.zeros(1, np.int32), 0, 0.01)
     active = np.flatnonzero(layers[-1].steps[:-1] != before[-1].steps[:-1])
     found = layers[-1].retrieval.retrieve(h)[0]
@@ -606,7 +606,7 @@ def test_queries_are_summed_and_retrieval_is_counted(base):
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     retrieval = layers[-1].retrieval = make_retrieval(layers[-1], RETRIEVAL)
     settings = {**base, **WITH_TAIL, **HARD, "micro_batch": 20}
-    h = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
+    h = predict.hidden(Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
     n_candidates = sum(len(ids) for ids in retrieval.retrieve(h))
     trainer = trainer_of(layers, problem, settings)
     for _ in range(2):  # the sums start anew each time
@@ -629,8 +629,8 @@ def tiny(x, hidden, settings, labels=((1,), (2,))):
     layers = make_layers([3, *hidden, 4])
     y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
     settings = complete(settings, layers)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
-    return _core.Trainer(model, InputRows(x), *y, None, settings, 1).run(
+    model = Model(layers, settings["activation"], settings["loss"])
+    return Trainer(model, InputRows(x), *y, None, settings, 1).run(
         np.arange(2, dtype=np.int32), 0, 0.01
     )
 

@@ -12,8 +12,8 @@ from twins.engine import topk
 from twins.random import SplitMix64
 from twins.simd import dots
 
-from slide._hashing import tables as _tables
-from slide._simd import dispatch as _simd
+from slide._hashing.tables import HashTables
+from slide._simd import dispatch
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 
@@ -33,7 +33,7 @@ def make_layer(n_neurons, n_in, seed=0):
 def make_tables(layer, n_tables, n_bits, seed=0, n_threads=1, **family):
     n_neurons, n_in = layer[0].shape
     random_state = np.random.RandomState(seed)
-    tables = _tables.HashTables(n_neurons, n_in, n_tables, n_bits, random_state, **family)
+    tables = HashTables(n_neurons, n_in, n_tables, n_bits, random_state, **family)
     tables.rebuild(*layer, n_threads)
     return tables
 
@@ -146,7 +146,9 @@ def test_every_family_fills_and_asks_the_tables(family, transform):
 def float32_extras(w, b, mean, query_length):
     """The extra coordinates of the transform, rounded as the engine rounds them."""
     bias, norm2 = np.empty((2, len(w)), np.float32)
-    _simd.statistics(_simd.instruction_set(), w.ravel(), w.shape[1], b, len(w), mean, bias, norm2)
+    dispatch.statistics(
+        dispatch.instruction_set(), w.ravel(), w.shape[1], b, len(w), mean, bias, norm2
+    )
     bias = (bias - bias.mean()) * np.float32(1 / query_length)
     rest = np.max(norm2 + bias * bias) - norm2 - bias * bias
     return bias, np.sqrt(np.maximum(rest, 0))
@@ -203,7 +205,7 @@ def test_rebuild_takes_read_only_arrays_and_counts_its_work():
     layer = make_layer(50, 20)
     for array in layer[:3]:
         array.flags.writeable = False
-    tables = _tables.HashTables(50, 20, 5, 6, np.random.RandomState(0))
+    tables = HashTables(50, 20, 5, 6, np.random.RandomState(0))
     assert tables.rebuild(*layer, 1) == 50 * (2 * 20 + tables.hasher.multiply_adds)
 
 

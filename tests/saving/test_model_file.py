@@ -15,9 +15,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import shuffle
 
 from slide import SparseMLPClassifier
-from slide._base import files as _files
-from slide._saving import model_file as _saving
-from slide._saving import network_state as _network_state
+from slide._base import files
+from slide._saving import model_file, network_state
 from slide._saving.tensors import checksum
 from slide._settings.auto import LayerSettings, Settings
 from slide._settings.auto_retrieval import RetrievalSettings
@@ -291,7 +290,7 @@ def test_a_failed_save_leaves_the_old_file(place, error, saved, planted, monkeyp
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(_saving if place == "write_tensors" else _files.os, place, fail)
+    monkeypatch.setattr(model_file if place == "write_tensors" else files.os, place, fail)
     with pytest.raises(type(error)):
         model.save(saved)
     assert saved.read_bytes() == before
@@ -344,7 +343,7 @@ def rewrite(path, change):
         save_file(arrays, path, {"slide": json.dumps(plain)})
         return path
     plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
-    plain["checksum"] = _saving._text_checksum(plain)
+    plain["checksum"] = model_file._text_checksum(plain)
     save_file(arrays, path, {"slide": json.dumps(plain)})
     return path
 
@@ -485,9 +484,9 @@ def test_refuses_directions_that_are_none_or_too_many(path, classifier, planted)
 @pytest.mark.parametrize(
     ("settings", "rules", "parts"),
     [
-        (RetrievalSettings, _network_state._RETRIEVAL_RULES, set()),
-        (LayerSettings, _network_state._LAYER_RULES, {"retrieval"}),
-        (Settings, _network_state._SETTINGS_RULES, {"layers"}),
+        (RetrievalSettings, network_state._RETRIEVAL_RULES, set()),
+        (LayerSettings, network_state._LAYER_RULES, {"retrieval"}),
+        (Settings, network_state._SETTINGS_RULES, {"layers"}),
     ],
 )
 def test_every_setting_is_checked(settings, rules, parts):

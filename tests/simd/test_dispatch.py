@@ -11,9 +11,9 @@ from helpers.page_end import at_page_end
 from scipy.linalg import hadamard as hadamard_matrix
 from twins import simd as reference
 
-from slide._simd import dispatch as _simd
+from slide._simd import dispatch
 
-NAMES = _simd.available()
+NAMES = dispatch.available()
 SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257]
 POWERS = [2**i for i in range(11)]
 EPS = float(np.finfo(np.float32).eps)
@@ -71,7 +71,7 @@ def run_dots(name, rows, x, ids=None, bias=None, n_rows=None, d=None, pad=3):
     """dots() into an output whose rows are `pad` wider than what is written."""
     n_rows = n_rows if n_rows is not None else len(rows if ids is None else ids)
     out = Output(np.full((len(x), n_rows + pad), CANARY))
-    _simd.dots(
+    dispatch.dots(
         name, misaligned(rows), rows.shape[1], None if ids is None else read_only(ids),
         None if bias is None else misaligned(bias), n_rows, misaligned(x), x.shape[1], len(x),
         rows.shape[1] if d is None else d, out.array, n_rows + pad,
@@ -170,7 +170,7 @@ def run_accumulate(name, coef, rows, out, ids=None, transposed=False, pad=2):
     padded[:, :d] = out
     result = Output(padded)
     si, sk = (1, n_out) if transposed else (n_rows, 1)
-    _simd.accumulate(
+    dispatch.accumulate(
         name, misaligned(coef.T if transposed else coef), si, sk, misaligned(rows), d,
         None if ids is None else read_only(ids), n_rows, result.array, d + pad, n_out, d,
     )  # fmt: skip
@@ -259,7 +259,7 @@ def test_spread(name, n, rng):
     before = rng.standard_normal((5, n + 2)).astype(np.float32)
     out = Output(before)
     coef = coef.astype(np.float32)
-    _simd.spread(name, misaligned(row), misaligned(coef), read_only(ids), out.array, n + 2)
+    dispatch.spread(name, misaligned(row), misaligned(coef), read_only(ids), out.array, n + 2)
     after = out.values((5, n + 2))
     assert_same_bits(after[:, n:], before[:, n:])
     expected = reference.spread(row, coef, ids, before[:, :n])
@@ -269,7 +269,7 @@ def test_spread(name, n, rng):
 @each_name
 def test_spread_to_nothing(name):
     out = Output(np.ones(4))
-    _simd.spread(name, misaligned(np.ones(4)), misaligned([]), read_only([]), out.array, 4)
+    dispatch.spread(name, misaligned(np.ones(4)), misaligned([]), read_only([]), out.array, 4)
     assert_same_bits(out.values(), np.ones(4))
 
 
@@ -280,7 +280,7 @@ def test_gather_sum(name, n, n_ids, rng):
     rows = rng.standard_normal((4, n)).astype(np.float32)
     coef = rng.standard_normal(n_ids).astype(np.float32)
     ids, out = rng.integers(0, 4, n_ids), Output(np.full(n, np.nan))
-    _simd.gather_sum(name, misaligned(coef), misaligned(rows), n, read_only(ids), out.array)
+    dispatch.gather_sum(name, misaligned(coef), misaligned(rows), n, read_only(ids), out.array)
     expected = reference.gather_sum(coef, rows, ids)
     np.testing.assert_allclose(out.values(), expected, rtol=1e-5, atol=1e-5)
 
@@ -290,7 +290,7 @@ def test_gather_sum(name, n, n_ids, rng):
 def test_square_sum(name, n, rng):
     x = rng.standard_normal(n).astype(np.float32)
     expected = reference.square_sum(x)
-    assert _simd.square_sum(name, misaligned(x)) == pytest.approx(expected, rel=1e-6)
+    assert dispatch.square_sum(name, misaligned(x)) == pytest.approx(expected, rel=1e-6)
 
 
 # ------------------------------------------------------------- momentum --
@@ -301,7 +301,7 @@ def test_square_sum(name, n, rng):
 def test_momentum(name, n, rng):
     w, m, g = rng.standard_normal((3, n)).astype(np.float32)
     outputs = Output(w), Output(m)
-    _simd.momentum(name, *(o.array for o in outputs), misaligned(g), 0.01, 0.9)
+    dispatch.momentum(name, *(o.array for o in outputs), misaligned(g), 0.01, 0.9)
     expected = reference.momentum(w, m, g, 0.01, 0.9)
     for output, twin in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(output.values(), twin, rtol=4 * EPS, atol=4 * EPS)
@@ -310,7 +310,7 @@ def test_momentum(name, n, rng):
 @each_name
 def test_momentum_without_a_gradient(name):
     w, m = np.ones(19, np.float32), np.zeros(19, np.float32)
-    _simd.momentum(name, w, m, np.zeros(19, np.float32), 0.5, 0.9)
+    dispatch.momentum(name, w, m, np.zeros(19, np.float32), 0.5, 0.9)
     assert (w == 1).all() and (m == 0).all()
 
 
@@ -320,7 +320,7 @@ def test_momentum_shows_a_gradient_that_is_no_number(name, value):
     w, m = np.ones((2, 33), np.float32)
     g = np.ones(33, np.float32)
     g[[0, 20, 32]] = value
-    _simd.momentum(name, w, m, g, 0.1, 0.9)
+    dispatch.momentum(name, w, m, g, 0.1, 0.9)
     np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(w)), [0, 20, 32])
 
 
@@ -332,7 +332,7 @@ def test_momentum_shows_a_gradient_that_is_no_number(name, value):
 def test_hadamard_of_integers_is_exact(name, n, rng):
     x = rng.integers(-9, 10, n)
     out = Output(x)
-    _simd.hadamard(name, out.array)
+    dispatch.hadamard(name, out.array)
     np.testing.assert_array_equal(out.values(), hadamard_matrix(n) @ x if n else x)
     np.testing.assert_array_equal(out.values(), reference.hadamard(x) if n else x)
 
@@ -344,7 +344,7 @@ def test_hadamard_has_the_same_bits_everywhere(n, rng):
     results = []
     for name in NAMES:
         out = Output(x)
-        _simd.hadamard(name, out.array)
+        dispatch.hadamard(name, out.array)
         results.append(out.values())
         assert_same_bits(results[0], results[-1])
     np.testing.assert_allclose(
@@ -360,7 +360,7 @@ def test_sign_bits(name, n, rng):
     x[rng.permutation(n)[: n // 5]] = np.nan
     x[rng.permutation(n)[: n // 5]] = 1e-45  # the smallest number above zero
     out = np.full((n + 63) // 64 + 1, 77, np.uint64)
-    _simd.sign_bits(name, misaligned(x, pad=1.0), out)
+    dispatch.sign_bits(name, misaligned(x, pad=1.0), out)
     np.testing.assert_array_equal(out[:-1], reference.sign_bits(x))
     assert out[-1] == 77
 
@@ -373,7 +373,7 @@ def test_sign_bits(name, n, rng):
 def test_exp_sum(name, n, rng):
     z = rng.uniform(-20, 20, n).astype(np.float32)
     out = Output(z)
-    total = _simd.exp_sum(name, out.array, -3.3)
+    total = dispatch.exp_sum(name, out.array, -3.3)
     values, expected = reference.exp_sum(z, -3.3)
     np.testing.assert_allclose(out.values(), values, rtol=3e-7)
     assert total == pytest.approx(expected, rel=2e-6, abs=0)
@@ -383,7 +383,7 @@ def test_exp_sum(name, n, rng):
 def test_exp_sum_is_accurate_everywhere(name):
     z = np.linspace(-87, 88, 1_000_003).astype(np.float32)
     out = z.copy()
-    _simd.exp_sum(name, out, 0.0)
+    dispatch.exp_sum(name, out, 0.0)
     exact = np.exp(z.astype(np.float64))
     assert (abs(out / exact - 1)).max() < 3e-7
 
@@ -391,7 +391,7 @@ def test_exp_sum_is_accurate_everywhere(name):
 @each_name
 def test_exp_sum_clamps(name):
     z = np.array([-np.inf, -1e30, -87.5, 0, 88.5, 1e30, np.inf] * 5, np.float32)
-    _simd.exp_sum(name, z, 0.0)
+    dispatch.exp_sum(name, z, 0.0)
     low, high = np.exp(-87.0), np.exp(88.0)
     np.testing.assert_allclose(z, [low, low, low, 1, high, high, high] * 5, rtol=3e-7)
     assert np.isfinite(z).all()
@@ -402,15 +402,15 @@ def test_exp_sum_clamps(name):
 def test_exp_sum_passes_nan_and_only_nan(name, n, rng):
     z = rng.standard_normal(n).astype(np.float32)
     clean = z.copy()
-    _simd.exp_sum(name, clean, 0.5)
+    dispatch.exp_sum(name, clean, 0.5)
     for i in {0, n // 2, n - 1}:
         out = z.copy()
         out[i] = np.nan
-        assert np.isnan(_simd.exp_sum(name, out, 0.5))
+        assert np.isnan(dispatch.exp_sum(name, out, 0.5))
         assert np.isnan(out[i])
         assert_same_bits(np.delete(out, i), np.delete(clean, i))
     out = z.copy()
-    assert np.isnan(_simd.exp_sum(name, out, np.nan))
+    assert np.isnan(dispatch.exp_sum(name, out, np.nan))
     assert np.isnan(out).all()
 
 
@@ -418,10 +418,10 @@ def test_exp_sum_passes_nan_and_only_nan(name, n, rng):
 def test_exp_sum_of_an_entry_is_the_same_wherever_it_stands(name, rng):
     z = rng.uniform(-80, 80, 100).astype(np.float32)
     whole = z.copy()
-    _simd.exp_sum(name, whole, 0.0)
+    dispatch.exp_sum(name, whole, 0.0)
     for first, last in [(0, 1), (3, 50), (99, 100), (17, 100)]:
         part = z[first:last].copy()
-        _simd.exp_sum(name, part, 0.0)
+        dispatch.exp_sum(name, part, 0.0)
         assert_same_bits(part, whole[first:last])
 
 
@@ -432,12 +432,12 @@ def test_exp_sum_of_an_entry_is_the_same_wherever_it_stands(name, rng):
 @each_size
 def test_vector_max(name, n, rng):
     z = rng.standard_normal(n).astype(np.float32)
-    assert _simd.vector_max(name, misaligned(z)) == reference.vector_max(z)
+    assert dispatch.vector_max(name, misaligned(z)) == reference.vector_max(z)
     for i in range(n):
         z[i] = 50 + i
-        assert _simd.vector_max(name, misaligned(z)) == 50 + i
+        assert dispatch.vector_max(name, misaligned(z)) == 50 + i
     z[:] = -np.inf
-    assert _simd.vector_max(name, misaligned(z)) == -np.inf
+    assert dispatch.vector_max(name, misaligned(z)) == -np.inf
 
 
 # -------------------------------------------------------------- sigmoid --
@@ -448,7 +448,7 @@ def test_vector_max(name, n, rng):
 def test_sigmoid(name, n, rng):
     z = (10 * rng.standard_normal(n)).astype(np.float32)
     out = Output(z)
-    total = _simd.sigmoid(name, out.array)
+    total = dispatch.sigmoid(name, out.array)
     values, softplus = reference.sigmoid(z)
     np.testing.assert_allclose(out.values(), values, rtol=6e-7)
     assert total == pytest.approx(softplus, rel=2e-6, abs=0)
@@ -458,7 +458,7 @@ def test_sigmoid(name, n, rng):
 def test_sigmoid_is_accurate_everywhere(name):
     z = np.linspace(-87, 88, 100_003).astype(np.float32)
     out = z.copy()
-    _simd.sigmoid(name, out)
+    dispatch.sigmoid(name, out)
     np.testing.assert_allclose(out, reference.sigmoid(z)[0], rtol=6e-7)
 
 
@@ -468,7 +468,7 @@ def test_sigmoid_is_accurate_everywhere(name):
 def test_softplus_of_extreme_arguments(name, z, n):
     # One term's error is half a unit in the last place of 1 + exp(z), 6e-8.
     out = np.full(n, z, np.float32)
-    total = _simd.sigmoid(name, out)
+    total = dispatch.sigmoid(name, out)
     value, softplus = reference.sigmoid(np.float32(z))
     assert total == pytest.approx(n * float(softplus), rel=1e-6, abs=n * 6.1e-8)
     np.testing.assert_allclose(out, float(value), rtol=6e-7, atol=2e-38)
@@ -478,10 +478,10 @@ def test_softplus_of_extreme_arguments(name, z, n):
 def test_sigmoid_of_infinity(name):
     for n in (1, 8, 33):
         out = np.full(n, np.inf, np.float32)
-        assert _simd.sigmoid(name, out) == np.inf
+        assert dispatch.sigmoid(name, out) == np.inf
         assert (out == 1).all()
         out = np.full(n, -np.inf, np.float32)
-        assert _simd.sigmoid(name, out) == pytest.approx(0, abs=1e-30)
+        assert dispatch.sigmoid(name, out) == pytest.approx(0, abs=1e-30)
         assert ((out >= 0) & (out < 2e-38)).all()
 
 
@@ -490,11 +490,11 @@ def test_sigmoid_of_infinity(name):
 def test_sigmoid_passes_nan_and_only_nan(name, n, rng):
     z = rng.standard_normal(n).astype(np.float32)
     clean = z.copy()
-    _simd.sigmoid(name, clean)
+    dispatch.sigmoid(name, clean)
     for i in {0, n // 2, n - 1}:
         out = z.copy()
         out[i] = np.nan
-        assert np.isnan(_simd.sigmoid(name, out))
+        assert np.isnan(dispatch.sigmoid(name, out))
         assert np.isnan(out[i])
         assert_same_bits(np.delete(out, i), np.delete(clean, i))
 
@@ -503,10 +503,10 @@ def test_sigmoid_passes_nan_and_only_nan(name, n, rng):
 def test_sigmoid_of_an_entry_is_the_same_wherever_it_stands(name, rng):
     z = (9 * rng.standard_normal(100)).astype(np.float32)
     whole = z.copy()
-    _simd.sigmoid(name, whole)
+    dispatch.sigmoid(name, whole)
     for first, last in [(0, 1), (3, 50), (99, 100), (17, 100)]:
         part = z[first:last].copy()
-        _simd.sigmoid(name, part)
+        dispatch.sigmoid(name, part)
         assert_same_bits(part, whole[first:last])
 
 
@@ -519,12 +519,12 @@ def test_gather_dot(name, n, rng):
     row = rng.standard_normal(50).astype(np.float32)
     values = rng.standard_normal(n).astype(np.float32)
     ids = rng.integers(0, 50, n)  # some twice
-    result = _simd.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
+    result = dispatch.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
     bound = reference.gather_dot(abs(row), ids, abs(values))
     error = abs(result - reference.gather_dot(row, ids, values))
     assert error <= (n / 4 + 4) * EPS * bound
     # A dense row against all of its places is a plain dot product.
-    result = _simd.gather_dot(name, misaligned(values), read_only(range(n)), misaligned(values))
+    result = dispatch.gather_dot(name, misaligned(values), read_only(range(n)), misaligned(values))
     assert result == pytest.approx((values.astype(float) ** 2).sum(), rel=1e-5)
 
 
@@ -535,11 +535,11 @@ def test_gather_dot_reads_only_its_ids_and_passes_nan(name, n, rng):
     row[::3] = rng.standard_normal(n)
     values = rng.standard_normal(n).astype(np.float32)
     ids = read_only(rng.permutation(n) * 3)
-    assert np.isfinite(_simd.gather_dot(name, row, ids, values))
+    assert np.isfinite(dispatch.gather_dot(name, row, ids, values))
     for i in {0, n // 2, n - 1}:
         bad = values.copy()
         bad[i] = np.nan
-        assert np.isnan(_simd.gather_dot(name, row, ids, bad))
+        assert np.isnan(dispatch.gather_dot(name, row, ids, bad))
 
 
 def code_problem(rng, n, n_words):
@@ -555,7 +555,7 @@ def run_code_scores(name, codes, query, curve, norm, bias, ids=None):
     codes_at_end, query = at_page_end(codes, 77), at_page_end(query, 77)
     codes_at_end.flags.writeable = query.flags.writeable = False
     out = Output(np.zeros(len(codes) if ids is None else len(ids)))
-    _simd.code_scores(
+    dispatch.code_scores(
         name, codes_at_end, len(query), None if ids is None else read_only(ids), query,
         misaligned(curve), misaligned(norm), misaligned(bias), out.array,
     )  # fmt: skip
@@ -595,7 +595,7 @@ def import_simd(forced):
     environment = {k: v for k, v in os.environ.items() if k != "SLIDE_SIMD"}
     if forced is not None:
         environment["SLIDE_SIMD"] = forced
-    root = Path(_simd.__file__).parents[2]
+    root = Path(dispatch.__file__).parents[2]
     return subprocess.run(
         [sys.executable, "-c", "import slide._simd.dispatch as s; print(s.instruction_set())"],
         cwd=root, env=environment, capture_output=True, text=True, timeout=60,
@@ -605,7 +605,7 @@ def import_simd(forced):
 def test_every_machine_has_scalar():
     assert NAMES[-1] == "scalar"
     assert set(NAMES) <= {"avx512", "avx2", "scalar"}
-    assert _simd.instruction_set() in NAMES
+    assert dispatch.instruction_set() in NAMES
 
 
 @each_name
@@ -628,4 +628,4 @@ def test_a_forced_name_that_nobody_knows_fails_on_import():
 
 def test_doors_refuse_an_unknown_name():
     with pytest.raises(ValueError, match=r"nonsense.*scalar"):
-        _simd.hadamard("nonsense", np.zeros(4, np.float32))
+        dispatch.hadamard("nonsense", np.zeros(4, np.float32))

@@ -48,7 +48,7 @@ PLANTED = {
 }
 FILES = ("bibtex", "delicious")
 DATASETS = ("oewn", *FILES, *PLANTED)
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 
 
 def data_dir():

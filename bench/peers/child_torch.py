@@ -8,7 +8,7 @@ that it has on a CPU; what it loads at its first step is not timed. Weights star
 from itertools import pairwise
 
 import torch
-from _child import params, run
+from common.child import params, run
 from torch import nn
 
 USED = ("hidden_layer_sizes", "learning_rate_init", "batch_size", "max_iter", "random_state")

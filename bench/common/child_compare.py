@@ -1,6 +1,6 @@
 """The workloads of `compare.py`, a few seconds each. One is run as
 
-    python _child_compare.py WORKLOAD DATA_DIR THREADS
+    python child_compare.py WORKLOAD DATA_DIR THREADS
 
 and prints JSON: its seconds, and the package that it ran. Only what older revisions have as well
 may be called; DATA_DIR is what `write_data` of the newer one wrote.
@@ -13,10 +13,10 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from _child import load
 from scipy import sparse
 
 import slide
+from common.child import load
 from slide import SparseMLPClassifier
 from slide.datasets import make_extreme_classification
 

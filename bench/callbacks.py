@@ -1,4 +1,4 @@
-"""What callbacks cost: `fit` without, with a progress bar, and with a checkpoint after every epoch.
+"""The cost of callbacks: `fit` with none, with a progress bar, and with a checkpoint an epoch.
 
     python bench/callbacks.py [--rows 30000] [--classes 20000] [--repeats 25]
 

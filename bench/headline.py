@@ -18,7 +18,7 @@ from common.table import print_verdicts, verdict
 
 WIDTH = 1000
 SHARE = 0.05
-# What the medians are held against.
+# The bars of the medians.
 MAX_GAP = 1.0  # points of accuracy
 MAX_COMPUTE = {1: 0.07, 3: 0.05}  # share of the dense multiply-adds, by depth
 MAX_TIME = 1 / 5  # of a dense peer's seconds per epoch, at depth 3
@@ -76,7 +76,7 @@ def parse_arguments():
 
 
 def compare(rows):
-    """Set every row beside the dense ones: `gap_to_…` and `time_to_…`."""
+    """Compare every row with the dense ones: `gap_to_…` and `time_to_…`."""
     for row in rows.values():
         for key in ("dense", "pytorch"):
             gap = difference(row, rows.get(key))

@@ -1,4 +1,4 @@
-"""The row kernels' GB/s and GFLOP/s, beside what this machine's memory and arithmetic can do.
+"""The row kernels' GB/s and GFLOP/s, compared with the limits of this machine.
 
     python bench/kernels.py --threads 2 --torch-python ../peers/bin/python
     python bench/kernels.py --vectors 1 8 64 --seconds .05 --repeats 1     # a trial
@@ -356,7 +356,7 @@ def bf16_gemm(args):
 
 
 def verdicts(rows):
-    """Of the fused kernel, at the number of vectors where it does best."""
+    """The bars of the fused kernel, at the number of vectors where it does best."""
     out = []
     for place, name, limit, what in (
         ("memory", "bandwidth", MIN_BANDWIDTH, "of the bandwidth of random rows, out of cache"),

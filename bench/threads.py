@@ -1,4 +1,4 @@
-"""What a second thread gains, and more of them: time of the passes over the rows, and accuracy.
+"""The gain of a second thread, and of more: time of the passes over the rows, and accuracy.
 
     python bench/threads.py
     python bench/threads.py --problems layers --rows 5000 --epochs 1 --repeats 1     # a trial

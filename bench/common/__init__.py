@@ -1,8 +1,8 @@
-"""What several benchmarks share.
+"""Modules that several benchmarks share.
 
 run         systems in child processes, medians, where a figure comes from
 child       what every child process does: data in, fit and prediction, a report out
 data        data sets                   fashion     runs on Fashion-MNIST
 planted     problems of many classes    engine      all that is private to slide
-table       tables on screen            figure      figures beside the JSON
+table       tables on screen            figure      figures next to the JSON
 """

@@ -1,4 +1,4 @@
-"""What the child scripts share: data in, one timed fit and one timed prediction, a report out.
+"""The frame of every child script: data in, one timed fit and prediction, a report out.
 
 A child is run as ``python child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
 ``DATA_DIR/{X_train,Y_train,X_test}``, each as ``.npz`` (CSR) or ``.npy`` (dense), and writes
@@ -88,7 +88,7 @@ def load(folder, name):
 
 
 def params():
-    """What the benchmark sets of the system's parameters."""
+    """The parameters of the system that the benchmark sets."""
     return json.loads(os.environ.get("SLIDE_BENCH_PARAMS", "{}"))
 
 

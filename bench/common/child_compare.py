@@ -98,7 +98,7 @@ def fitted(data, threads, **params):
 
 
 def median_seconds(call, repeats=5):
-    """Of a call that was made once before, so that what it builds for later is there."""
+    """The median time of a call, after a first one that builds what later ones use."""
     out = []
     for _ in range(repeats + 1):
         start = perf_counter()

@@ -39,7 +39,7 @@ __all__ = [
 
 
 def tally(model):
-    """What the engine counted in all trainings of a fitted estimator, as a dict."""
+    """The counts of the engine in all trainings of a fitted estimator, as a dict."""
     return vars(model._network.tally)
 
 
@@ -52,7 +52,7 @@ def model_bytes(model):
 
 
 def default_candidates(k):
-    """What n_candidates="auto" is for the best k."""
+    """The number of candidates that n_candidates="auto" means for the best k."""
     return lookup.candidates_for(k)
 
 

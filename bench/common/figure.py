@@ -1,4 +1,4 @@
-"""Figures beside the JSON, all in one dress."""
+"""Figures next to the JSON, all in one style."""
 
 
 def save_figure(path, draw, n_panels=1):

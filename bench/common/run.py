@@ -1,4 +1,4 @@
-"""What the benchmarks share: systems in child processes, medians, and where a figure comes from."""
+"""Systems in child processes, medians over runs, and the origin of a figure."""
 
 import argparse
 import datetime
@@ -121,7 +121,7 @@ def failure(child):
 
 
 def summary(runs, measures, each):
-    """Medians of `measures` over the runs that succeeded, beside `each` of every such run.
+    """Medians of `measures` over the runs that succeeded, and `each` of every such run.
 
     A measure that the system does not have is left out.
     """

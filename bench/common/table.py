@@ -1,10 +1,10 @@
-"""Tables on screen: the line above them, their rows, and what became of the bars."""
+"""Tables on screen: the line above them, their rows, and which bars were met."""
 
 from textwrap import shorten
 
 
 def conditions(result, *facts):
-    """What was measured, how often and on which machine, in a line."""
+    """The line above a table: the facts, the number of repeats and the machine."""
     facts = ", ".join([*facts, f"median of {result['repeats']}"])
     return f"{facts}; {result['processor']}, {result['instruction_set']}"
 
@@ -44,7 +44,7 @@ def print_table(title, rows, columns, widths):
 
 
 def verdict(bar, value, limit, form, at_least=False):
-    """What became of a bar: `value`, None where it has none, against `limit`."""
+    """Whether `value` meets the bar `limit`; None was not measured."""
     if value is None:
         return {"bar": bar, "verdict": "not measured"}
     met = value >= limit if at_least else value <= limit

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.kernels import misaligned
 from helpers.page_end import at_page_end
 from twins import hashing as reference
 from twins import simd as reference_simd
@@ -20,13 +21,6 @@ each_width = pytest.mark.parametrize("n_in", [1, 7, 64, 128, 200, 300, 1025])
 @pytest.fixture
 def rng():
     return np.random.default_rng(50)
-
-
-def misaligned(values, dtype=np.float32):
-    """A read-only copy; beyond its end lie a NaN, or a large number, and then no memory."""
-    out = at_page_end(np.asarray(values, dtype), np.nan if dtype == np.float32 else 2**30)
-    out.flags.writeable = False
-    return out
 
 
 def simhasher(n_in, n_tables, n_bits, n_rounds=3):

@@ -33,7 +33,7 @@ def hash_codes(hasher, n_tables, n_bits, x, mean=None, extra_0=None, extra_1=Non
 
 
 def join(hashes, width, n_bits):
-    """The code of one table: its hashes beside each other, cut to n_bits."""
+    """The code of one table: its hashes side by side, cut to n_bits."""
     return sum(int(value) << (i * width) for i, value in enumerate(hashes)) % 2**n_bits
 
 
@@ -41,7 +41,7 @@ def join(hashes, width, n_bits):
 
 
 def simhash_projections(parameters, x, mean=None, extra_0=None, extra_1=None):
-    """What SimHash takes the signs of: (n, projections)."""
+    """The projections (n, n_projections) whose signs SimHash takes."""
     later = parameters["later_signs"].astype(np.float64)
     size = later.shape[2]
     n, n_in = x.shape
@@ -135,7 +135,7 @@ def minhash(parameters, row, n_hashes, n_largest):
 
 
 def neuron_extras(w, b, mean, query_length):
-    """The two coordinates that a neuron gets beside its weights, so that all are equally long."""
+    """The two coordinates that are added to a neuron's weights, so that all are equally long."""
     bias = float64(w) @ float64(mean) + float64(b)
     extra_0 = (bias - bias.mean()) / query_length
     length2 = (float64(w) ** 2).sum(axis=1) + extra_0**2
@@ -162,13 +162,13 @@ def collect(offsets, ids, codes, bucket_limit, random):
 
 
 def keep_most_frequent(candidates, counts, n_keep):
-    """The n_keep of the most collisions, the earlier on ties, in their old order."""
+    """The n_keep candidates of the most collisions, on ties the earlier, in their old order."""
     ranked = sorted(range(len(candidates)), key=lambda i: (-counts[candidates[i]], i))
     return [candidates[i] for i in sorted(ranked[:n_keep])]
 
 
 def keep_above(candidates, counts, min_collisions):
-    """Those of at least min_collisions collisions, in their old order."""
+    """The candidates of at least min_collisions collisions, in their old order."""
     return [i for i in candidates if counts[i] >= min_collisions]
 
 
@@ -176,7 +176,7 @@ def keep_above(candidates, counts, min_collisions):
 
 
 def collect_from_tables(tables, x, bucket_limit, random):
-    """What the tables return for one vector, and each neuron's number of collisions."""
+    """The neurons that the tables return for one vector, and how often each collided."""
     n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
     query = (tables.mean, [tables.query_bias]) if tables.transform else ()
     codes = hash_codes(tables.hasher, n_tables, n_bits, x[None], *query)[:, 0]

@@ -1,4 +1,4 @@
-"""Data, settings and helpers that several test files share."""
+"""Fixtures for all tests: data, kinds of networks, settings of the engine. See README.md."""
 
 import os
 import subprocess

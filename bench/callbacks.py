@@ -1,4 +1,4 @@
-"""What callbacks cost: `fit` without, with a progress bar, and with a checkpoint after every epoch.
+"""The cost of callbacks: `fit` with none, with a progress bar, and with a checkpoint an epoch.
 
     python bench/callbacks.py [--rows 30000] [--classes 20000] [--repeats 25]
 
@@ -14,14 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from _run import origin, positive, write
+from common.run import RESULTS, origin, positive, write
 from sklearn.callback import ProgressBar
 
 from slide import SparseMLPClassifier
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
-
-HERE = Path(__file__).parent
 
 
 def main():
@@ -29,7 +27,7 @@ def main():
     parser.add_argument("--rows", type=positive, default=30_000)
     parser.add_argument("--classes", type=positive, default=20_000)
     parser.add_argument("--repeats", type=positive, default=25)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "callbacks.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "callbacks.json")
     args = parser.parse_args()
     X, y = make_extreme_classification(args.rows, 50_000, args.classes, random_state=0)
     seconds = {"none": [], "progress bar": [], "checkpoint": []}

@@ -22,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from textwrap import shorten
 
-from _child_compare import WORKLOADS, write_data
-from _run import HERE, failure, origin, positive, save, write
+from common.child_compare import WORKLOADS, write_data
+from common.run import BENCH, failure, import_path, origin, positive, save, write
 
 MAX_SHARE = 0.15
 MAX_SECONDS = 0.05
-GIT = ["git", "-C", HERE]
+GIT = ["git", "-C", BENCH]
 
 
 def main():
@@ -115,8 +115,9 @@ def build(tree, target):
 
 def run(workload, package, data, threads):
     """Seconds of one run, or why there are none."""
-    environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, HERE / "_child_compare.py", workload, data, str(threads)]
+    environment = {**os.environ, **import_path(package), "OMP_NUM_THREADS": str(threads)}
+    child = BENCH / "common" / "child_compare.py"
+    command = [sys.executable, child, workload, data, str(threads)]
     child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if child.returncode:
         return failure(child)

@@ -11,9 +11,9 @@ multiply-adds stay comparable, seconds do not.
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import _fashion
-from _fashion import System
-from _run import any_failed, origin, positive, write
+from common import fashion
+from common.fashion import System
+from common.run import any_failed, origin, positive, write
 
 HIDDEN = {"hidden_layer_sizes": [1000], "active_fraction": [0.05, 1.0]}
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
@@ -49,14 +49,14 @@ def main():
     args = parse_arguments()
     rows = variants(args.families, args.policies)
     runs = {row.name: [] for row in rows}
-    with _fashion.prepared(args) as fit, ThreadPoolExecutor(args.jobs) as pool:
+    with fashion.prepared(args) as fit, ThreadPoolExecutor(args.jobs) as pool:
         tasks = [(row, seed) for seed in range(args.seeds) for row in rows]
         for (row, _), run in zip(tasks, pool.map(lambda task: fit(*task), tasks), strict=True):
             runs[row.name].append(run)
 
-    result = {"benchmark": "hash-ablation", **_fashion.describe(args), "jobs": args.jobs}
+    result = {"benchmark": "hash-ablation", **fashion.describe(args), "jobs": args.jobs}
     result |= origin(args.threads)
-    result["variants"] = [about(row) | _fashion.summarize(runs[row.name]) for row in rows]
+    result["variants"] = [about(row) | fashion.summarize(runs[row.name]) for row in rows]
     result["variants"].sort(key=lambda row: row.get("accuracy", -1.0), reverse=True)
     print_table(result)
     write(result, args.out)
@@ -64,7 +64,7 @@ def main():
 
 
 def parse_arguments():
-    parser = _fashion.parser(__doc__, "hash-ablation.json")
+    parser = fashion.parser(__doc__, "hash-ablation.json")
     parser.add_argument("--jobs", type=positive, default=1, help="runs at a time")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     policies = (*POLICIES, SCAN)
@@ -82,11 +82,10 @@ def about(row):
 
 
 def print_table(result):
-    print(_fashion.title(result))
-    print(f"{'':<33}" + "".join(f"{title:>10}" for title, _ in COLUMNS.values()), end="")
-    print("  accuracy of each seed")
+    print(fashion.title(result))
+    print(f"{'':<33}" + fashion.titles(COLUMNS))
     for row in result["variants"]:
-        print(f"{row['name']:<33}" + _fashion.cells(row, COLUMNS))
+        print(f"{row['name']:<33}" + fashion.cells(row, COLUMNS))
 
 
 if __name__ == "__main__":

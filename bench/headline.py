@@ -11,13 +11,14 @@ accuracy less that of a dense network, in points, so negative is worse.
 
 import sys
 
-import _fashion
-from _fashion import System
-from _run import any_failed, origin, positive, print_verdicts, verdict, write
+from common import fashion
+from common.fashion import System
+from common.run import any_failed, origin, positive, write
+from common.table import print_verdicts, verdict
 
 WIDTH = 1000
 SHARE = 0.05
-# What the medians are held against.
+# The bars of the medians.
 MAX_GAP = 1.0  # points of accuracy
 MAX_COMPUTE = {1: 0.07, 3: 0.05}  # share of the dense multiply-adds, by depth
 MAX_TIME = 1 / 5  # of a dense peer's seconds per epoch, at depth 3
@@ -44,7 +45,7 @@ def systems(depth):
 def main():
     args = parse_arguments()
     runs = {depth: {key: [] for key in args.systems} for depth in args.depths}
-    with _fashion.prepared(args) as fit:
+    with fashion.prepared(args) as fit:
         for seed in range(args.seeds):
             for depth in args.depths:
                 for key in args.systems:
@@ -52,12 +53,12 @@ def main():
 
     result = {
         "benchmark": "headline",
-        **_fashion.describe(args),
+        **fashion.describe(args),
         **origin(args.threads),
         "depths": {},
     }
     for depth in args.depths:
-        rows = {key: _fashion.summarize(each) for key, each in runs[depth].items()}
+        rows = {key: fashion.summarize(each) for key, each in runs[depth].items()}
         compare(rows)
         result["depths"][str(depth)] = rows
     result["verdicts"] = verdicts(result["depths"])
@@ -67,7 +68,7 @@ def main():
 
 
 def parse_arguments():
-    parser = _fashion.parser(__doc__, "headline.json")
+    parser = fashion.parser(__doc__, "headline.json")
     parser.add_argument("--systems", nargs="+", choices=systems(1), default=list(systems(1)))
     parser.add_argument("--depths", nargs="+", type=positive, default=[1, 3])
     parser.add_argument("--peers-python", help="python of an environment with torch")
@@ -75,7 +76,7 @@ def parse_arguments():
 
 
 def compare(rows):
-    """Set every row beside the dense ones: `gap_to_…` and `time_to_…`."""
+    """Compare every row with the dense ones: `gap_to_…` and `time_to_…`."""
     for row in rows.values():
         for key in ("dense", "pytorch"):
             gap = difference(row, rows.get(key))
@@ -131,12 +132,12 @@ COLUMNS = {
 
 
 def print_tables(result):
-    print(_fashion.title(result))
+    print(fashion.title(result))
     for depth, rows in result["depths"].items():
         print(f"\n{'hidden ' + ' × '.join([str(WIDTH)] * int(depth)):<27}", end="")
-        print("".join(f"{title:>10}" for title, _ in COLUMNS.values()) + "  accuracy of each seed")
+        print(fashion.titles(COLUMNS))
         for key, row in rows.items():
-            print(f"{systems(int(depth))[key].name:<27}" + _fashion.cells(row, COLUMNS))
+            print(f"{systems(int(depth))[key].name:<27}" + fashion.cells(row, COLUMNS))
     print_verdicts(result["verdicts"])
 
 

@@ -1,4 +1,4 @@
-"""The row kernels' GB/s and GFLOP/s, beside what this machine's memory and arithmetic can do.
+"""The row kernels' GB/s and GFLOP/s, compared with the limits of this machine.
 
     python bench/kernels.py --threads 2 --torch-python ../peers/bin/python
     python bench/kernels.py --vectors 1 8 64 --seconds .05 --repeats 1     # a trial
@@ -7,7 +7,7 @@ Rows of 128 floats, drawn at random, are met with 1 to 64 vectors of a micro-bat
 them from 670,091 rows, "cache" from 512. The limits are measured in the same way at the same
 number of threads: rows that are only read, or read, changed and written, by compiled loops that
 ask for rows at the best distance ahead; STREAM's triad; and a dense product of large matrices.
-Threads are processes, each with rows of its own, since the kernels' Python doors hold the
+Threads are processes, each with rows of its own, since the kernels' Python entry points hold the
 interpreter's lock. Bytes are those of the rows, read and written; GFLOP/s are two a multiply-add.
 Shares of the float32 product count for 16-bit rows too, whose arithmetic is in float32.
 """
@@ -27,21 +27,18 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from _run import RESULTS, origin, positive, print_verdicts, verdict, write
+from common.engine import InputRows, Layer, Model, Trainer, dispatch
+from common.run import RESULTS, origin, positive, write
+from common.table import conditions, print_verdicts, verdict
 from ml_dtypes import bfloat16
 from threadpoolctl import threadpool_limits
 
 import slide
-from slide._base.rows import InputRows
-from slide._core import Trainer
-from slide._engine.model import Model
-from slide._network.layer import Layer
-from slide._simd import dispatch as _simd
 
 D = 128
 SINGLE, HALF = 4 * D, 2 * D  # bytes of a row in float32 and in bfloat16
 PLACES = {"memory": 670_091, "cache": 512}  # rows; those in memory are shared out over threads
-SET = _simd.instruction_set()
+SET = dispatch.instruction_set()
 AHEAD = (0, 2, 4, 8, 16, 32)
 MOVES = {"read": 1, "update": 4}  # weights read; weights and moments read and written
 RUN = 256  # neighbouring rows of an update
@@ -75,17 +72,17 @@ print(2e-9 * 4096**3 / sorted(seconds)[2])
 
 def dots(w, m, n, block):
     x, out = vectors(n * D), np.empty(n * block, np.float32)
-    return lambda ids: _simd.dots(SET, w, D, ids, None, block, x, D, n, D, out, block)
+    return lambda ids: dispatch.dots(SET, w, D, ids, None, block, x, D, n, D, out, block)
 
 
 def accumulate(w, m, n, block):
     coef, out = vectors(n * block), np.zeros(n * D, np.float32)
-    return lambda ids: _simd.accumulate(SET, coef, block, 1, w, D, ids, block, out, D, n, D)
+    return lambda ids: dispatch.accumulate(SET, coef, block, 1, w, D, ids, block, out, D, n, D)
 
 
 def momentum(w, m, n, block):
     g = vectors(RUN * D)
-    return in_runs(w, m, lambda w, m: _simd.momentum(SET, w, m, g, 1e-3, 0.9))
+    return in_runs(w, m, lambda w, m: dispatch.momentum(SET, w, m, g, 1e-3, 0.9))
 
 
 def unpack(w, m, n, block):
@@ -94,14 +91,14 @@ def unpack(w, m, n, block):
 
     def call(ids):
         for start in range(0, block, part):
-            _simd.unpack(SET, w, D, ids[start : start + part], part, D, out)
+            dispatch.unpack(SET, w, D, ids[start : start + part], part, D, out)
 
     return call
 
 
 def momentum_half(w, m, n, block):
     g, halves = vectors(RUN * D), (w.view(np.uint16), m.view(np.uint16))
-    return in_runs(*halves, lambda w, m: _simd.momentum_half(SET, w, m, g, 1e-3, 0.9, 1))
+    return in_runs(*halves, lambda w, m: dispatch.momentum_half(SET, w, m, g, 1e-3, 0.9, 1))
 
 
 def backward(dtype, w, m, n, block):
@@ -262,9 +259,9 @@ def work(prepare, seconds, repeats, barrier, counts):
 
 
 def compile_limits(folder):
-    """The path of _limits.c compiled."""
+    """The path of limits.c compiled."""
     path = Path(folder) / "limits.so"
-    source = Path(__file__).with_name("_limits.c")
+    source = Path(__file__).parent / "common" / "limits.c"
     command = ["cc", "-O3", "-shared", "-fPIC", source, "-o", path]
     try:
         subprocess.run(command, check=True)
@@ -359,7 +356,7 @@ def bf16_gemm(args):
 
 
 def verdicts(rows):
-    """Of the fused kernel, at the number of vectors where it does best."""
+    """The bars of the fused kernel, at the number of vectors where it does best."""
     out = []
     for place, name, limit, what in (
         ("memory", "bandwidth", MIN_BANDWIDTH, "of the bandwidth of random rows, out of cache"),
@@ -376,10 +373,8 @@ def verdicts(rows):
 
 def print_tables(result):
     limits = result["limits"]
-    print(
-        f"{result['threads']} threads, median of {result['repeats']}; {result['processor']}, "
-        f"{result['instruction_set']}\n\nlimits"
-    )
+    print(conditions(result, f"{result['threads']} threads"))
+    print("\nlimits")
     for place in PLACES:
         for key, one in limits[place].items():
             title = f"random rows in {place}, {key} bytes"
@@ -389,11 +384,11 @@ def print_tables(result):
     if limits["bf16_gemm_gflop_s"]:
         print(f"{'bf16 product (PyTorch)':<40}{limits['bf16_gemm_gflop_s']:>9.1f} GFLOP/s")
     print(
-        f"\n{'':<24}{'rows in':<9}{'vectors':>8}{'GB/s':>9}{'of limit':>10}{'GFLOP/s':>10}"
+        f"\n{'':<30}{'rows in':<9}{'vectors':>8}{'GB/s':>9}{'of limit':>10}{'GFLOP/s':>10}"
         f"{'of product':>12}"
     )
     for row in result["kernels"]:
-        line = f"{row['kernel']:<24}{row['place']:<9}{row['n']:>8}{row['gb_s']:>9.1f}"
+        line = f"{row['kernel']:<30}{row['place']:<9}{row['n']:>8}{row['gb_s']:>9.1f}"
         line += f"{row['bandwidth']:>10.0%}"
         if "gflop_s" in row:
             line += f"{row['gflop_s']:>10.1f}{row['arithmetic']:>12.0%}"

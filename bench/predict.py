@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-import _data
 import numpy as np
-from _run import RESULTS, origin, positive, write
+from common.data import load
+from common.engine import default_candidates, make_shortlist, uses_shortlist
+from common.run import RESULTS, origin, positive, write
 
 import slide
 from slide import SparseMLPClassifier
-from slide._prediction import lookup as _lookup
 from slide.datasets import make_extreme_classification
 
 K = 5
@@ -79,20 +79,17 @@ def measure(name, args):
         X, X_test, Y = X[: args.train_rows], X[args.train_rows :], Y[: args.train_rows]
         hidden = args.hidden or 128
     else:
-        X, Y, X_test, _ = _data.load(name)
+        X, Y, X_test, _ = load(name)
         X_test, hidden = X_test[: args.rows], args.hidden or 256
     model = SparseMLPClassifier((hidden,), n_jobs=args.threads, random_state=0)
     start = perf_counter()
     model.fit(X, Y)
     train_s = perf_counter() - start
 
-    build_s = []
-    model.set_params(predict_mode="lsh")
-    network = model._fitted.network
-    for _ in range(args.repeats if _lookup.pays(network, 1) else 0):
-        network.shortlist = None
+    build_s, index_bytes = [], 0
+    for _ in range(args.repeats if uses_shortlist(model, 1) else 0):
         start = perf_counter()
-        _lookup.shortlist(network, args.threads)
+        index_bytes = make_shortlist(model, args.threads)
         build_s.append(perf_counter() - start)
 
     best, exact_s = None, []
@@ -109,9 +106,7 @@ def measure(name, args):
         rows.append(
             {
                 "n_candidates": n,
-                "is_exact": not _lookup.pays(
-                    network, _lookup.candidates_for(K) if n == "auto" else n
-                ),
+                "is_exact": not uses_shortlist(model, default_candidates(K) if n == "auto" else n),
                 "ms_per_row": ms,
                 "speedup": exact_ms / ms,
                 "recall_at_1": float((found[n][:, 0] == best[:, 0]).mean()),
@@ -124,7 +119,7 @@ def measure(name, args):
         "hidden": hidden,
         "train_s": train_s,
         "exact_ms_per_row": exact_ms,
-        "index_mib": network.shortlist.nbytes / 2**20 if build_s else 0.0,
+        "index_mib": index_bytes / 2**20,
         "build_s": statistics.median(build_s) if build_s else 0.0,
         "lsh": rows,
     }

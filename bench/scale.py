@@ -2,7 +2,7 @@
 
     python bench/scale.py --torch-python ../peers/bin/python --threads 2
     python bench/scale.py --width 20000 --classes 1000 20000 --rows 20000 --repeats 1     # a trial
-    python bench/scale.py --plot-only       # draws the figure of an earlier run anew
+    python bench/scale.py --plot-only       # draws the figure of an earlier run again
 
 Planted problems: 135,909 features, 75 of them in a row, five labels a row on average, Zipf exponent
 1/2; one hidden layer of 128. First every system at 670,091 classes, then the growth from 10,000 to
@@ -17,27 +17,25 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import shorten
 
-from _planted import HIDDEN, planted
-from _run import (
+from common.figure import log_log, save_figure
+from common.planted import HIDDEN, planted
+from common.run import (
+    HUGE_PAGES,
     RESULTS,
     any_failed,
     origin,
     positive,
-    print_verdicts,
     run_child,
     summary,
-    verdict,
     write,
 )
+from common.table import conditions, print_table, print_verdicts, verdict
 
 import slide
 from slide.metrics import precision_at_k
 
 SAMPLED_STEPS = 300
-# glibc gives every large tensor fresh small pages; NumPy's arrays, and so ours, have huge ones.
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 MEASURES = (
     "us_per_sample",
     "pass_us",
@@ -250,13 +248,13 @@ COLUMNS = {
 
 
 def print_tables(result):
-    print(
-        f"{result['rows']:,} rows, {result['threads']} threads, median of {result['repeats']}; "
-        f"{result['processor']}, {result['instruction_set']}"
-    )
-    print_table(f"{result['width']:,} classes", result["systems"])
-    for n, rows in result["classes"].items():
-        print_table(f"{int(n):,} classes", rows)
+    print(conditions(result, f"{result['rows']:,} rows", f"{result['threads']} threads"))
+    for n, rows in [(result["width"], result["systems"]), *result["classes"].items()]:
+        named = {
+            SYSTEMS[system].name: {**row, "gain": ratio(rows, system, "default")}
+            for system, row in rows.items()
+        }
+        print_table(f"{int(n):,} classes", named, COLUMNS, (22, 12))
     if result["classes"]:
         print("\ntime per sample, its growth from the fewest classes")
     for system in GROWTH:
@@ -266,37 +264,17 @@ def print_tables(result):
     print_verdicts(result["verdicts"])
 
 
-def print_table(title, rows):
-    print(f"\n{title:<22}" + "".join(f"{title:>12}" for title, _ in COLUMNS.values()))
-    for system, row in rows.items():
-        row = {**row, "gain": ratio(rows, system, "default")}
-        line = "".join(
-            ("–" if row.get(name) is None else f"{row[name]:{form}}").rjust(12)
-            for name, (_, form) in COLUMNS.items()
-        )
-        note = "" if row["status"] == "ok" else f"  {shorten(row['status'], 90)}"
-        print(f"{SYSTEMS[system].name:<22}{line if 'runs' in row else ''}{note}")
-
-
 # -------------------------------------------------------------------- plot --
 
 
 def plot(result, path):
     """Two panels against the number of classes: time per sample and peak memory, log-log."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        print("no plot: matplotlib is not installed")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     lines = {system: [n for n, _ in growth_of(result, system)] for system in GROWTH}
     if len(lines["default"]) < 2:
         print("no plot: it takes two numbers of classes")
         return
-    with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, (times, peaks) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+
+    def draw(times, peaks):
         for system, classes in lines.items():
             rows = [result["classes"][str(n)][system] for n in classes]
             style = "o-" if system == "default" else "s--"
@@ -304,19 +282,13 @@ def plot(result, path):
                 axes.plot(
                     classes, [row[name] for row in rows], style, label=SYSTEMS[system].name
                 )  # fmt: skip
-        times.set(
-            title=f"Time of a training sample, {result['threads']} threads", ylabel="microseconds"
-        )
+        title = f"Time of a training sample, {result['threads']} threads"
+        times.set(title=title, ylabel="microseconds")
         peaks.set(title="Peak memory, data included", ylabel="MB")
         for axes in (times, peaks):
-            axes.set(xscale="log", yscale="log", xlabel="classes")
-            axes.set_xticks(lines["default"], [f"{n:,}" for n in lines["default"]])
-            axes.minorticks_off()
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
-        figure.savefig(path, dpi=150)
-        plt.close(figure)
-    print(f"written to {path}")
+            log_log(axes, "classes", lines["default"])
+
+    save_figure(path, draw, n_panels=2)
 
 
 if __name__ == "__main__":

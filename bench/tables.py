@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _run import RESULTS, origin, positive, write
-
-from slide._hashing import tables as _tables
+from common.engine import HashTables
+from common.run import RESULTS, origin, positive, write
 
 BAR_S = 0.4
 BAR_SHAPE = {"neurons": 670_091, "inputs": 128, "tables": 50}
@@ -33,7 +32,7 @@ def main():
     mean = rng.standard_normal(args.inputs, dtype=np.float32)
     seconds, memory = {}, {}
     for name, transform in (("rebuild", True), ("angles only", False)):
-        tables = _tables.HashTables(
+        tables = HashTables(
             args.neurons, args.inputs, args.tables, args.bits, np.random.RandomState(0),
             transform=transform,
         )  # fmt: skip

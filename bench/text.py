@@ -2,7 +2,7 @@
 
     python bench/text.py --torch-python ../peers/bin/python --threads 2
     python bench/text.py --rows 50000 --test-rows 2000 --epochs 1 --torch-epochs .1 .2 --repeats 1
-    python bench/text.py --plot-only        # draws the figure of an earlier run anew
+    python bench/text.py --plot-only        # draws the figure of an earlier run again
 
 The sample of English Wikipedia: a row is one word of some 36,000, its labels the words up to two
 places before and after. One hidden layer of 200. The loss is the exact cross entropy of the softmax
@@ -20,26 +20,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-import _data
-from _run import (
+from common.data import load_windows
+from common.figure import save_figure
+from common.run import (
+    HUGE_PAGES,
     RESULTS,
     any_failed,
     origin,
     positive,
-    print_verdicts,
     run_child,
     save,
     summary,
-    verdict,
     write,
 )
+from common.table import conditions, print_table, print_verdicts, verdict
 
 import slide
 
 HIDDEN = 200
 BATCH = 512  # of PyTorch
 TIMED_STEPS = 20
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # as NumPy's arrays have; see bench/README.md
 OURS = {
     "default": ("slide", {}),
     "softmax": ("slide, softmax", {"loss": "softmax"}),
@@ -59,7 +59,7 @@ def main():
         plot(json.loads(args.out.read_text()), args.out.with_suffix(".png"))
         return False
     try:
-        X, Y, X_test, Y_test = _data.load_windows(args.rows, args.test_rows)
+        X, Y, X_test, Y_test = load_windows(args.rows, args.test_rows)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"text.py: {error}")
     with tempfile.TemporaryDirectory() as folder:
@@ -229,20 +229,26 @@ def known(row):
 # ------------------------------------------------------------------ tables --
 
 
+COLUMNS = {
+    "us_per_sample": ("µs a sample", ".1f"),
+    "gain": ("× slide", ".1f"),
+    "peak_mb": ("peak MB", ".0f"),
+}
+
+
 def print_tables(result):
-    print(
-        f"{result['words']:,} words, hidden {result['hidden']}, {result['rows']:,} windows, "
-        f"{result['threads']} threads, median of {result['repeats']}; {result['processor']}, "
-        f"{result['instruction_set']}"
+    facts = (
+        f"{result['words']:,} words",
+        f"hidden {result['hidden']}",
+        f"{result['rows']:,} windows",
     )
-    print(f"\n{'':<22}{'µs a sample':>12}{'× slide':>9}{'peak MB':>9}")
+    print(conditions(result, *facts, f"{result['threads']} threads"))
     base = result["systems"]["default"].get("us_per_sample")
-    for key, row in result["systems"].items():
-        if "us_per_sample" not in row:
-            print(f"{NAMES[key]:<22}  {row['status']}")
-            continue
-        gain = f"{row['us_per_sample'] / base:.1f}" if base else "–"
-        print(f"{NAMES[key]:<22}{row['us_per_sample']:>12.1f}{gain:>9}{row['peak_mb']:>9.0f}")
+    rows = {NAMES[key]: dict(row) for key, row in result["systems"].items()}
+    for row in rows.values():
+        if base and "us_per_sample" in row:
+            row["gain"] = row["us_per_sample"] / base
+    print_table("", rows, COLUMNS, (22, 12))
     for key, row in result["systems"].items():
         if known(row):
             print(f"\n{NAMES[key]:<22}{'epochs':>9}{'seconds':>10}{'loss':>10}")
@@ -256,16 +262,8 @@ def print_tables(result):
 
 def plot(result, path):
     """Held-out loss against the seconds of training."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        print("no plot: matplotlib is not installed")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
-    with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    def draw(axes):
         for key, row in result["systems"].items():
             points = known(row)
             if points:
@@ -278,11 +276,8 @@ def plot(result, path):
             ylabel="held-out loss",
             title=f"Word to context words, {result['words']:,} words",
         )
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-        figure.savefig(path, dpi=150)
-        plt.close(figure)
-    print(f"written to {path}")
+
+    save_figure(path, draw)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a second thread gains, and more of them: time of the passes over the rows, and accuracy.
+"""The gain of a second thread, and of more: time of the passes over the rows, and accuracy.
 
     python bench/threads.py
     python bench/threads.py --problems layers --rows 5000 --epochs 1 --repeats 1     # a trial
@@ -16,21 +16,11 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import _data
 import numpy as np
-from _planted import HIDDEN, planted, popular_columns
-from _run import (
-    RESULTS,
-    any_failed,
-    origin,
-    positive,
-    print_verdicts,
-    run_child,
-    save,
-    summary,
-    verdict,
-    write,
-)
+from common.data import load_fashion_mnist
+from common.planted import HIDDEN, planted, popular_columns
+from common.run import RESULTS, any_failed, origin, positive, run_child, save, summary, write
+from common.table import conditions, print_table, print_verdicts, verdict
 
 import slide
 from slide.metrics import precision_at_k
@@ -110,7 +100,7 @@ def measure(problem, args):
 def prepared(problem, args):
     """Yield a problem's folder, and what the share of test rows with a right first label is."""
     if problem == "layers":
-        X, y, X_test, y_test = _data.load_fashion_mnist()
+        X, y, X_test, y_test = load_fashion_mnist()
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder), X_train=X[: args.rows], Y_train=y[: args.rows], X_test=X_test)
             yield Path(folder), lambda top: float(np.mean(top[:, 0] == y_test))
@@ -160,16 +150,10 @@ COLUMNS = {
 
 
 def print_tables(result):
-    print(f"median of {result['repeats']}; {result['processor']}, {result['instruction_set']}")
+    print(conditions(result))
     for problem, rows in result["problems"].items():
-        print(f"\n{PROBLEMS[problem][0]:<24}" + "".join(f"{t:>11}" for t, _ in COLUMNS.values()))
-        for n, row in rows.items():
-            line = "".join(
-                (f"{row[name]:{form}}" if name in row else "–").rjust(11)
-                for name, (_, form) in COLUMNS.items()
-            )
-            note = "" if row["status"] == "ok" else f"  {row['status']}"
-            print(f"{f'threads: {n}':<24}{line}{note}")
+        named = {f"threads: {n}": row for n, row in rows.items()}
+        print_table(PROBLEMS[problem][0], named, COLUMNS, (24, 11))
     print_verdicts(result["verdicts"])
 
 

@@ -1,7 +1,7 @@
 """How a sample's cost grows with the width of a layer of which always 50 neurons are computed.
 
     python bench/widths.py --threads 2
-    python bench/widths.py --plot-only      # draws the figure of an earlier run anew
+    python bench/widths.py --plot-only      # draws the figure of an earlier run again
 
 Fashion-MNIST, one hidden layer of 1,000 to 100,000 neurons, and a dense one of 1,000. Multiply-adds
 are the engine's count over the whole training, hashing included; seconds are those of the passes
@@ -12,9 +12,10 @@ over the rows (`us_per_sample`) and of all of `fit`, whose start touches every w
 import json
 import sys
 
-import _fashion
-from _fashion import System
-from _run import any_failed, origin, positive, write
+from common import fashion
+from common.fashion import System
+from common.figure import log_log, save_figure
+from common.run import any_failed, origin, positive, write
 
 ACTIVE = 50
 DENSE_WIDTH = 1000
@@ -38,7 +39,7 @@ def main():
         return False
     nets = [sparse_network(width) for width in args.widths] + [dense_network()]
     runs = {net.name: [] for net in nets}
-    with _fashion.prepared(args) as fit:
+    with fashion.prepared(args) as fit:
         for seed in range(args.seeds):
             for net in nets:
                 runs[net.name].append(fit(net, seed))
@@ -47,12 +48,12 @@ def main():
     for net in nets:
         (width,) = net.params["hidden_layer_sizes"]
         about = {"name": net.name, "width": width, "dense": net.name.startswith("dense")}
-        rows.append({**about, **_fashion.summarize(runs[net.name])})
+        rows.append({**about, **fashion.summarize(runs[net.name])})
     compare(rows)
     result = {
         "benchmark": "widths",
         "active": ACTIVE,
-        **_fashion.describe(args),
+        **fashion.describe(args),
         **origin(args.threads),
     }
     result["networks"] = rows
@@ -63,7 +64,7 @@ def main():
 
 
 def parse_arguments():
-    parser = _fashion.parser(__doc__, "widths.json")
+    parser = fashion.parser(__doc__, "widths.json")
     parser.add_argument("--widths", nargs="+", type=width, default=[1000, 10_000, 100_000])
     parser.add_argument("--plot-only", action="store_true", help="of the JSON file that is there")
     return parser.parse_args()
@@ -96,12 +97,11 @@ def compare(rows):
 
 
 def print_table(result):
-    print(_fashion.title(result))
+    print(fashion.title(result))
     print("a sample's multiply-adds and microseconds, their growth from the first width\n")
-    titles = "".join(f"{title:>11}" for title, _ in COLUMNS.values())
-    print(f"{'computed':<15}{titles}  accuracy of each seed")
+    print(f"{'computed':<15}" + fashion.titles(COLUMNS, width=11))
     for row in result["networks"]:
-        print(f"{row['name']:<15}" + _fashion.cells(row, COLUMNS, width=11))
+        print(f"{row['name']:<15}" + fashion.cells(row, COLUMNS, width=11))
 
 
 # ------------------------------------------------------------------- plot --
@@ -109,14 +109,6 @@ def print_table(result):
 
 def plot(result, path):
     """Two panels: multiply-adds and microseconds of a sample against the width, log-log."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        print("no plot: matplotlib is not installed")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     good = [row for row in result["networks"] if "accuracy" in row]
     sparse = sorted((row for row in good if not row["dense"]), key=lambda row: row["width"])
     dense = next((row for row in good if row["dense"]), None)
@@ -125,8 +117,8 @@ def plot(result, path):
         return
     widths = [row["width"] for row in sparse]
     label = f"slide, {result['active']} neurons computed"
-    with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, (counts, times) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+
+    def draw(counts, times):
         counts.plot(widths, [row["multiply_adds"] for row in sparse], "o-", label=label)
         counts.plot(
             widths, [row["dense_multiply_adds"] for row in sparse], "s--", label="dense, computed"
@@ -144,18 +136,12 @@ def plot(result, path):
             times.plot(widths, estimates, "--", color="C1", label="dense, extrapolated")
             point = [dense["width"]], [dense["us_per_sample"]]
             times.plot(*point, "s", color="C1", label="dense, measured")
-        times.set(
-            title=f"Time of a training sample, {result['threads']} threads", ylabel="microseconds"
-        )
+        title = f"Time of a training sample, {result['threads']} threads"
+        times.set(title=title, ylabel="microseconds")
         for axes in (counts, times):
-            axes.set(xscale="log", yscale="log", xlabel="neurons in the hidden layer")
-            axes.set_xticks(widths, [f"{width:,}" for width in widths])
-            axes.minorticks_off()
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
-        figure.savefig(path, dpi=150)
-        plt.close(figure)
-    print(f"written to {path}")
+            log_log(axes, "neurons in the hidden layer", widths)
+
+    save_figure(path, draw, n_panels=2)
 
 
 if __name__ == "__main__":

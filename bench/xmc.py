@@ -4,7 +4,7 @@
         --torch-python ../peers/bin/python --threads 2
     python bench/xmc.py --dataset oewn --systems tail lsh+tail lsh exact --epochs 4 --out FILE
 
-Every system runs in a child process of its own (``_child_<system>.py``), one after the other, in
+Every system runs in a child process of its own (``child_<system>.py``), one after the other, in
 turns; the tables and ``bench/results/xmc-<dataset>.json`` hold the medians over the repeats.
 """
 
@@ -13,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import _data
 import numpy as np
-from _run import RESULTS, any_failed, origin, positive, run_child, save, summary, write
+from common.data import DATASETS, load
+from common.run import RESULTS, any_failed, origin, positive, run_child, save, summary, write
+from common.table import print_table
 
 from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
 
@@ -57,7 +58,7 @@ EACH = (*MEASURES, *RECALLS, "reload_s")
 def main():
     args = parse_arguments()
     try:
-        matrices = _data.load(args.dataset)
+        matrices = load(args.dataset)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"xmc.py: {error}")
     X_train, Y_train, X_test, Y_test = matrices
@@ -90,7 +91,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ", ".join(_data.DATASETS)
+    names = ", ".join(DATASETS)
     parser.add_argument(
         "--dataset",
         default="oewn",
@@ -181,20 +182,12 @@ def print_tables(result):
         f"{data['n_features']} features, {data['n_labels']} labels; {result['threads']} threads, "
         f"median of {result['repeats']}; {result['processor']}"
     )
-    print_table(result, MEASURES, len("predict_s"))
+    rows = {SYSTEMS[system]: row for system, row in result["systems"].items()}
+    print_table("", rows, {name: (name, form) for name, form in MEASURES.items()}, (20, 10))
     print("\nrecall at 5 of the labels that make up a third of the training entries each")
     sizes = ", ".join(f"{data['groups'][group]} {group}" for group in GROUPS)
     print(f"labels: {sizes}")
-    print_table(result, RECALLS, len("R@5 torso"))
-
-
-def print_table(result, measures, width):
-    print(f"{'':<20}" + "".join(f" {name:>{width}}" for name in measures))
-    for system, row in result["systems"].items():
-        cells = [f"{row[name]:{form}}" if name in row else "–" for name, form in measures.items()]
-        line = "".join(f" {cell:>{width}}" for cell in cells) if "runs" in row else ""
-        note = "" if row["status"] == "ok" else f"  {row['status']}"
-        print(f"{SYSTEMS[system]:<20}{line}{note}")
+    print_table("", rows, {name: (name, form) for name, form in RECALLS.items()}, (20, 10))
 
 
 def describe(name, matrices):

@@ -1,4 +1,4 @@
-"""Data, settings and helpers that several test files share."""
+"""Fixtures for all tests: data, kinds of networks, settings of the engine. See README.md."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slide import SparseMLPClassifier
-from slide._simd import dispatch as _simd
+from slide._simd import dispatch
 from slide.datasets import make_extreme_classification
 
 # How long an example takes says nothing on a busy machine, or with sanitizers.
@@ -117,9 +117,9 @@ def rerun_with_simd(request):
     """Runs the test's own file again under every instruction set but the one in use."""
 
     def rerun(selection):
-        root = Path(_simd.__file__).parents[2]
-        for name in _simd.available():
-            if name == _simd.instruction_set():
+        root = Path(dispatch.__file__).parents[2]
+        for name in dispatch.available():
+            if name == dispatch.instruction_set():
                 continue  # every other test of the file
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",

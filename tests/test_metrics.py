@@ -189,7 +189,7 @@ def test_rows_without_labels():
 
 # ----------------------------------------------------------------- napkinXC --
 
-# What `bench/napkinxc_metrics.py` prints, at k = 1 to 5; the propensities are every eighth.
+# What `bench/peers/napkinxc_metrics.py` prints, at k = 1 to 5; the propensities are every eighth.
 NAPKINXC = {
     "precision": [0.57, 0.41, 0.303333333, 0.24125, 0.205],
     "recall": [0.328916667, 0.426, 0.46325, 0.490083333, 0.519583333],
@@ -201,7 +201,7 @@ NAPKINXC = {
 
 
 def napkinxc_problem():
-    """The problem of `bench/napkinxc_metrics.py`; 34 of its test rows have no labels."""
+    """The problem of `bench/peers/napkinxc_metrics.py`; 34 of its test rows have no labels."""
     rng = np.random.default_rng(0)
     frequencies = 0.4 / np.arange(1, 41)
     Y_train = rng.random((300, 40)) < frequencies

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Which lines the ordinary tests run: of slide/*.py as coverage sees them, of slide/*.pyx and *.pxd,
-# without their declarations, and of the kernels in C as gcov does, in all threads.
+# Which lines the ordinary tests run: of the Python files of slide/ as coverage sees them, of its
+# .pyx and .pxd files without their declarations, and of the kernels in C, as gcov sees them in all
+# threads.
 #
 #   tools/coverage.sh [FOLDER]    fails below 95 % of the Python or 85 % of the Cython lines;
 #                                 leaves reports in FOLDER that show every line

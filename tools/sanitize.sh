@@ -26,7 +26,7 @@ address() {
     # The interpreter is not sanitized, so the runtime must be there before it. Leaks are not looked
     # for: Python and NumPy leave to the system what they hold at the end. A failed allocation is
     # a MemoryError, as without the sanitizer. Python's own allocator would hide its blocks' ends.
-    # What is found goes to files: pytest swallows what a process writes that ends at once. The C++
+    # Findings go to files: pytest swallows the output of a process that ends at once. The C++
     # library must be there from the start, or exceptions of others' modules count as an error.
     local status=0 options="log_path=$PWD/found"
     local address=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1

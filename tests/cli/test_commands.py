@@ -12,10 +12,10 @@ import pytest
 from sklearn.datasets import dump_svmlight_file
 
 from slide import SparseMLPClassifier
-from slide._cli import commands as _cli
+from slide._cli import commands
 from slide._cli.commands import main
 from slide._cli.reading import read_rows
-from slide._prediction import lookup as _lookup
+from slide._prediction import lookup
 from slide.datasets import load_xmc, make_extreme_classification
 from slide.metrics import (
     label_propensities,
@@ -165,7 +165,7 @@ def test_early_stopping_and_loss(run, assert_same_weights):
 def test_mode(run, monkeypatch):
     run(TRAIN)
     seen = []
-    monkeypatch.setattr(_lookup, "pays", lambda *args: seen.append(args) or False)
+    monkeypatch.setattr(lookup, "pays", lambda *args: seen.append(args) or False)
     for mode, n_looks in (("", 0), (" --mode exact", 0), (" --mode lsh", 1)):
         seen.clear()
         assert run("evaluate model test.txt.gz" + mode)[0] == 0
@@ -191,7 +191,7 @@ def test_real_data(run, tmp_path):
 
 @pytest.mark.parametrize("output", ["-", "ranked.txt", "ranked.txt.gz"])
 def test_predict(output, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(_cli, "_BLOCK", 33)
+    monkeypatch.setattr(commands, "_BLOCK", 33)
     run(TRAIN)
     code, out, err = run(f"predict model test.txt.gz --k 3 --output {output} --threads 1")
     assert (code, err) == (0, "")
@@ -339,7 +339,7 @@ def test_a_failed_predict_leaves_the_old_file(run, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(_cli, "_line", fail)
+    monkeypatch.setattr(commands, "_line", fail)
     assert "disk full" in run("predict model test.txt.gz --output ranked")[2]
     assert (tmp_path / "ranked").read_text() == "old"
     assert not list(tmp_path.glob(".*"))

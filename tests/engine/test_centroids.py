@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 from twins import engine as reference
 
 from slide import SparseMLPClassifier
-from slide._engine import centroids as _centroids
+from slide._engine import centroids
 
 WIDTHS = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33]
 
@@ -36,7 +36,7 @@ def test_label_sums(width, rng):
     labels = [list(rng.choice(6, rng.integers(0, 4), replace=False)) for _ in range(30)]
     h = rng.standard_normal((30, width)).astype(np.float32)
     sums = np.zeros((6, width), np.float32)
-    _centroids.add_label_sums(read_only(h, np.float32), *as_csr(labels), 0, sums)
+    centroids.add_label_sums(read_only(h, np.float32), *as_csr(labels), 0, sums)
     np.testing.assert_allclose(sums, reference.label_sums(h, labels, 6), rtol=1e-5, atol=1e-5)
 
 
@@ -45,9 +45,9 @@ def test_label_sums_in_blocks_are_the_same(rng):
     h = rng.standard_normal((30, 9)).astype(np.float32)
     csr = as_csr(labels)
     whole, parts = np.ones((6, 9), np.float32), np.ones((6, 9), np.float32)
-    _centroids.add_label_sums(h, *csr, 0, whole)
+    centroids.add_label_sums(h, *csr, 0, whole)
     for first, last in [(0, 11), (11, 11), (11, 29), (29, 30)]:
-        _centroids.add_label_sums(h[first:last], *csr, first, parts)
+        centroids.add_label_sums(h[first:last], *csr, first, parts)
     np.testing.assert_array_equal(parts, whole)
 
 
@@ -57,18 +57,18 @@ def test_sparse_label_sums_are_the_dense_ones(width, rng):
     h = (rng.standard_normal((30, width)) * (rng.random((30, width)) < 0.4)).astype(np.float32)
     dense, csr = np.ones((6, width), np.float32), np.ones((6, width), np.float32)
     for first, last in [(0, 11), (11, 11), (11, 29), (29, 30)]:
-        _centroids.add_label_sums(h[first:last], *labels, first, dense)
+        centroids.add_label_sums(h[first:last], *labels, first, dense)
         part = csr_array(h[first:last])
         for array in (part.data, part.indices, part.indptr):
             array.flags.writeable = False
-        _centroids.add_sparse_label_sums(part, *labels, first, csr)
+        centroids.add_sparse_label_sums(part, *labels, first, csr)
     np.testing.assert_array_equal(csr, dense)
 
 
 def test_rows_without_labels_add_nothing(rng):
     h = rng.standard_normal((3, 8)).astype(np.float32)
     sums = np.full((2, 8), 7, np.float32)
-    _centroids.add_label_sums(h, *as_csr([[], [], []]), 0, sums)
+    centroids.add_label_sums(h, *as_csr([[], [], []]), 0, sums)
     assert (sums == 7).all()
 
 
@@ -78,7 +78,7 @@ def test_center_and_scale(width, rng):
     sums = rng.standard_normal((5, width)).astype(np.float32) * counts[:, None].astype(np.float32)
     mean = rng.standard_normal(width).astype(np.float32)
     out = sums.copy()
-    _centroids.center_and_scale(out, read_only(counts, np.int64), read_only(mean, np.float32), 2.5)
+    centroids.center_and_scale(out, read_only(counts, np.int64), read_only(mean, np.float32), 2.5)
     expected = reference.center_and_scale(sums, counts, mean, 2.5)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
     lengths = np.linalg.norm(out, axis=1)
@@ -88,7 +88,7 @@ def test_center_and_scale(width, rng):
 
 def test_a_label_at_the_mean_gets_zeros():
     sums = np.array([[4, 8], [3, 3]], np.float32)
-    _centroids.center_and_scale(sums, np.array([4, 1]), np.array([1, 2], np.float32), 2.0)
+    centroids.center_and_scale(sums, np.array([4, 1]), np.array([1, 2], np.float32), 2.0)
     assert (sums[0] == 0).all()
     np.testing.assert_allclose(sums[1], 2 * np.array([2, 1]) / np.sqrt(5), rtol=1e-6)
 

@@ -8,8 +8,8 @@ from scipy.sparse import csr_array, issparse
 from twins import engine as reference
 
 from slide._base.rows import InputRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
+from slide._engine import predict
+from slide._engine.model import Model
 from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
 
@@ -76,18 +76,18 @@ def make_rows(n, density=0.4, seed=1):
 
 class Predictor:
     def __init__(self, layers, activation="relu"):
-        self.model = _model.Model(layers, activation, "sigmoid")
+        self.model = Model(layers, activation, "sigmoid")
 
     def hidden(self, x, n_threads=1, rows=None):
         first, last = rows or (0, x.shape[0])
-        return _predict.hidden(self.model, InputRows(x), first, last, n_threads)
+        return predict.hidden(self.model, InputRows(x), first, last, n_threads)
 
     def scores(self, x, n_threads=1, rows=None):
         first, last = rows or (0, x.shape[0])
-        return _predict.scores(self.model, InputRows(x), first, last, n_threads)
+        return predict.scores(self.model, InputRows(x), first, last, n_threads)
 
     def topk(self, x, k, n_threads=1):
-        return _predict.topk(self.model, InputRows(x), k, n_threads)
+        return predict.topk(self.model, InputRows(x), k, n_threads)
 
     def all(self, x, k, n_threads=1):
         return [self.hidden(x, n_threads), self.scores(x, n_threads), *self.topk(x, k, n_threads)]

@@ -10,13 +10,13 @@ import pytest
 from helpers.layers import copied
 from scipy.sparse import csr_array
 from twins import engine as reference
-from twins import sparse as twin
+from twins.random import SplitMix64
 
-from slide import _core
 from slide._base.rows import InputRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
-from slide._hashing import retrieval as _retrieval
+from slide._core import Trainer
+from slide._engine import predict
+from slide._engine.model import Model
+from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
 
 ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v")
@@ -50,7 +50,7 @@ def make_retrieval(layer, policy, n_wanted, n_candidates):
         "use_tables": False, "n_wanted": n_wanted, "n_candidates": n_candidates,
         "bucket_limit": 32, "min_collisions": 2, "transform": True,
     }  # fmt: skip
-    retrieval = _retrieval.Retrieval(layer.n_out, layer.n_in, settings, np.random.RandomState(3))
+    retrieval = Retrieval(layer.n_out, layer.n_in, settings, np.random.RandomState(3))
     mean = np.full(layer.n_in, 0.1, np.float32)
     retrieval.rebuild(layer.w, layer.b, mean, 1.0, 1)
     return retrieval
@@ -100,9 +100,9 @@ def make_trainer(layers, x, labels, settings, n_threads=1):
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in labels])])
     indices = np.array([label for row in labels for label in row], np.int32)
     rows = InputRows(x)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
+    model = Model(layers, settings["activation"], settings["loss"])
     settings = {"dropout": [0.0] * (len(layers) - 1), **settings}
-    return _core.Trainer(model, rows, indptr.astype(np.int64), indices, None, settings, n_threads)
+    return Trainer(model, rows, indptr.astype(np.int64), indices, None, settings, n_threads)
 
 
 def engines_choice(layers, x, activation):
@@ -111,8 +111,8 @@ def engines_choice(layers, x, activation):
     for i, layer in enumerate(layers[:-1]):
         ids = None
         if layer.n_active:
-            model = _model.Model(layers[: i + 2], activation, "sigmoid")
-            ids = _predict.hidden(model, rows, 0, x.shape[0], 1).indices.reshape(x.shape[0], -1)
+            model = Model(layers[: i + 2], activation, "sigmoid")
+            ids = predict.hidden(model, rows, 0, x.shape[0], 1).indices.reshape(x.shape[0], -1)
         active.append(ids)
     return active
 
@@ -136,17 +136,15 @@ def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **option
     given = csr_array(x) if sparse_x else x
     order = np.random.default_rng(0).permutation(N_ROWS).astype(np.int32)
     trainer = make_trainer(layers, given, labels, settings)
-    exact = ["exact" if layer.n_active else None for layer in layers[:-1]]
     for counter in range(3):
         rows = order[counter * MICRO_BATCH : (counter + 1) * MICRO_BATCH]
-        active = exact
+        active = None  # the twin's own choice
         if options.get("policy", "exact") != "exact":
             active = engines_choice(layers, given[rows], settings["activation"])
         tally = trainer.run(rows, 7 + counter, learning_rate)
-        features = np.flatnonzero((x[rows] != 0).any(axis=0))
-        loss = twin.train_micro_batch(
-            others, x[rows], features, [labels[row] for row in rows], settings, 7 + counter,
-            learning_rate, active, sparse_x,
+        loss, _ = reference.train_micro_batch(
+            others, x[rows], [labels[row] for row in rows], settings, 7 + counter,
+            learning_rate, active=active, sparse_x=sparse_x,
         )  # fmt: skip
         assert tally["loss"] == pytest.approx(loss, rel=1e-5)
         assert_is_twins(layers, others)
@@ -167,7 +165,7 @@ def test_the_twins_gradients_are_its_losses_differences(network, activation, los
     layers = reference.copy_layers(make_layers(NETWORKS[network], seed=3))
     output, n_exact = np.arange(N_CLASSES), N_CLASSES
     if tail:
-        random = reference.SplitMix64(4)
+        random = SplitMix64(4)
         output, n_exact = reference.choose_active(labels, [], 20, N_CLASSES, random)
     active = [
         np.array([rng.choice(layer.n_out, layer.n_active, replace=False) for _ in x])
@@ -177,7 +175,9 @@ def test_the_twins_gradients_are_its_losses_differences(network, activation, los
     ]
 
     def compute():
-        return twin.loss_and_gradients(layers, x, labels, activation, loss, active, output, n_exact)
+        return reference.loss_and_gradients(
+            layers, x, labels, np.ones(len(x)), activation, loss, output, n_exact, active
+        )
 
     _, parts = compute()
     h = 1e-6
@@ -233,15 +233,13 @@ def test_micro_batch_sizes(base, network, micro_batch):
     settings = {**base, "micro_batch": micro_batch}
     layers = make_layers(NETWORKS[network])
     others = reference.copy_layers(layers)
-    exact = ["exact" if layer.n_active else None for layer in layers[:-1]]
     order = np.arange(N_ROWS, dtype=np.int32)
     make_trainer(layers, csr_array(x), labels, settings).run(order, 0, 0.003)
     for counter, first in enumerate(range(0, N_ROWS, micro_batch)):
         rows = order[first : first + micro_batch]
-        features = np.flatnonzero((x[rows] != 0).any(axis=0))
-        twin.train_micro_batch(
-            others, x[rows], features, [labels[row] for row in rows], settings, counter, 0.003,
-            exact, True,
+        reference.train_micro_batch(
+            others, x[rows], [labels[row] for row in rows], settings, counter, 0.003,
+            sparse_x=True,
         )  # fmt: skip
     assert_is_twins(layers, others)
 
@@ -342,17 +340,16 @@ def test_prediction_is_the_twins(network, sparse_x):
     x, _ = make_problem(sparse_x, n=70)
     layers = make_layers(NETWORKS[network])
     others = reference.copy_layers(layers)
-    exact = ["exact" if layer.n_active else None for layer in layers[:-1]]
     for activation in ("relu", "logistic"):
-        model = _model.Model(layers, activation, "sigmoid")
+        model = Model(layers, activation, "sigmoid")
         rows = InputRows(csr_array(x) if sparse_x else x)
-        h = twin.forward(others, x, activation, exact)[0][-1]
-        found = _predict.hidden(model, rows, 0, 70, 1)
+        h = reference.hidden(others, x, activation)
+        found = predict.hidden(model, rows, 0, 70, 1)
         found = found.toarray() if layers[-2].n_active else found
         np.testing.assert_allclose(found, h, rtol=1e-5, atol=1e-5)
-        scores = h @ others[-1].w.T + others[-1].b
+        scores = reference.scores(others, x, activation)
         np.testing.assert_allclose(
-            _predict.scores(model, rows, 0, 70, 1), scores, rtol=1e-5, atol=2e-5
+            predict.scores(model, rows, 0, 70, 1), scores, rtol=1e-5, atol=2e-5
         )
 
 

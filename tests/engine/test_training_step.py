@@ -8,11 +8,12 @@ import pytest
 from helpers.layers import copied
 from scipy.sparse import csr_array
 from twins import engine as reference
+from twins.random import SplitMix64
 
-from slide import _core
 from slide._base.rows import InputRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
+from slide._core import Trainer
+from slide._engine import predict
+from slide._engine.model import Model
 from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
 
@@ -102,30 +103,25 @@ def make_problem(n=20, density=1.0, seed=1, n_labels=(0, 1, 1, 2, 5)):
 
 def trainer_of(layers, problem, settings, x=None, weight=None, n_threads=1):
     settings = complete(settings, layers)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
+    model = Model(layers, settings["activation"], settings["loss"])
     x = InputRows(problem.x if x is None else x)
-    return _core.Trainer(model, x, *problem.y, weight, settings, n_threads)
+    return Trainer(model, x, *problem.y, weight, settings, n_threads)
 
 
-def twin_run(layers, problem, settings, order, counter, learning_rate, **options):
+def twin_run(layers, problem, settings, order, counter, learning_rate, weight=None):
     """The twin of Trainer.run. Returns the summed loss and the active sets."""
     settings = complete(settings, layers)
-    x, weight = options.get("x"), options.get("weight")
     total, active_sets = 0.0, []
     for i, first in enumerate(range(0, len(order), settings["micro_batch"])):
         rows = order[first : first + settings["micro_batch"]]
-        features = np.arange(N_FEATURES)
-        if x is not None:
-            features = np.unique(x[rows].indices)
         loss, active = reference.train_micro_batch(
             layers,
             problem.x[rows],
-            features,
             [problem.labels[row] for row in rows],
-            np.ones(len(rows)) if weight is None else weight[rows].astype(float),
             settings,
             counter + i,
             learning_rate,
+            None if weight is None else weight[rows].astype(float),
         )
         total += loss
         active_sets.append(active)
@@ -197,7 +193,7 @@ def check_against_twin(
         "weight": problem.weight if weighted else None,
     }
     tally = trainer_of(layers, problem, settings, **options).run(order, 7, 0.01)
-    loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, **options)
+    loss, active_sets = twin_run(twin, problem, settings, order, 7, 0.01, options["weight"])
     assert tally["loss"] == pytest.approx(loss, rel=1e-5)
     weight = problem.weight.sum(dtype=float) if weighted else 20
     assert tally["weight"] == pytest.approx(weight, rel=1e-6)
@@ -219,22 +215,22 @@ def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
     layers = reference.copy_layers(make_layers([N_FEATURES, 9, 7, N_CLASSES], seed=3))
     active, n_exact, masks = np.arange(N_CLASSES), N_CLASSES, None
     if case == "active":
-        random = reference.SplitMix64(4)
+        random = SplitMix64(4)
         active, n_exact = reference.choose_active(problem.labels, [], 20, N_CLASSES, random)
         assert len(active) == n_exact + 20
     if case == "dropout":
-        random = reference.SplitMix64(4)
+        random = SplitMix64(4)
         masks = [reference.dropout_mask((8, width), 0.4, random) for width in (9, 7)]
 
     def compute():
         return reference.loss_and_gradients(
             layers, problem.x, problem.labels, problem.weight, activation, loss, active,
-            n_exact, masks,
+            n_exact, dropout=masks,
         )  # fmt: skip
 
     _, gradients = compute()
     h = 1e-6
-    for layer, (dw, db) in zip(layers, gradients, strict=True):
+    for layer, (*_, dw, db) in zip(layers, gradients, strict=True):
         for array, gradient in ((layer.w, dw), (layer.b, db)):
             for i in rng.choice(array.size, min(25, array.size), replace=False):
                 middle = array.flat[i]
@@ -351,9 +347,8 @@ def test_micro_batch_sizes(base, micro_batch, loss):
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     twin = reference.copy_layers(layers)
     order = np.arange(20, dtype=np.int32)
-    x = problem.csr
-    tally = trainer_of(layers, problem, settings, x).run(order, 0, 0.01)
-    loss, _ = twin_run(twin, problem, settings, order, 0, 0.01, x=x)
+    tally = trainer_of(layers, problem, settings, problem.csr).run(order, 0, 0.01)
+    loss, _ = twin_run(twin, problem, settings, order, 0, 0.01)
     assert tally["loss"] == pytest.approx(loss, rel=1e-5)
     assert tally["n_micro_batches"] == -(-20 // micro_batch)
     assert_is_twins(layers, twin)
@@ -591,9 +586,9 @@ def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
     layers[-1].retrieval = make_retrieval(layers[-1], {**RETRIEVAL, "n_candidates": 25})
     settings = {**base, "all_neurons": False, "n_hard": n_hard}
     rows = InputRows(problem.x)
-    model = _model.Model(before, "relu", "sigmoid")
-    h = _predict.hidden(model, rows, 0, 1, 1)
-    z = _predict.scores(model, rows, 0, 1, 1)[0]
+    model = Model(before, "relu", "sigmoid")
+    h = predict.hidden(model, rows, 0, 1, 1)
+    z = predict.scores(model, rows, 0, 1, 1)[0]
     tally = trainer_of(layers, problem, settings).run(np.zeros(1, np.int32), 0, 0.01)
     active = np.flatnonzero(layers[-1].steps[:-1] != before[-1].steps[:-1])
     found = layers[-1].retrieval.retrieve(h)[0]
@@ -611,7 +606,7 @@ def test_queries_are_summed_and_retrieval_is_counted(base):
     layers = make_layers([N_FEATURES, 19, N_CLASSES])
     retrieval = layers[-1].retrieval = make_retrieval(layers[-1], RETRIEVAL)
     settings = {**base, **WITH_TAIL, **HARD, "micro_batch": 20}
-    h = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
+    h = predict.hidden(Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
     n_candidates = sum(len(ids) for ids in retrieval.retrieve(h))
     trainer = trainer_of(layers, problem, settings)
     for _ in range(2):  # the sums start anew each time
@@ -634,8 +629,8 @@ def tiny(x, hidden, settings, labels=((1,), (2,))):
     layers = make_layers([3, *hidden, 4])
     y = [np.arange(3, dtype=np.int64), np.array(labels, np.int32).ravel()]
     settings = complete(settings, layers)
-    model = _model.Model(layers, settings["activation"], settings["loss"])
-    return _core.Trainer(model, InputRows(x), *y, None, settings, 1).run(
+    model = Model(layers, settings["activation"], settings["loss"])
+    return Trainer(model, InputRows(x), *y, None, settings, 1).run(
         np.arange(2, dtype=np.int32), 0, 0.01
     )
 

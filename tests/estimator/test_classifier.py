@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
 from slide import SparseMLPClassifier
-from slide._base import n_jobs as _parallel
+from slide._base import n_jobs
 from slide._base.threads import max_threads
 from slide.datasets import make_extreme_classification
 from slide.metrics import precision_at_k, precision_at_k_scorer
@@ -97,15 +97,15 @@ def test_prediction_of_a_row_does_not_depend_on_the_others(classifier, planted, 
 
 
 def test_n_jobs_to_threads(monkeypatch):
-    monkeypatch.setattr(_parallel, "max_threads", lambda: 8)
-    monkeypatch.setattr(_parallel, "cpu_count", lambda: 6)
+    monkeypatch.setattr(n_jobs, "max_threads", lambda: 8)
+    monkeypatch.setattr(n_jobs, "cpu_count", lambda: 6)
     given = [None, 1, 2, 8, 100, -1, -2, -6, -100, np.int64(3)]
-    assert [_parallel.resolve_n_jobs(n) for n in given] == [1, 1, 2, 8, 8, 6, 5, 1, 1, 3]
-    monkeypatch.setattr(_parallel, "max_threads", lambda: 1)
-    assert [_parallel.resolve_n_jobs(n) for n in given] == [1] * len(given)
+    assert [n_jobs.resolve_n_jobs(n) for n in given] == [1, 1, 2, 8, 8, 6, 5, 1, 1, 3]
+    monkeypatch.setattr(n_jobs, "max_threads", lambda: 1)
+    assert [n_jobs.resolve_n_jobs(n) for n in given] == [1] * len(given)
     for wrong in (0, 1.0, "2", True):
         with pytest.raises(ValueError, match="n_jobs must be None or an int other than 0"):
-            _parallel.resolve_n_jobs(wrong)
+            n_jobs.resolve_n_jobs(wrong)
 
 
 def test_tags(classifier):

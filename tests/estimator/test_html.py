@@ -5,7 +5,7 @@ import re
 from sklearn import config_context
 
 import slide
-from slide._simd import dispatch as _simd
+from slide._simd import dispatch
 
 TEXT = re.compile(r"<td>(.*?)</td>")
 
@@ -62,6 +62,6 @@ def test_plain_text_is_asked_for(classifier, planted):
 def test_show_versions(capsys):
     slide.show_versions()
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert f"instruction set: {_simd.instruction_set()}" in lines
+    assert f"instruction set: {dispatch.instruction_set()}" in lines
     for name in ("python", "numpy", "scikit-learn", "slide", "processors", "most threads"):
         assert any(line.startswith(f"{name}: ") for line in lines), name

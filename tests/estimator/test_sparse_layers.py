@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
 from slide._base.rows import InputRows
-from slide._engine import predict as _predict
+from slide._engine import predict
 
 POLICIES = ["auto", "estimate", "vanilla", "topk", "threshold", "rerank", "exact", "none"]
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
@@ -333,7 +333,7 @@ def test_sparse_rows_are_split_along_directions_as_dense_ones(directed):
     x = x - network.x_mean
     x[:, ::3] = 0
     found = [
-        _predict.hidden(network.model(), InputRows(rows), 0, len(x), 1).toarray()
+        predict.hidden(network.model(), InputRows(rows), 0, len(x), 1).toarray()
         for rows in (x, csr_array(x))
     ]
     # Sums of another order may part neurons whose estimates are alike.

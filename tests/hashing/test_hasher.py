@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 from twins import hashing as reference
 
-from slide._hashing import hasher as _hash
+from slide._hashing.hasher import make_hasher
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 # Trials of a collision: one bit or hash of each of so many independent function sets.
@@ -25,7 +25,7 @@ def rng():
 
 def hasher_of(family, n_in, n_tables, n_bits, seed=0, extras=True):
     random_state = np.random.RandomState(seed)
-    return _hash.make_hasher(family, n_in, n_tables, n_bits, random_state, extras)
+    return make_hasher(family, n_in, n_tables, n_bits, random_state, extras)
 
 
 def sparse_rows(rng, n, n_in):
@@ -256,7 +256,7 @@ def collisions(x, y, n_in, n_tables=4, n_bits=16):
     random_state = np.random.RandomState(31)
     agree = np.empty((N_TRIALS, len(x), n_tables * n_bits), bool)
     for trial in range(N_TRIALS):
-        hasher = _hash.make_hasher("simhash", n_in, n_tables, n_bits, random_state)
+        hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state)
         codes = hasher.codes(vectors, None, *extras)
         differing = (codes[:, : len(x)] ^ codes[:, len(x) :]).T.copy()
         bits = np.unpackbits(differing.view(np.uint8), axis=1, bitorder="little")
@@ -338,7 +338,7 @@ def agreements(family, x, y, n_tables, n_bits, n_trials=N_TRIALS):
     agree = np.empty((n_trials, n_tables, len(x)), bool)
     both = np.concatenate([x, y]).astype(np.float32)
     for trial in range(n_trials):
-        hasher = _hash.make_hasher(family, x.shape[1], n_tables, n_bits, random_state, False)
+        hasher = make_hasher(family, x.shape[1], n_tables, n_bits, random_state, False)
         codes = hasher.codes(both)
         agree[trial] = codes[:, : len(x)] == codes[:, len(x) :]
     return agree

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import sparse as reference
+from twins import hashing as reference
 
-from slide._base import largest as _selection
-from slide._hashing import retrieval as _retrieval
+from slide._base.largest import largest_of
+from slide._hashing.retrieval import MOVED, POLICIES, Retrieval
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
@@ -34,7 +34,7 @@ each_retrieval = pytest.mark.parametrize(("policy", "use_tables", "family"), RET
 
 def assert_largest(scores, k):
     scores = np.array(scores, np.float32)
-    found = _selection.largest_of(scores, k)
+    found = largest_of(scores, k)
     # A zero's sign is no difference to a sort, but one to the keys: see below.
     np.testing.assert_array_equal(found, reference.largest(scores + np.float32(0), k))
 
@@ -62,7 +62,7 @@ def test_largest_takes_the_lower_place_on_ties(scores, k):
 )
 def test_largest_with_nan_and_signed_zeros_finds_distinct_places(scores, k):
     scores = np.array(scores, np.float32)
-    found = _selection.largest_of(scores, k)
+    found = largest_of(scores, k)
     assert len(found) == min(k, len(scores))
     assert (np.diff(found) > 0).all()
     assert not len(found) or (found[0] >= 0 and found[-1] < len(scores))
@@ -104,7 +104,7 @@ class Problem:
         if use_tables:
             chosen["n_hash_bits"] = changes.get("n_hash_bits", 4)
         random_state = np.random.RandomState(5)
-        found = _retrieval.Retrieval(len(self.w), n_in, chosen, random_state, directions)
+        found = Retrieval(len(self.w), n_in, chosen, random_state, directions)
         self.rebuild(found)
         return found
 
@@ -159,7 +159,7 @@ def test_scan_finds_the_largest_under_the_weights_of_the_last_rebuild():
 
 
 def test_every_policy_is_tested():
-    assert {policy for policy, *_ in RETRIEVALS} == set(_retrieval.POLICIES)
+    assert {policy for policy, *_ in RETRIEVALS} == set(POLICIES)
 
 
 @each_retrieval
@@ -323,7 +323,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     moved = np.arange(0, 300, 3)
     rng = np.random.default_rng(4)
     problem.w[moved] = rng.standard_normal((100, 64))
-    steps[moved] = _retrieval.MOVED - 1
+    steps[moved] = MOVED - 1
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     assert_same(before, retrieval.retrieve(problem.x))
     steps[moved] += 1
@@ -337,7 +337,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     # The others were not looked at.
     problem.w[:] = 0
-    steps[moved] += _retrieval.MOVED
+    steps[moved] += MOVED
     retrieval.follow(problem.w, problem.b, steps, 1)
     if policy in ("estimate", "scan"):
         assert any(

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
-from twins import engine as reference
-from twins import hashing as reference_hash
+from twins import hashing as reference
+from twins.engine import topk
+from twins.random import SplitMix64
+from twins.simd import dots
 
-from slide._hashing import tables as _tables
-from slide._simd import dispatch as _simd
+from slide._hashing.tables import HashTables
+from slide._simd import dispatch
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 
@@ -31,7 +33,7 @@ def make_layer(n_neurons, n_in, seed=0):
 def make_tables(layer, n_tables, n_bits, seed=0, n_threads=1, **family):
     n_neurons, n_in = layer[0].shape
     random_state = np.random.RandomState(seed)
-    tables = _tables.HashTables(n_neurons, n_in, n_tables, n_bits, random_state, **family)
+    tables = HashTables(n_neurons, n_in, n_tables, n_bits, random_state, **family)
     tables.rebuild(*layer, n_threads)
     return tables
 
@@ -93,7 +95,7 @@ def test_every_neuron_is_in_the_bucket_of_its_code(n_neurons, n_in, n_tables, n_
     # The longest neuron's second extra is the root of what rounding leaves of zero.
     slack = np.sqrt(1e-6 * ((layer[0] ** 2).sum(axis=1) + extras[0] ** 2).max())
     random_numbers = tables.hasher.parameters
-    projections = reference_hash.simhash_projections(random_numbers, layer[0], None, *extras)
+    projections = reference.simhash_projections(random_numbers, layer[0], None, *extras)
     projections = projections[:, : n_tables * n_bits]
     bits = (codes_by_place(tables).T[:, :, None] >> np.arange(n_bits)) & 1
     bits = bits.reshape(projections.shape)
@@ -109,7 +111,7 @@ def test_almost_every_bit_of_a_larger_layer_is_the_twins():
     layer = make_layer(1500, 40)
     tables = make_tables(layer, 8, 8)
     extras = reference.neuron_extras(*layer)
-    agree = codes_by_place(tables) == reference_hash.hash_codes(
+    agree = codes_by_place(tables) == reference.hash_codes(
         tables.hasher, 8, 8, layer[0], None, *extras
     )
     assert agree.mean() > 0.999
@@ -129,9 +131,9 @@ def test_every_family_fills_and_asks_the_tables(family, transform):
     else:
         extras, asked = (None, None), (x,)
         assert tables.query_bias == 0
-    expected = reference_hash.hash_codes(tables.hasher, 8, 7, w, None, *extras)
+    expected = reference.hash_codes(tables.hasher, 8, 7, w, None, *extras)
     assert (codes_by_place(tables) == expected).mean() > 0.99
-    expected = reference_hash.hash_codes(tables.hasher, 8, 7, *asked)
+    expected = reference.hash_codes(tables.hasher, 8, 7, *asked)
     assert (query_codes(tables, x) == expected).mean() > 0.99
     twin = pickle.loads(pickle.dumps(tables))
     for rows in zip(*(t.collect(m, 50) for t in (tables, twin) for m in (x, csr_matrix(x))),
@@ -144,7 +146,9 @@ def test_every_family_fills_and_asks_the_tables(family, transform):
 def float32_extras(w, b, mean, query_length):
     """The extra coordinates of the transform, rounded as the engine rounds them."""
     bias, norm2 = np.empty((2, len(w)), np.float32)
-    _simd.statistics(_simd.instruction_set(), w.ravel(), w.shape[1], b, len(w), mean, bias, norm2)
+    dispatch.statistics(
+        dispatch.instruction_set(), w.ravel(), w.shape[1], b, len(w), mean, bias, norm2
+    )
     bias = (bias - bias.mean()) * np.float32(1 / query_length)
     rest = np.max(norm2 + bias * bias) - norm2 - bias * bias
     return bias, np.sqrt(np.maximum(rest, 0))
@@ -201,7 +205,7 @@ def test_rebuild_takes_read_only_arrays_and_counts_its_work():
     layer = make_layer(50, 20)
     for array in layer[:3]:
         array.flags.writeable = False
-    tables = _tables.HashTables(50, 20, 5, 6, np.random.RandomState(0))
+    tables = HashTables(50, 20, 5, 6, np.random.RandomState(0))
     assert tables.rebuild(*layer, 1) == 50 * (2 * 20 + tables.hasher.multiply_adds)
 
 
@@ -233,7 +237,7 @@ def test_retrieve_is_its_twin(n_neurons, n_in, n_tables, n_bits, seed, limit, n_
     tables = make_tables(make_layer(n_neurons, n_in, seed), n_tables, n_bits, seed)
     x = queries(6, n_in, seed)
     found = tables.collect(x, n_keep, limit, seed)
-    random = reference.SplitMix64(seed)  # one stream serves all rows
+    random = SplitMix64(seed)  # one stream serves all rows
     for ids, codes in zip(found, query_codes(tables, x).T, strict=True):
         expected, counts = reference.collect(tables.offsets, tables.ids, codes, limit, random)
         assert list(ids) == reference.keep_most_frequent(expected, counts, n_keep)
@@ -245,7 +249,7 @@ def test_counts_decide_who_is_kept():
     tables = make_tables(make_layer(400, 30), 40, 3)
     x = queries(3, 30)
     for row, codes in zip(x, query_codes(tables, x).T, strict=True):
-        random = reference.SplitMix64(0)
+        random = SplitMix64(0)
         found, counts = reference.collect(tables.offsets, tables.ids, codes, 400, random)
         assert len(set(counts.values())) > 5
         # A collision is a table where neuron and query have the same code.
@@ -263,7 +267,7 @@ def test_a_threshold_keeps_those_of_enough_collisions(min_collisions):
     # The counts are zero again after each row.
     kept = tables.collect(x, 0, 400, min_collisions=min_collisions)
     for ids, codes in zip(kept, query_codes(tables, x).T, strict=True):
-        random = reference.SplitMix64(0)
+        random = SplitMix64(0)
         found, counts = reference.collect(tables.offsets, tables.ids, codes, 400, random)
         assert list(ids) == reference.keep_above(found, counts, min_collisions)
     assert any(len(ids) > 0 for ids in kept) or min_collisions > 5
@@ -390,7 +394,7 @@ def test_candidates_hold_the_exact_top_10(n_bits, n_tables):
     w, b, _, _ = make_layer(3000, 64)
     x = np.maximum(rng.standard_normal((100, 64)), 0).astype(np.float32)
     layer = (w, b, x.mean(axis=0), float(np.sqrt(x.var(axis=0).sum())))
-    top_ids, _ = reference.topk(reference.dots(w, x, bias=b), 10)
+    top_ids, _ = topk(dots(w, x, bias=b), 10)
     found = make_tables(layer, n_tables, n_bits).collect(x, 150, 3000)
     n_found = sum(len(np.intersect1d(a, b)) for a, b in zip(top_ids, found, strict=True))
     # So many of the 1,000 would random picks of the same number hold, give or take its root.

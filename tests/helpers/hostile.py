@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-# What may escape from any call; training may also raise FloatingPointError.
+# The errors that any call may raise; training may also raise FloatingPointError.
 REFUSALS = (ValueError, TypeError, MemoryError)
 
-_HANG = 300  # seconds that no example takes, even where it gets a small share of a processor
-_MEMORY = 1 << 30  # bytes that an example may take beside what the process has
+_HANG = 300  # seconds; no example takes as long, even on a small share of a processor
+_MEMORY = 1 << 30  # bytes that an example may take on top of those of the process
 
 
 # ------------------------------------------------------------------ harness --

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml_dtypes import bfloat16
 from safetensors.numpy import save
 
-# What a byte sequence may be replaced by, or have put in.
+# Pieces that replace a part of a file, or are put into it.
 TOKENS = [
     b"", b"\n", b"\n\n\n", b" ", b":", b",", b"0", b"-1", b"1e999", b"nan", b"inf", b"-inf",
     b"1e-50", b"2147483647", b"2147483648", b"4294967296", b"9223372036854775807",

@@ -2,8 +2,7 @@
 
 from types import SimpleNamespace
 
-from slide._network import network as _network
-from slide._network import passes as _passes
+from slide._network import network, passes
 
 
 class Killed(BaseException):
@@ -14,7 +13,7 @@ def make_mortal(patch):
     """Make chunks small and count them; `left` of what is returned is how many until a death."""
     life = SimpleNamespace(left=None, n=0)
 
-    class Mortal(_network.Trainer):
+    class Mortal(network.Trainer):
         def run(self, *args):
             life.n += 1
             if life.left is not None:
@@ -23,6 +22,6 @@ def make_mortal(patch):
                     raise Killed
             return super().run(*args)
 
-    patch.setattr(_passes, "_CHUNK", 256)
-    patch.setattr(_network, "Trainer", Mortal)
+    patch.setattr(passes, "_CHUNK", 256)
+    patch.setattr(network, "Trainer", Mortal)
     return life

@@ -30,13 +30,13 @@ def names_in(pickled):
 
 
 def test_a_pickle_names_one_function(fitted):
-    pickled = pickle.dumps(fitted._network)
+    pickled = pickle.dumps(fitted._fitted.network)
     assert names_in(pickled) == ["slide._saving.network_state.network_from_arrays"]
 
 
 def test_a_pickle_holds_prototypes(classifier, planted):
     X, y = planted
-    network = classifier().fit(X, y)._network
+    network = classifier().fit(X, y)._fitted.network
     ids = np.unique(y, return_inverse=True)[1].astype(np.int32)
     labels = LabelRows(np.arange(len(y) + 1), ids, network.n_classes)
     network.set_prototypes(make_prototypes(X, labels, None, 1).of_weight(3.0))
@@ -49,7 +49,7 @@ def test_a_pickle_holds_prototypes(classifier, planted):
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
 def test_copies_have_arrays_of_their_own(fitted, copied):
-    network = fitted._network
+    network = fitted._fitted.network
     other = copied(network)
     for ours, theirs in zip(network.layers, other.layers, strict=True):
         np.testing.assert_array_equal(ours.w, theirs.w)
@@ -63,7 +63,7 @@ def test_copies_have_arrays_of_their_own(fitted, copied):
 
 def test_a_twin_shares_the_weights_and_not_the_statistics(classifier, planted):
     X, y = planted
-    network = classifier().fit(X, y)._network
+    network = classifier().fit(X, y)._fitted.network
     network.derived["something"] = 1
     mean = network.input_stats[-1][0].copy()
     twin = network.twin()
@@ -78,7 +78,7 @@ def test_a_twin_shares_the_weights_and_not_the_statistics(classifier, planted):
 def test_a_change_leaves_what_is_derived_behind(classifier, planted):
     X, y = planted
     model = classifier().fit(X, y)
-    network = model._network
+    network = model._fitted.network
     for change in (
         network.changed,
         lambda: network.set_prototypes(None),

@@ -10,12 +10,12 @@ from twins import shortlist as reference
 
 from slide import SparseMLPClassifier
 from slide._base.rows import InputRows
-from slide._engine import predict as _predict
+from slide._engine import predict
 from slide._engine.model import Model
 from slide._network.layer import Layer
-from slide._prediction import lookup as _lookup
+from slide._prediction import lookup
 from slide._prediction.shortlist import Shortlist, coarse
-from slide._simd import dispatch as _simd
+from slide._simd import dispatch
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 
@@ -56,7 +56,7 @@ def scan(name, codes, lut, scale, bias, threshold, step=0.5, low=-3.0, sift=True
     for array in (laid, *arrays):
         array.flags.writeable = False
     ids, z = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.float32)
-    m = _simd.shortlist(
+    m = dispatch.shortlist(
         name, laid, *arrays, sieve if sift else None, units, 0, n, lut.ravel(), step, low,
         threshold, ids, z,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def scan(name, codes, lut, scale, bias, threshold, step=0.5, low=-3.0, sift=True
 
 
 def scan_problem(name, n, bits, seed=0):
-    rng, entry_bits = np.random.default_rng(seed), _simd.entry_bits(name)
+    rng, entry_bits = np.random.default_rng(seed), dispatch.entry_bits(name)
     n_bytes = bits // 8 if entry_bits == 4 else -(-bits // 6)
     codes = rng.integers(0, 256 if entry_bits == 4 else 64, (n, n_bytes), np.uint8)
     n_entries = n_bytes * (2 if entry_bits == 4 else 1)
@@ -76,13 +76,13 @@ def scan_problem(name, n, bits, seed=0):
     return codes, lut, scale.astype(np.float32), bias.astype(np.float32)
 
 
-@pytest.mark.parametrize("name", _simd.available())
+@pytest.mark.parametrize("name", dispatch.available())
 @pytest.mark.parametrize("bits", [64, 128, 256, 512, 1024])
 @pytest.mark.parametrize("n", [1, 7, 63, 64, 65, 127, 128, 200, 255, 257, 400])
 def test_the_scan_is_its_twin(name, bits, n):
     codes, lut, scale, bias = scan_problem(name, n, bits)
     low = -12.0 * len(lut) / 2
-    expected = reference.shortlist(codes, _simd.entry_bits(name), lut, 0.5, low, scale, bias)
+    expected = reference.shortlist(codes, dispatch.entry_bits(name), lut, 0.5, low, scale, bias)
     ids, z = scan(name, codes, lut, scale, bias, -np.inf, low=low)
     assert ids.tolist() == list(range(n))
     np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-2)
@@ -93,7 +93,7 @@ def test_the_scan_is_its_twin(name, bits, n):
             np.testing.assert_array_equal(some, z[z >= threshold])
 
 
-@pytest.mark.parametrize("name", _simd.available())
+@pytest.mark.parametrize("name", dispatch.available())
 @pytest.mark.parametrize("sizes", [(1e-3, 1), (1, 1e-6), (1, 1e6), (1e20, 1), (1e-20, 1e-20)])
 def test_the_sieve_holds_nothing_back(name, sizes):
     rng = np.random.default_rng(1)
@@ -106,7 +106,7 @@ def test_the_sieve_holds_nothing_back(name, sizes):
         assert ids.tolist() == np.flatnonzero(every >= threshold).tolist()
 
 
-@pytest.mark.parametrize("name", _simd.available())
+@pytest.mark.parametrize("name", dispatch.available())
 def test_the_scan_lists_what_is_no_number(name):
     codes, lut, scale, bias = scan_problem(name, 150, 128)
     assert len(scan(name, codes, lut, scale, bias, -np.inf, low=np.nan)[0]) == 150
@@ -171,12 +171,12 @@ def test_recall_and_exact_scores(width):
     w, b, h = layer_problem(30_000, width)
     model, rows = as_model(w, b, width), InputRows(h)
     shortlist = Shortlist(w, b, h.mean(axis=0), 8.0, np.random.RandomState(0), 1)
-    best, best_scores = _predict.topk(model, rows, 5, 1)
+    best, best_scores = predict.topk(model, rows, 5, 1)
     recalls = []
     for n_candidates in (50, 300, 3000):
         ids, scores = shortlist.topk(model, rows, 0, 200, 5, n_candidates, 1)
         assert (np.diff(scores) <= 0).all()
-        all_scores = _predict.scores(model, rows, 0, 200, 1)
+        all_scores = predict.scores(model, rows, 0, 200, 1)
         np.testing.assert_array_equal(np.take_along_axis(all_scores, ids, 1), scores)
         recalls.append(np.mean([np.isin(a, o).mean() for a, o in zip(ids, best, strict=True)]))
     assert recalls[0] <= recalls[1] <= recalls[2] > 0.99, recalls
@@ -200,14 +200,14 @@ def test_faint_neurons_come_last_and_are_found_where_they_matter():
     assert (shortlist.neuron_at[: shortlist.n_strong] % 2 == 1).mean() > 0.99
     ids, _ = shortlist.topk(model, rows, 0, 200, 5, 300, 1)
     assert (ids[:, 0] == best_of_all).all()
-    best, _ = _predict.topk(model, rows, 5, 1)
+    best, _ = predict.topk(model, rows, 5, 1)
     assert np.mean([np.isin(a, o).mean() for a, o in zip(ids, best, strict=True)]) > 0.9
 
 
 def test_centring_by_the_mean_hidden_vector_finds_more():
     w, b, h = layer_problem(30_000, 64)
     model, rows = as_model(w, b, 64), InputRows(h)
-    best, _ = _predict.topk(model, rows, 1, 1)
+    best, _ = predict.topk(model, rows, 1, 1)
     hits = []
     for mean in (h.mean(axis=0), np.zeros(64, np.float32)):
         shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(0), 1)
@@ -247,10 +247,10 @@ def test_k_neurons_where_those_seen_first_promised_far_too_much():
     np.testing.assert_array_equal(shortlist.neuron_at, order)
     ids, scores = shortlist.topk(model, rows, 0, len(h), k, k, 1)
     assert (np.diff(np.sort(ids, axis=1), axis=1) > 0).all() and (np.diff(scores) <= 0).all()
-    all_scores = _predict.scores(model, rows, 0, len(h), 1)
+    all_scores = predict.scores(model, rows, 0, len(h), 1)
     np.testing.assert_array_equal(np.take_along_axis(all_scores, ids, 1), scores)
     assert np.isin(ids, order[:n_first]).all()
-    best, _ = _predict.topk(model, rows, 5, 1)
+    best, _ = predict.topk(model, rows, 5, 1)
     assert np.mean([np.isin(a, o).mean() for a, o in zip(best, ids, strict=True)]) > 0.9
 
 
@@ -366,15 +366,15 @@ def test_few_classes_and_sparse_hidden_layers_are_exact(data):
     ).fit(X[:200], Y[:200])
     sparse.predict_topk(X[:5])
     assert sparse._fitted.network.derived.get("shortlist") is None
-    assert not _lookup.pays(sparse._fitted.network, 5)
+    assert not lookup.pays(sparse._fitted.network, 5)
     narrow = SparseMLPClassifier((32,), max_iter=1, random_state=0).fit(X[:200], Y[:200])
-    assert not _lookup.pays(narrow._fitted.network, 5)
+    assert not lookup.pays(narrow._fitted.network, 5)
 
 
 def test_the_mean_hidden_vector_is_that_of_the_trained_network(trained, data):
     network = trained._fitted.network
     rows = InputRows(data[0])
-    hidden = _predict.hidden(network.model(), rows, 0, rows.n_rows, 1)
+    hidden = predict.hidden(network.model(), rows, 0, rows.n_rows, 1)
     error = np.linalg.norm(network.input_stats[-1][0] - hidden.mean(axis=0))
     assert error < 3 * np.linalg.norm(hidden.std(axis=0)) / np.sqrt(256)
 
@@ -385,7 +385,7 @@ def test_batches_move_the_mean(data, size):
     clf = SparseMLPClassifier((64,), random_state=0)
     for start in range(0, 1500, size):
         clf.partial_fit(X[start : start + size], Y[start : start + size])
-    hidden = _predict.hidden(clf._fitted.network.model(), InputRows(X), 0, 1500, 1)
+    hidden = predict.hidden(clf._fitted.network.model(), InputRows(X), 0, 1500, 1)
     error = np.linalg.norm(clf._fitted.network.input_stats[-1][0] - hidden.mean(axis=0))
     assert error < 0.5 * np.linalg.norm(hidden.std(axis=0))
 
@@ -415,8 +415,8 @@ def test_a_list_that_is_old_when_it_is_made_is_not_kept(model, data, monkeypatch
         return made
 
     with monkeypatch.context() as patch:
-        patch.setattr(_lookup, "Shortlist", late)
-        _lookup.shortlist(model._fitted.network, 1)
+        patch.setattr(lookup, "Shortlist", late)
+        lookup.shortlist(model._fitted.network, 1)
     assert model._fitted.network.derived.get("shortlist") is None
     model.predict(X[:10])
     assert model._fitted.network.derived.get("shortlist") is not None

@@ -12,16 +12,15 @@ from twins import prototypes as twin
 from slide import SparseMLPClassifier
 from slide._base.rows import InputRows
 from slide._data.labels import LabelRows
-from slide._engine import model as _model
-from slide._engine import predict as _predict
-from slide._network import start as _start
+from slide._engine import predict
+from slide._engine.model import Model
+from slide._network import start as network_start
 from slide._network.layer import Layer
-from slide._prediction import lookup as _lookup
+from slide._prediction import lookup
 from slide._prediction.shortlist import Shortlist
-from slide._prototypes import prototypes as _prototypes
+from slide._prototypes import prototypes
 from slide._prototypes.prototypes import Prototypes, make_prototypes
-from slide._training import course as _epochs
-from slide._training import stacking as _stacking
+from slide._training import course, stacking
 from slide.datasets import make_extreme_classification
 
 N_FEATURES = 60
@@ -59,7 +58,7 @@ def rare():
 @pytest.mark.parametrize("products", [50, 10**6])  # some turns, and one
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeypatch):
-    monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
+    monkeypatch.setattr(prototypes, "_PRODUCTS", products)
     x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three of no row
     weights = np.random.default_rng(2).random(50).astype(np.float32) if weighted else None
     made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights, n_threads)
@@ -67,7 +66,7 @@ def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeyp
     assert_allclose(made.by_feature.toarray(), expected, atol=1e-6)
     assert_allclose(made.feature_weights, feature_weights, rtol=1e-6)
     kept = np.abs(made.by_feature.data)
-    assert kept.min() >= _prototypes._LEAST and made.by_feature.has_canonical_format
+    assert kept.min() >= prototypes._LEAST and made.by_feature.has_canonical_format
     dense = make_prototypes(x, label_rows(labels, n_classes), weights, 1)
     assert_array_equal(dense.by_feature.toarray(), made.by_feature.toarray())
 
@@ -76,7 +75,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
     rows = csr_array(sparse_rows(400)), label_rows(random_labels(400, 90), 90), None
     alone = make_prototypes(*rows, 1).arrays()
     for n_threads, products in ((2, 1 << 24), (3, 100), (5, 10)):
-        monkeypatch.setattr(_prototypes, "_PRODUCTS", products)
+        monkeypatch.setattr(prototypes, "_PRODUCTS", products)
         for name, array in make_prototypes(*rows, n_threads).arrays().items():
             assert_array_equal(array, alone[name])
             assert array.dtype == alone[name].dtype
@@ -110,7 +109,7 @@ def test_labels_without_rows_and_rows_without_labels():
 def test_long_lists_keep_their_largest_weights(monkeypatch):
     rows = csr_array(sparse_rows(50)), label_rows(random_labels(50, 30), 30), None, 2
     whole = make_prototypes(*rows).by_feature.toarray()
-    monkeypatch.setattr(_prototypes, "_LONGEST", 4)
+    monkeypatch.setattr(prototypes, "_LONGEST", 4)
     cut = make_prototypes(*rows).by_feature.toarray()
     assert_array_equal(cut[cut != 0], whole[cut != 0])
     assert (np.count_nonzero(cut, axis=0) == np.minimum(np.count_nonzero(whole, axis=0), 4)).all()
@@ -154,14 +153,14 @@ def scored():
 def test_prediction_adds_what_the_twin_adds(n_rows, n_threads, scored):
     layers, made, x = scored
     x = x[:n_rows]
-    model = _model.Model(layers, "relu", "sigmoid", made)
+    model = Model(layers, "relu", "sigmoid", made)
     rows = InputRows(csr_array(x))
     expected = reference.scores(layers, x, "relu") + twin.prototype_scores(
         x, made.by_feature.toarray(), made.feature_weights, 3.5
     )
-    got = _predict.scores(model, rows, 0, n_rows, n_threads)
+    got = predict.scores(model, rows, 0, n_rows, n_threads)
     assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-    ids, scores = _predict.topk(model, rows, 7, n_threads)
+    ids, scores = predict.topk(model, rows, 7, n_threads)
     assert_array_equal(ids, reference.topk(got, 7)[0])
     assert_array_equal(scores, np.take_along_axis(got, ids, axis=1))
 
@@ -171,41 +170,41 @@ def test_the_best_without_prototypes_and_with_them(k, scored):
     layers, made, x = scored
     rows = InputRows(csr_array(x))
     alone, both = (
-        _model.Model(layers, "relu", "sigmoid"),
-        _model.Model(layers, "relu", "sigmoid", made),
+        Model(layers, "relu", "sigmoid"),
+        Model(layers, "relu", "sigmoid", made),
     )
-    ids, scores = _predict.topk(both, rows, k, 2, apart=True)
+    ids, scores = predict.topk(both, rows, k, 2, apart=True)
     for i, model in enumerate((alone, both)):
-        assert_array_equal(ids[i], _predict.topk(model, rows, k, 1)[0])
-        assert_array_equal(scores[i], _predict.topk(model, rows, k, 1)[1])
+        assert_array_equal(ids[i], predict.topk(model, rows, k, 1)[0])
+        assert_array_equal(scores[i], predict.topk(model, rows, k, 1)[1])
     w, b = layers[-1].w, layers[-1].b
     functions = np.random.RandomState(0)
     listed = Shortlist(w, b, np.zeros(20, np.float32), 1.0, functions, 1)
     ids, scores = listed.topk(both, rows, 5, 130, k, 700, 2, apart=True)
     # All are candidates, so both are exact, but for the rounding of what prototypes add.
     for i, model in enumerate((alone, both)):
-        every = _predict.scores(model, rows, 5, 130, 1)
+        every = predict.scores(model, rows, 5, 130, 1)
         assert_allclose(scores[i], reference.topk(every, k)[1], rtol=1e-5, atol=1e-5)
         assert_allclose(scores[i], np.take_along_axis(every, ids[i], axis=1), rtol=1e-5, atol=1e-5)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(scored):
     layers, made, x = scored
-    model = _model.Model(layers, "relu", "sigmoid", made)
-    every = _predict.scores(model, InputRows(csr_array(x)), 0, 130, 2)
+    model = Model(layers, "relu", "sigmoid", made)
+    every = predict.scores(model, InputRows(csr_array(x)), 0, 130, 2)
     order = np.random.default_rng(7).permutation(130)[:70]
-    some = _predict.scores(model, InputRows(csr_array(x[order])), 0, 70, 1)
+    some = predict.scores(model, InputRows(csr_array(x[order])), 0, 70, 1)
     assert_array_equal(some, every[order])
-    part = _predict.scores(model, InputRows(csr_array(x)), 37, 101, 1)
+    part = predict.scores(model, InputRows(csr_array(x)), 37, 101, 1)
     assert_array_equal(part, every[37:101])
 
 
 def test_hidden_layers_know_nothing_of_prototypes(scored):
     layers, made, x = scored
     rows = InputRows(x)
-    plain = _predict.hidden(_model.Model(layers, "relu", "sigmoid"), rows, 0, 130, 1)
+    plain = predict.hidden(Model(layers, "relu", "sigmoid"), rows, 0, 130, 1)
     assert_array_equal(
-        _predict.hidden(_model.Model(layers, "relu", "sigmoid", made), rows, 0, 130, 1), plain
+        predict.hidden(Model(layers, "relu", "sigmoid", made), rows, 0, 130, 1), plain
     )
 
 
@@ -219,8 +218,8 @@ def test_the_best_weight_is_found():
     right[np.arange(400), rng.integers(20, size=400)] = True
     signal, noise = right + 0.1 * rng.standard_normal(right.shape), rng.random(right.shape)
     ones = np.ones(400)
-    assert _stacking._best_weight(noise, signal, right, ones) > 0
-    assert _stacking._best_weight(signal, noise, right, ones) == 0
+    assert stacking._best_weight(noise, signal, right, ones) > 0
+    assert stacking._best_weight(signal, noise, right, ones) == 0
 
 
 def test_no_weight_without_evidence():
@@ -231,14 +230,12 @@ def test_no_weight_without_evidence():
     cosines = np.zeros((200, 6))
     scores[0, 0], cosines[0, 0] = -1.0, 1.0
     ones = np.ones(200)
-    gains = _stacking._precisions(scores + 64 * cosines, right) - _stacking._precisions(
-        scores, right
-    )
+    gains = stacking._precisions(scores + 64 * cosines, right) - stacking._precisions(scores, right)
     assert gains.sum() > 0
-    assert _stacking._best_weight(scores, cosines, right, ones) == 0
+    assert stacking._best_weight(scores, cosines, right, ones) == 0
     # Of many rows it is evidence.
     scores[:100, 0], cosines[:100, 0] = -1.0, 1.0
-    assert _stacking._best_weight(scores, cosines, right, ones) > 0
+    assert stacking._best_weight(scores, cosines, right, ones) > 0
 
 
 def test_logistic_finds_slope_and_offset():
@@ -246,10 +243,10 @@ def test_logistic_finds_slope_and_offset():
     scores = 4 * rng.standard_normal((4000, 10))
     right = rng.random(scores.shape) < 1 / (1 + np.exp(-(0.4 * scores - 1.5)))
     scores[:, 9] = -np.inf  # named twice: without a say
-    slope, offset = _stacking._logistic(scores, right, np.ones(4000))
+    slope, offset = stacking._logistic(scores, right, np.ones(4000))
     assert slope == pytest.approx(0.4, abs=0.02) and offset == pytest.approx(-1.5, abs=0.06)
-    assert _stacking._logistic(scores, np.zeros_like(right), np.ones(4000)) == (1.0, 0.0)
-    assert _stacking._logistic(-scores[:, :9], right[:, :9], np.ones(4000)) == (1.0, 0.0)
+    assert stacking._logistic(scores, np.zeros_like(right), np.ones(4000)) == (1.0, 0.0)
+    assert stacking._logistic(-scores[:, :9], right[:, :9], np.ones(4000)) == (1.0, 0.0)
 
 
 def test_softmax_slope_makes_the_best_as_sure_as_it_is_right():
@@ -260,29 +257,29 @@ def test_softmax_slope_makes_the_best_as_sure_as_it_is_right():
     label = (p.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
     right = np.arange(10) == label[:, np.newaxis]
     ones = np.ones(4000)
-    assert _stacking._softmax_slope(scores, right, ones, ones) == pytest.approx(0.4, abs=0.03)
-    assert _stacking._softmax_slope(scores, right, 2 * ones, ones) < 0.3
-    assert _stacking._softmax_slope(scores, np.zeros_like(right), ones, ones) == 1.0
+    assert stacking._softmax_slope(scores, right, ones, ones) == pytest.approx(0.4, abs=0.03)
+    assert stacking._softmax_slope(scores, right, 2 * ones, ones) < 0.3
+    assert stacking._softmax_slope(scores, np.zeros_like(right), ones, ones) == 1.0
 
 
 def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
     """What judges rank is found by short lists where they pay, and nearly all of it."""
     X, y = rare
-    found, candidates = [], _stacking._candidates
+    found, candidates = [], stacking._candidates
 
     def both(network, *args):
         found.append(candidates(network, *args))
-        monkeypatch.setattr(_lookup, "pays", lambda network, n_candidates: True)
-        monkeypatch.setattr(_lookup, "candidates_for", lambda k: 200)
+        monkeypatch.setattr(lookup, "pays", lambda network, n_candidates: True)
+        monkeypatch.setattr(lookup, "candidates_for", lambda k: 200)
         found.append(candidates(network, *args))
         assert network.derived.get("shortlist") is None and network.prototypes is None
         return [array.copy() for array in found[0]]
 
-    monkeypatch.setattr(_stacking, "_candidates", both)
+    monkeypatch.setattr(stacking, "_candidates", both)
     classifier(max_iter=4).fit(X, y)
     exact, listed = found
     merits = [
-        [_stacking._precisions(s + w * c, right).mean() for w in _stacking._WEIGHTS]
+        [stacking._precisions(s + w * c, right).mean() for w in stacking._WEIGHTS]
         for s, c, right in (exact, listed)
     ]
     assert_allclose(merits[1], merits[0], atol=0.01)
@@ -290,7 +287,7 @@ def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
 
 def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, rare, monkeypatch):
     X, y = rare
-    seen, make, start = [], _stacking.make_prototypes, _start.set_weights
+    seen, make, start = [], stacking.make_prototypes, network_start.set_weights
 
     def spy_on_make(x, labels, *args):
         seen.append(labels)
@@ -300,8 +297,8 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
         seen.append(labels)
         return start(network, x, labels, *args)
 
-    monkeypatch.setattr(_stacking, "make_prototypes", spy_on_make)
-    monkeypatch.setattr(_start, "set_weights", spy_on_start)
+    monkeypatch.setattr(stacking, "make_prototypes", spy_on_make)
+    monkeypatch.setattr(network_start, "set_weights", spy_on_start)
     clf = classifier(max_iter=2).fit(X, y)
     assert clf.prototype_weight_ > 0
     assert [len(labels) for labels in seen] == [3000] * 3
@@ -315,8 +312,8 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     X, y = rare
-    seen, judged, run = [], [], _epochs.train_rows
-    weigh = _stacking.Stacking.weigh
+    seen, judged, run = [], [], course.train_rows
+    weigh = stacking.Stacking.weigh
 
     def spy(network, trainer, rows, *args):
         seen.append(set(rows))
@@ -326,8 +323,8 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
         judged.append(len(self.judges))
         weigh(self, network, n_threads)
 
-    monkeypatch.setattr(_epochs, "train_rows", spy)
-    monkeypatch.setattr(_stacking.Stacking, "weigh", judge)
+    monkeypatch.setattr(course, "train_rows", spy)
+    monkeypatch.setattr(stacking.Stacking, "weigh", judge)
     classifier(max_iter=4).fit(X, y)
     assert [len(rows) for rows in seen] == [2700, 2700, 3000, 3000] and judged == [300]
     assert seen[0] == seen[1] < seen[2] == seen[3]

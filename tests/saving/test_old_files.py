@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from slide import SparseMLPClassifier
-from slide._saving import tensors as _tensors
+from slide._saving.tensors import TensorFile
 
 FOLDER = Path(__file__).parents[1] / "fixtures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -52,12 +52,12 @@ def test_trains_on_and_is_saved_in_the_present_format(old, tmp_path, assert_same
     twin = SparseMLPClassifier.load(tmp_path / "model")
     assert_same_weights(twin, models[1])
     np.testing.assert_array_equal(twin.predict_proba(rows), models[1].predict_proba(rows))
-    with _tensors.TensorFile(tmp_path / "model") as file:
+    with TensorFile(tmp_path / "model") as file:
         assert json.loads(file.metadata["slide"])["format"] == 2
 
 
 def test_the_oldest_knew_no_weight_dtype():
-    with _tensors.TensorFile(FOLDER / "dense_old.safetensors") as file:
+    with TensorFile(FOLDER / "dense_old.safetensors") as file:
         plain = json.loads(file.metadata["slide"])
     assert "weight_dtype" not in plain["params"] | plain["network"]["settings"]
     model = SparseMLPClassifier.load(FOLDER / "dense_old.safetensors")

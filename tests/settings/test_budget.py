@@ -14,17 +14,16 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
 import slide
-from slide._base import limits as _limits
+from slide._base import limits as memory_limits
 from slide._data.labels import LabelRows
 from slide._network.network import Network
 from slide._network.start import make_retrieval
-from slide._settings import auto as _auto
-from slide._settings import budget as _budget
+from slide._settings import auto, budget
 from slide._settings.rules import check_params
 
 ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
 
-SHAPE = _auto.DataShape(
+SHAPE = auto.DataShape(
     n_samples=1000, n_features=300, n_classes=400, n_labels=1000, n_values=20.0,
     mean_square_norm=20.0, mean_abs_norm=20.0, multilabel=False, sparse=True, one_label=True,
 )  # fmt: skip
@@ -32,7 +31,7 @@ SHAPE = _auto.DataShape(
 
 def resolved(classifier, shape=SHAPE, **params):
     params = check_params(classifier(**params).get_params(deep=False))
-    return params, _auto.resolve(params, shape)
+    return params, auto.resolve(params, shape)
 
 
 # ------------------------------------------------------------- what there is --
@@ -51,7 +50,7 @@ def machine(tmp_path):
             path = groups / path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return _limits.memory_limit(proc, groups)
+        return memory_limits.memory_limit(proc, groups)
 
     return write
 
@@ -77,10 +76,10 @@ def test_without_limits_memory_is_the_limit(machine, text):
 
 
 def test_a_system_that_tells_nothing_has_no_limit(tmp_path, monkeypatch):
-    monkeypatch.delattr(_limits.os, "sysconf")
-    assert _limits.memory_limit(tmp_path, tmp_path) is None
-    monkeypatch.setattr(_limits, "resource", None)
-    assert _limits.address_limit() is None
+    monkeypatch.delattr(memory_limits.os, "sysconf")
+    assert memory_limits.memory_limit(tmp_path, tmp_path) is None
+    monkeypatch.setattr(memory_limits, "resource", None)
+    assert memory_limits.address_limit() is None
 
 
 # ------------------------------------------------------------ what is needed --
@@ -117,14 +116,14 @@ def test_needs_are_the_sizes_of_the_arrays(classifier, network, weight_dtype):
     for i, layer in enumerate(made.layers):
         if settings.layers[i].retrieval is not None:
             layer.retrieval = make_retrieval(made, i, np.zeros((4, layer.n_in), np.float32))
-    needs = _budget.network_needs(widths, settings, SHAPE, 1, False, _budget.Use())
+    needs = budget.network_needs(widths, settings, SHAPE, 1, False, budget.Use())
     for name, size in bytes_of(made).items():
         assert needs[name] <= size <= 1.1 * needs[name] + 8 * sum(widths), name
 
 
 def test_the_best_weights_are_counted(classifier):
     _, settings = resolved(classifier)
-    needs = _budget.network_needs([300, 32, 400], settings, SHAPE, 1, True, _budget.Use())
+    needs = budget.network_needs([300, 32, 400], settings, SHAPE, 1, True, budget.Use())
     assert needs["the best weights"] == needs["weights"] == 4 * (300 * 32 + 32 * 400)
 
 
@@ -132,7 +131,7 @@ def test_threads_hold_a_micro_batch_each(classifier):
     shape = replace(SHAPE, n_samples=100_000, n_labels=100_000)
     _, settings = resolved(classifier, shape, active_fraction=1.0, batch_size=64)
     known = [300, 32, 400], settings, shape
-    one, four = (_budget.network_needs(*known, n, False, _budget.Use())["threads"] for n in (1, 4))
+    one, four = (budget.network_needs(*known, n, False, budget.Use())["threads"] for n in (1, 4))
     assert four == 4 * one == 4 * 4 * 64 * 400
 
 
@@ -143,17 +142,17 @@ def test_only_pages_that_are_written_are_sure(classifier):
     labels = LabelRows(np.arange(1001), rng.integers(0, 10**8, 1000, np.int32), 10**8)
     _, settings = resolved(classifier, shape, hidden_layer_sizes=(128,), prototypes=False)
     widths = [10**6, 128, 10**8]
-    use = _budget.least_use(labels, x, settings, widths, shape, 2)
+    use = budget.least_use(labels, x, settings, widths, shape, 2)
     # Some 1,000 labels and those of the tails, a page each; features of 512 bytes too.
     drawn = 1000 + 2 * (1000 // settings.batch_size) * settings.tail_size
-    page = _limits.os.sysconf("SC_PAGE_SIZE")
+    page = memory_limits.os.sysconf("SC_PAGE_SIZE")
     assert use.output == pytest.approx(drawn * page / (10**8 * 512), rel=0.01)
     assert use.output_start == pytest.approx(1000 * page / (10**8 * 512), rel=0.01)
     assert use.input_moments == pytest.approx(1000 * page / (10**6 * 512), rel=0.01)
     dense = replace(settings, all_neurons=True)
-    assert _budget.least_use(labels, x, dense, widths, shape, 1).output == 1
+    assert budget.least_use(labels, x, dense, widths, shape, 1).output == 1
     written = replace(settings, prototypes=True)
-    assert _budget.least_use(labels, x, written, widths, shape, 1).output == 1
+    assert budget.least_use(labels, x, written, widths, shape, 1).output == 1
 
 
 # --------------------------------------------------------------- the verdict --
@@ -186,10 +185,10 @@ def test_a_network_just_beyond_memory_is_refused(monkeypatch, planted, classifie
     X, y = planted
     clf = classifier(hidden_layer_sizes=(20_000,), active_fraction=1.0, max_iter=1)
     need = 2 * 4 * 20_000 * (300 + 39)
-    monkeypatch.setattr(_limits, "LARGE", 1 << 20)
+    monkeypatch.setattr(memory_limits, "LARGE", 1 << 20)
     for spare, fits in [(-1_000_000, False), (5_000_000, True)]:
-        limit = _limits.Limit(need + spare + 5_000_000, "a test", 5_000_000)
-        monkeypatch.setattr(_limits, "memory_limit", lambda limit=limit: limit)
+        limit = memory_limits.Limit(need + spare + 5_000_000, "a test", 5_000_000)
+        monkeypatch.setattr(memory_limits, "memory_limit", lambda limit=limit: limit)
         if fits:
             clf.fit(X, y)
         else:
@@ -202,8 +201,10 @@ def test_a_copy_of_dense_rows_beyond_memory_is_refused(monkeypatch, classifier):
     rng = np.random.default_rng(0)
     X, y = rng.random((500, 200), np.float32), rng.integers(0, 3, 500)
     clf = classifier(max_iter=1).fit(X, y)
-    monkeypatch.setattr(_limits, "LARGE", 1 << 10)
-    monkeypatch.setattr(_limits, "memory_limit", lambda: _limits.Limit(300_000, "a test", 0))
+    monkeypatch.setattr(memory_limits, "LARGE", 1 << 10)
+    monkeypatch.setattr(
+        memory_limits, "memory_limit", lambda: memory_limits.Limit(300_000, "a test", 0)
+    )
     with pytest.raises(MemoryError, match=r"X of shape \(500, 200\) .* centred"):
         clf.predict(X)
     with pytest.raises(MemoryError, match="centred"):
@@ -214,8 +215,10 @@ def test_a_copy_of_dense_rows_beyond_memory_is_refused(monkeypatch, classifier):
 def test_a_result_beyond_memory_is_refused(monkeypatch, planted, classifier):
     X, y = planted
     clf = classifier(max_iter=1).fit(X, y)
-    monkeypatch.setattr(_limits, "LARGE", 1 << 10)
-    monkeypatch.setattr(_limits, "memory_limit", lambda: _limits.Limit(8 * 600 * 39 - 1, "t", 0))
+    monkeypatch.setattr(memory_limits, "LARGE", 1 << 10)
+    monkeypatch.setattr(
+        memory_limits, "memory_limit", lambda: memory_limits.Limit(8 * 600 * 39 - 1, "t", 0)
+    )
     with pytest.raises(MemoryError, match=r"k=39 for 600 rows needs .* labels and scores"):
         clf.predict_topk(X, k=39)
     assert clf.predict_topk(X, k=38)[0].shape == (600, 38)
@@ -228,11 +231,11 @@ CHILD = """
     import numpy as np
     from scipy.sparse import csr_array
     from slide import SparseMLPClassifier
-    from slide._settings import budget as _budget
-    from slide._base import limits as _limits
+    from slide._settings import budget
+    from slide._base import limits as memory_limits
 
     def status(name):
-        return _limits._status("/proc/self", name)
+        return memory_limits._status("/proc/self", name)
 
     rng = np.random.default_rng(0)
     columns = np.sort(rng.integers(0, 100_000, (20_000, 30), np.int32), axis=1)
@@ -291,8 +294,8 @@ def test_the_need_is_the_measured_peak(params):
     said = child(
         """
         needs = []
-        check = _limits.check_needs
-        _limits.check_needs = lambda what, sizes, *_: needs.append(sum(sizes.values()))
+        check = memory_limits.check_needs
+        memory_limits.check_needs = lambda what, sizes, *_: needs.append(sum(sizes.values()))
         before, peak, done = status("RssAnon"), [0], []
 
         def look():

@@ -10,19 +10,20 @@ from helpers.page_end import at_page_end
 from ml_dtypes import bfloat16
 from scipy.sparse import csr_array
 from scipy.stats import binom
-from twins import engine as _reference
 from twins import half as reference
+from twins.simd import dots
 
-from slide import SparseMLPClassifier, _core
+from slide import SparseMLPClassifier
 from slide._base.rows import InputRows
-from slide._engine import predict as _predict
+from slide._core import Trainer
+from slide._engine import predict
 from slide._engine.model import Model
 from slide._network.layer import Layer
-from slide._simd import dispatch as _simd
+from slide._simd import dispatch
 from slide.datasets import make_extreme_classification
 from slide.inspection import prediction_recall
 
-NAMES = _simd.available()
+NAMES = dispatch.available()
 SIZES = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257]
 N_FEATURES, N_CLASSES = 37, 70
 
@@ -61,7 +62,7 @@ def test_unpack(name, n, rng):
     for ids in (None, np.array([5, 0, 0, 3], np.int32)):
         n_rows = 6 if ids is None else len(ids)
         out = np.full(n_rows * n, np.nan, np.float32)
-        _simd.unpack(name, misaligned(rows), n + 1, ids, n_rows, n, out)
+        dispatch.unpack(name, misaligned(rows), n + 1, ids, n_rows, n, out)
         expected = reference.unpack(rows, ids)[:, :n]
         np.testing.assert_array_equal(out.reshape(n_rows, n), expected)
 
@@ -73,7 +74,7 @@ def test_momentum_half_where_float32_is_exact(name, n, rng):
     w, m, g = rng.integers(-100, 100, (3, n))
     w, m, g = halves(w / 8), halves(m / 64), (g / 1024).astype(np.float32)
     ours, moment = misaligned(w), misaligned(m)
-    _simd.momentum_half(name, ours, moment, misaligned(g), 0.25, 0.5, 7)
+    dispatch.momentum_half(name, ours, moment, misaligned(g), 0.25, 0.5, 7)
     expected = reference.momentum_half(w, m, g, 0.25, 0.5, 7)
     np.testing.assert_array_equal(ours, expected[0])
     np.testing.assert_array_equal(moment, expected[1])
@@ -86,13 +87,13 @@ def test_momentum_half_is_right_on_average(name):
     spacing = 2.0**-7
     w, m, g = halves(np.ones(n)), halves(np.ones(n)), np.full(n, 1 + 0.6 * spacing, np.float32)
     ours, moment = w.copy(), m.copy()
-    _simd.momentum_half(name, ours, moment, g, 0.0, 0.5, 3)
+    dispatch.momentum_half(name, ours, moment, g, 0.0, 0.5, 3)
     assert (ours == w).all()
     up = (reference.unpack(moment) == 1 + spacing).sum()
     assert up + (reference.unpack(moment) == 1).sum() == n
     assert binom.ppf(1e-6, n, 0.3) <= up <= binom.ppf(1 - 1e-6, n, 0.3)
     ours, moment = w.copy(), halves(np.zeros(n))
-    _simd.momentum_half(name, ours, moment, np.full(n, -2.0, np.float32), 0.3 * spacing, 0.5, 4)
+    dispatch.momentum_half(name, ours, moment, np.full(n, -2.0, np.float32), 0.3 * spacing, 0.5, 4)
     up = (reference.unpack(ours) == 1 + spacing).sum()
     assert up + (reference.unpack(ours) == 1).sum() == n
     assert binom.ppf(1e-6, n, 0.3) <= up <= binom.ppf(1 - 1e-6, n, 0.3)
@@ -103,7 +104,7 @@ def test_momentum_half_is_right_on_average(name):
 def test_momentum_half_shows_a_gradient_that_is_no_number(name, value):
     w, m, g = halves(np.ones(33)), halves(np.ones(33)), np.ones(33, np.float32)
     g[[0, 20, 32]] = value
-    _simd.momentum_half(name, w, m, g, 0.1, 0.9, 1)
+    dispatch.momentum_half(name, w, m, g, 0.1, 0.9, 1)
     np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(reference.unpack(w))), [0, 20, 32])
 
 
@@ -112,14 +113,14 @@ def test_scalar_rounding_is_that_of_the_kernel(rng):
     bits = reference.noise(places)
     rounded = reference.half(values, bits)
     for x, place, noise, half in zip(values, places, bits, rounded, strict=True):
-        assert _simd.noise(place) == noise
-        assert _simd.float_to_half(x, noise) == half
-        assert _simd.half_to_float(half) == reference.unpack(np.array([half]))[0]
+        assert dispatch.noise(place) == noise
+        assert dispatch.float_to_half(x, noise) == half
+        assert dispatch.half_to_float(half) == reference.unpack(np.array([half]))[0]
 
 
 # ------------------------------------------------------ products of pairs --
 
-PAIRS = [name for name in NAMES if _simd.multiplies_bfloat16(name)]
+PAIRS = [name for name in NAMES if dispatch.multiplies_bfloat16(name)]
 each_with_pairs = pytest.mark.parametrize("name", PAIRS)
 EPS = float(np.finfo(np.float32).eps)
 
@@ -128,7 +129,7 @@ def test_the_widest_set_is_the_one_that_may_multiply_bfloat16():
     assert PAIRS in ([], ["avx512"])
     if "avx2" in NAMES:
         with pytest.raises(ValueError, match="avx2 does not multiply bfloat16"):
-            _simd.to_halves("avx2", np.ones((1, 1), np.float32), 1, np.ones((1, 2), np.uint16))
+            dispatch.to_halves("avx2", np.ones((1, 1), np.float32), 1, np.ones((1, 2), np.uint16))
 
 
 @each_with_pairs
@@ -139,17 +140,15 @@ def test_pair_dots(name, d, rng):
         bias = rng.standard_normal(12).astype(np.float32)
         for ids in (None, rng.integers(0, 12, n_rows).astype(np.int32)):
             out = np.full(n_x * (n_rows + 2), np.nan, np.float32)
-            _simd.pair_dots(
+            dispatch.pair_dots(
                 name, misaligned(rows), d, ids, bias, n_rows, misaligned(x), d, n_x, d, out,
                 n_rows + 2,
             )  # fmt: skip
             chosen = slice(n_rows) if ids is None else ids
             w, v = reference.unpack(rows[chosen]), reference.unpack(x)
-            expected = _reference.dots(w, v, bias=bias[chosen])
+            expected = dots(w, v, bias=bias[chosen])
             error = abs(out.reshape(n_x, -1)[:, :n_rows] - expected)
-            assert (
-                error <= (d + 4) * EPS * (_reference.dots(abs(w), abs(v)) + abs(expected))
-            ).all()
+            assert (error <= (d + 4) * EPS * (dots(abs(w), abs(v)) + abs(expected))).all()
 
 
 @each_with_pairs
@@ -163,7 +162,7 @@ def test_pair_accumulate(name, d, transposed, rng):
         out, given = before.ravel().copy(), reference.pair_up(coef)
         given = np.ascontiguousarray(given if transposed else given.T)
         strides = (1, n_out) if transposed else (n_pairs, 1)
-        _simd.pair_accumulate(name, given.ravel(), *strides, pairs, out, d + 3, n_out, d)
+        dispatch.pair_accumulate(name, given.ravel(), *strides, pairs, out, d + 3, n_out, d)
         out, c, r = out.reshape(n_out, -1), reference.unpack(coef), reference.unpair(pairs)
         expected = before[:, :d] + c.T.astype(float) @ r
         tolerance = 2 * n_pairs * EPS * (abs(c.T) @ abs(r) + abs(before[:, :d]))
@@ -179,15 +178,15 @@ def test_halves_and_pairs_of_rows(name, d, n, rng):
     rounded = reference.nearest_half(x[:, :d])
     np.testing.assert_array_equal(rounded, x[:, :d].astype(bfloat16).view(np.uint16))
     out = np.full((n, d + d % 2), 77, np.uint16)
-    _simd.to_halves(name, x, d, out)
+    dispatch.to_halves(name, x, d, out)
     np.testing.assert_array_equal(out[:, :d], rounded)
     assert (out[:, d:] == 0).all()
     pairs = np.full(((n + 1) // 2, d), 77, np.uint32)
-    _simd.pair_rows(name, x, d, pairs)
+    dispatch.pair_rows(name, x, d, pairs)
     np.testing.assert_array_equal(pairs, reference.pair_up(rounded))
     rows = halves(x)
     for ids in (None, rng.integers(0, n, n).astype(np.int32)):
-        _simd.pair_halves(name, rows, ids, n, d, pairs)
+        dispatch.pair_halves(name, rows, ids, n, d, pairs)
         chosen = rows if ids is None else rows[ids]
         np.testing.assert_array_equal(pairs, reference.pair_up(chosen[:, :d]))
 
@@ -207,7 +206,7 @@ def trainer_of(layers, settings, sparse=False):
     model = Model(layers, settings["activation"], settings["loss"])
     indptr = np.array([0, 1, 3, 4, 6, 7, 9, 10, 12], np.int64)
     labels = np.random.default_rng(2).permutation(N_CLASSES)[:12].astype(np.int32)
-    return _core.Trainer(model, rows(sparse), indptr, labels, None, settings, 1)
+    return Trainer(model, rows(sparse), indptr, labels, None, settings, 1)
 
 
 def make_layers(hidden, dtype, n_active=0):
@@ -241,7 +240,7 @@ def test_a_step_is_that_of_float32_but_for_the_rounding(base, loss, sparse, solv
         results.append((layers, tally["loss"], tally["multiply_adds"]))
     (exact, loss, cost), (rounded, half_loss, half_cost) = results
     # Products of bfloat16 round the hidden vectors and the gradients to it as well.
-    rounding = 2.0**-8 if _simd.multiplies_bfloat16(_simd.instruction_set()) else 1e-6
+    rounding = 2.0**-8 if dispatch.multiplies_bfloat16(dispatch.instruction_set()) else 1e-6
     assert half_loss == pytest.approx(loss, rel=rounding) and cost == half_cost
     for one, other in zip(exact, rounded, strict=True):
         np.testing.assert_array_equal(one.steps, other.steps)
@@ -282,7 +281,7 @@ def test_steps_much_smaller_than_the_spacing_are_not_lost(base):
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
 def test_prediction_is_that_of_the_same_weights_in_float32(hidden, sparse):
     results = [
-        _predict.scores(Model(make_layers(hidden, dtype), "relu", "sigmoid"), rows(sparse), 0, 8, 1)
+        predict.scores(Model(make_layers(hidden, dtype), "relu", "sigmoid"), rows(sparse), 0, 8, 1)
         for dtype in (np.float32, bfloat16)
     ]
     np.testing.assert_array_equal(*results)

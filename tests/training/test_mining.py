@@ -7,12 +7,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from slide import SparseMLPClassifier, _core
+from slide import SparseMLPClassifier
 from slide._base.rows import InputRows
+from slide._core import Trainer
 from slide._data.labels import LabelRows
-from slide._engine import model as _model
+from slide._engine.model import Model
 from slide._network.layer import Layer
-from slide._training import mining as _mining
+from slide._training import mining
 from slide.datasets import make_extreme_classification
 
 
@@ -42,8 +43,8 @@ def test_listed_neurons_are_active(base):
     labels = LabelRows(np.arange(5), np.array([3, 4, 5, 6], np.int32), 40)
     settings = {**base, "all_neurons": False, "n_hard_kept": 3, "micro_batch": 2, "dropout": [0.0]}
     del settings["activation"], settings["loss"]
-    model, rows = _model.Model(layers, "identity", "sigmoid"), InputRows(x)
-    trainer = _core.Trainer(model, rows, labels.indptr, labels.indices, None, settings, 1)
+    model, rows = Model(layers, "identity", "sigmoid"), InputRows(x)
+    trainer = Trainer(model, rows, labels.indptr, labels.indices, None, settings, 1)
     assert_array_equal(trainer.hard, -1)
     trainer.hard[...] = [[10, 11, 12], [11, 3, -1], [20, 21, 22], [-1, -1, -1]]
     tally = trainer.run(np.array([0, 1], np.int32), 0, 0.01)
@@ -60,7 +61,7 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
         monkeypatch.setattr("slide._prediction.lookup._LEAST", 100)
         monkeypatch.setattr("slide._prediction.lookup._LEAST_PER_CANDIDATE", 1)
         monkeypatch.setattr("slide._prediction.lookup._LEAST_WEIGHTS", 100)
-    seen, found = _mining.mine_hard_neurons, {}
+    seen, found = mining.mine_hard_neurons, {}
 
     def spy(network, trainer, data, n_threads):
         cost = seen(network, trainer, data, n_threads)
@@ -73,7 +74,7 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
         found.update(recall=np.mean(hits), cost=cost, listed=trainer.hard.copy(), data=data)
         return cost
 
-    monkeypatch.setattr(_mining, "mine_hard_neurons", spy)
+    monkeypatch.setattr(mining, "mine_hard_neurons", spy)
     clf = classifier(retrieval="lists", max_iter=4).fit(X, y)
     assert found["recall"] == 1 if lookup == "exact" else found["recall"] > 0.8
     right = found["listed"] == found["data"].labels.indices[:, np.newaxis]
@@ -95,13 +96,13 @@ def test_lists_part_siblings(classifier, siblings):
 
 def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
     X, y, *_ = siblings
-    epochs, due = [], _mining.mines_before
+    epochs, due = [], mining.mines_before
 
     def spy(epoch, max_iter):
         epochs.append((epoch, due(epoch, max_iter)))
         return epochs[-1][1]
 
-    monkeypatch.setattr(_mining, "mines_before", spy)
+    monkeypatch.setattr(mining, "mines_before", spy)
     classifier(max_iter=8).fit(X[:3000], y[:3000])
     assert [epoch for epoch, made in epochs if made] == [2]
     epochs.clear()

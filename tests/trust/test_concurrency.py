@@ -255,8 +255,8 @@ FORK = """
 import json, multiprocessing, os, signal, sys, threading, time, warnings
 import numpy as np
 from slide import SparseMLPClassifier
-from slide._base import locks as _guard
-from slide._prediction import lookup as _lookup
+from slide._base import locks
+from slide._prediction import lookup
 from slide.datasets import make_extreme_classification
 
 X, y = make_extreme_classification(600, 300, 40, n_nonzero=20, random_state=0)
@@ -299,13 +299,13 @@ def again():
     return [in_child(lambda: all_of(2)), make(2).fit(X, y).t_]
 
 def hold(held):
-    with _guard._locks[model]:
+    with locks._locks[model]:
         held.set()
         time.sleep(1000)
 
 def listed():
     # Whoever holds a lock is not in the child.
-    return [_lookup._making.acquire(timeout=5), model.partial_fit(X, y).predict(X).shape]
+    return [lookup._making.acquire(timeout=5), model.partial_fit(X, y).predict(X).shape]
 
 model = SparseMLPClassifier((32,), active_fraction=(0.5, 1.0), max_iter=2, random_state=0)
 model.fit(X, y)
@@ -313,7 +313,7 @@ alone = model.predict_proba(X)
 found = {"one, two": in_child(lambda: all_of(2)), "tags": None}
 model.set_params(n_jobs=2).__sklearn_tags__()
 found["tags"] = in_child(lambda: all_of(2))
-with _lookup._making, model._fitted.network.guard.writing():
+with lookup._making, model._fitted.network.guard.writing():
     held = threading.Event()
     threading.Thread(target=hold, args=(held,), daemon=True).start()
     held.wait()

@@ -9,7 +9,7 @@ from helpers.mortal import Killed, make_mortal
 from sklearn.exceptions import NotFittedError
 
 from slide import SparseMLPClassifier
-from slide._saving import model_file as _saving
+from slide._saving import model_file
 from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
@@ -68,7 +68,7 @@ def forge(trained, tmp_path):
         del plain["checksum"]
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
-        plain["checksum"] = _saving._text_checksum(plain)
+        plain["checksum"] = model_file._text_checksum(plain)
         path = tmp_path / "training"
         path.touch()
         write_tensors(str(path), arrays, {"slide": json.dumps(plain)})

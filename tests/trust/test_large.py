@@ -15,9 +15,9 @@ from scipy.sparse import csr_array
 import slide
 from slide._base.rows import InputRows
 from slide._data.labels import LabelRows
-from slide._engine import predict as _predict
+from slide._engine import predict
 from slide._network.network import Network
-from slide._settings import auto as _auto
+from slide._settings import auto
 from slide._settings.rules import check_params
 
 ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
@@ -30,13 +30,13 @@ FAR = 17_000_000  # rows of 128 weights: 2**31 + 28,516,352 of them
 
 def network(classifier, n_features, n_classes, **params):
     """A network whose arrays are zeros, all but the hidden layer's biases."""
-    shape = _auto.DataShape(
+    shape = auto.DataShape(
         n_samples=64, n_features=n_features, n_classes=n_classes, n_labels=64, n_values=3.0,
         mean_square_norm=3.0, mean_abs_norm=3.0, multilabel=True, sparse=True, one_label=True,
     )  # fmt: skip
     defaults = {"hidden_layer_sizes": (128,), "prototypes": False, "dropout": 0.0, "batch_size": 8}
     params = check_params(classifier(**{**defaults, **params}).get_params(deep=False))
-    settings = _auto.resolve(params, shape)
+    settings = auto.resolve(params, shape)
     made = Network(n_features, n_classes, params["hidden_layer_sizes"], settings, 5)
     made.layers[0].b[...] = np.random.default_rng(1).standard_normal(128)
     return made
@@ -77,7 +77,7 @@ def check_features(classifier):
         made.layers[0].w[offset:] = np.random.default_rng(4).standard_normal((20, 128))
         made.layers[1].w[...] = np.random.default_rng(5).standard_normal((30, 128))
     hidden = [
-        _predict.hidden(made.model(), InputRows(rows_of(offset, made.n_features)), 0, 64, 1)
+        predict.hidden(made.model(), InputRows(rows_of(offset, made.n_features)), 0, 64, 1)
         for made, offset in ((far, FAR), (near, 0))
     ]
     np.testing.assert_array_equal(*hidden)
@@ -98,8 +98,8 @@ def check_classes(classifier):
     assert_same_rows(far.layers[1], near.layers[1], FAR, 20)
     assert not far.layers[1].w[:20].any()
     x = InputRows(rows_of(0, 20))
-    ids, scores = _predict.topk(far.model(), x, 5, 1)
-    near_ids, near_scores = _predict.topk(near.model(), x, 5, 1)
+    ids, scores = predict.topk(far.model(), x, 5, 1)
+    near_ids, near_scores = predict.topk(near.model(), x, 5, 1)
     positive = near_scores > 0  # those of the others are 0
     assert positive.any()
     np.testing.assert_array_equal(scores[positive], near_scores[positive])
@@ -111,9 +111,9 @@ def check_dense_rows(classifier):
     made.layers[0].w[:20] = np.random.default_rng(4).standard_normal((20, 128))
     x, last = np.zeros((22_000, 100_000), np.float32), rows_of(0, 100_000)
     x[-64:, :20] = last[:, :20].toarray()
-    far = _predict.hidden(made.model(), InputRows(x), 22_000 - 64, 22_000, 1)
+    far = predict.hidden(made.model(), InputRows(x), 22_000 - 64, 22_000, 1)
     np.testing.assert_array_equal(
-        far, _predict.hidden(made.model(), InputRows(last), 0, 64, 1)
+        far, predict.hidden(made.model(), InputRows(last), 0, 64, 1)
     )  # fmt: skip
     assert far.any()
 
@@ -138,9 +138,9 @@ def check_values(classifier):
     )  # fmt: skip
     trained(near, InputRows(last), labels)
     assert_same_rows(far.layers[0], near.layers[0], 0, 0)
-    hidden = _predict.hidden(far.model(), InputRows(x), n_empty, n_empty + 64, 1)
+    hidden = predict.hidden(far.model(), InputRows(x), n_empty, n_empty + 64, 1)
     np.testing.assert_array_equal(
-        hidden, _predict.hidden(near.model(), InputRows(last), 0, 64, 1)
+        hidden, predict.hidden(near.model(), InputRows(last), 0, 64, 1)
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import slide
 from slide import SparseMLPClassifier
-from slide._saving import model_file as _saving
+from slide._saving import model_file
 from slide._saving.tensors import TensorFile, checksum, write_tensors
 
 ROOT = Path(slide.__file__).parents[1]
@@ -92,7 +92,7 @@ def forge(source, path, change):
     del plain["checksum"], plain["checksums"]
     change(plain, arrays)
     plain["checksums"] = {name: checksum(name, array) for name, array in arrays.items()}
-    plain["checksum"] = _saving._text_checksum(plain)
+    plain["checksum"] = model_file._text_checksum(plain)
     path.touch()
     write_tensors(path, arrays, {"slide": json.dumps(plain)})
 

@@ -1,209 +1,38 @@
-"""A plain NumPy twin of every kernel: slow, obvious, float64. Only the tests use it.
+"""Twin of the engine: a micro-batch forward, back and updated, exact prediction, centroids.
 
-The twins stand in the order of the compiled modules: `_simd.dispatch`, `_base.random`,
-`_hashing.tables`, `_hashing.retrieval`, `_engine.dense`, `_engine.optimizer`, `_core`,
-`_engine.predict`, `_engine.centroids`; those of `_hashing.hasher` in `twins.hashing`.
-A twin takes float32 arrays as they are, computes in float64 and returns new arrays; only
-`train_micro_batch` and the updates that it is made of change what they are given, the layers.
+One network serves for dense and for sparse hidden layers: every layer has its active neurons for
+each sample, and in a dense layer all are active. Everything is float64 in dense arrays, where a
+neuron that is not active is zero. `layers` are those of `slide._network.layer` as `copy_layers`
+gives them. Only `train_micro_batch` and the updates that it is made of change what they are given:
+the layers.
 """
 
 from dataclasses import fields, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from twins.hashing import hash_codes, mix64
-
-# ----------------------------------------------------------------- _simd --
-
-
-def float64(a):
-    return np.asarray(a, dtype=np.float64)
+from twins.hashing import retrieve
+from twins.random import SplitMix64, seed_stream
+from twins.simd import dots, float64, momentum, sigmoid
 
 
-def dots(rows, x, ids=None, bias=None):
-    """out[b, i] = rows[ids[i]] . x[b] + bias[ids[i]]."""
-    if ids is None:
-        ids = np.arange(len(rows))
-    out = float64(x) @ float64(rows)[ids].T
-    return out if bias is None else out + float64(bias)[ids]
+def copy_layers(layers):
+    """The layers in float64; steps stay integers."""
+    return [
+        replace(
+            layer,
+            **{
+                f.name: value.astype(np.float64 if value.dtype == np.float32 else value.dtype)
+                for f in fields(layer)
+                if isinstance(value := getattr(layer, f.name), np.ndarray)
+            },
+        )
+        for layer in layers
+    ]
 
 
-def accumulate(coef, rows, out, ids=None):
-    """out[i] + sum_k coef[i, k] rows[ids[k]]."""
-    picked = float64(rows) if ids is None else float64(rows)[ids]
-    return float64(out) + float64(coef) @ picked
-
-
-def spread(row, coef, ids, out):
-    """out with coef[k] * row added to its row ids[k], for every k."""
-    out = float64(out).copy()
-    np.add.at(out, ids, np.multiply.outer(float64(coef), float64(row)))
-    return out
-
-
-def gather_sum(coef, rows, ids):
-    return float64(coef) @ float64(rows)[ids]
-
-
-def square_sum(x):
-    return (float64(x) ** 2).sum()
-
-
-def momentum(w, m, g, step, beta_1):
-    """New (w, m) after one step along the first moment."""
-    m = beta_1 * float64(m) + (1 - beta_1) * float64(g)
-    return float64(w) - step * m, m
-
-
-def hadamard(x):
-    """Unnormalised Walsh-Hadamard transform along the last axis, whose length is a power of 2."""
-    x = float64(x)
-    shape, h = x.shape, 1
-    while h < shape[-1]:
-        pairs = x.reshape(-1, 2, h)
-        a, b = pairs[:, 0], pairs[:, 1]
-        x = np.stack([a + b, a - b], axis=1)
-        h *= 2
-    return x.reshape(shape)
-
-
-def sign_bits(x):
-    """Words of 64 bits; bit i is set where x[i] > 0."""
-    words = [0] * -(-len(x) // 64)
-    for i, value in enumerate(x):
-        if value > 0:
-            words[i // 64] |= 1 << (i % 64)
-    return np.array(words, np.uint64)
-
-
-def exp_sum(z, shift):
-    """exp(z + shift) and its sum. z + shift is rounded to float32, as in the kernel."""
-    x = float64(np.asarray(z, np.float32) + np.float32(shift))
-    e = np.exp(np.clip(x, -87, 88))
-    return e, e.sum()
-
-
-def vector_max(z):
-    return max([-np.inf, *z])
-
-
-def sigmoid(z):
-    """1 / (1 + exp(-z)), and the sum of log(1 + exp(z))."""
-    z = float64(z)
-    return np.exp(-np.logaddexp(0, -z)), np.logaddexp(0, z).sum()
-
-
-# --------------------------------------------------------------- _random --
-
-_MASK = 2**64 - 1
-
-
-def seed_stream(seed, counter):
-    """State at the start of stream `counter`."""
-    mixed = mix64((seed + 0x9E3779B97F4A7C15) & _MASK)
-    return mix64(mixed ^ (counter * 0xD1342543DE82EF95 & _MASK))
-
-
-class SplitMix64:
-    """One stream: a word of state."""
-
-    def __init__(self, state):
-        self.state = state
-
-    def next64(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & _MASK
-        return mix64(self.state)
-
-    def below(self, n):
-        """An integer in 0..n-1."""
-        return (self.next64() >> 32) * n >> 32
-
-
-# --------------------------------------------------------------- _tables --
-
-
-def neuron_extras(w, b, mean, query_length):
-    """The two coordinates that a neuron gets beside its weights, so that all are equally long."""
-    bias = float64(w) @ float64(mean) + float64(b)
-    extra_0 = (bias - bias.mean()) / query_length
-    length2 = (float64(w) ** 2).sum(axis=1) + extra_0**2
-    return extra_0, np.sqrt(length2.max() - length2)
-
-
-def sort_table(codes, n_buckets):
-    """Offsets and ids of one table: neurons by code, rising within a bucket."""
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=n_buckets))])
-    return offsets, np.argsort(codes, kind="stable")
-
-
-def collect(offsets, ids, codes, bucket_limit, random):
-    """Candidates of one query in the order they are met, and each one's number of collisions."""
-    counts = {}
-    for table, code in enumerate(codes):
-        bucket = list(ids[table, offsets[table, code] : offsets[table, code + 1]])
-        if len(bucket) > bucket_limit:
-            start = random.below(len(bucket))
-            bucket = (bucket + bucket)[start : start + bucket_limit]
-        for neuron in bucket:
-            counts[neuron] = counts.get(neuron, 0) + 1
-    return list(counts), counts
-
-
-def keep_most_frequent(candidates, counts, n_keep):
-    """The n_keep of the most collisions, the earlier on ties, in their old order."""
-    ranked = sorted(range(len(candidates)), key=lambda i: (-counts[candidates[i]], i))
-    return [candidates[i] for i in sorted(ranked[:n_keep])]
-
-
-def keep_above(candidates, counts, min_collisions):
-    """Those of at least min_collisions collisions, in their old order."""
-    return [i for i in candidates if counts[i] >= min_collisions]
-
-
-# ------------------------------------------------------------ _retrieval --
-
-
-def collect_from_tables(tables, x, bucket_limit, random):
-    """What the tables return for one vector, and each neuron's number of collisions."""
-    n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
-    query = (tables.mean, [tables.query_bias]) if tables.transform else ()
-    codes = hash_codes(tables.hasher, n_tables, n_bits, x[None], *query)[:, 0]
-    return collect(tables.offsets, tables.ids, codes, bucket_limit, random)
-
-
-def retrieve(retrieval, settings, x, random):
-    """Neurons for one vector. settings : the Retrieval's; "estimate" has no twin here."""
-    n_neurons = settings["n_neurons"]
-    n_candidates = min(settings["n_candidates"], n_neurons)
-    if retrieval.policy == "exact":
-        return list(range(n_neurons))
-    found = []
-    if retrieval.policy != "none":
-        found, counts = collect_from_tables(retrieval.tables, x, settings["bucket_limit"], random)
-        if retrieval.policy == "threshold":
-            found = keep_above(found, counts, settings["min_collisions"])
-        elif retrieval.policy != "vanilla":
-            found = keep_most_frequent(found, counts, n_candidates)
-    return fill(found[:n_candidates], min(settings["n_wanted"], n_neurons), n_neurons, random)
-
-
-def fill(found, n_wanted, n_neurons, random):
-    """The neurons found, and random ones on top where they are fewer than n_wanted."""
-    if len(found) >= n_wanted:
-        return found
-    found = dict.fromkeys(found)
-    for _ in range(64 + 8 * n_wanted):
-        if len(found) == n_wanted:
-            break
-        found[random.below(n_neurons)] = None
-    neuron = random.below(n_neurons)
-    while len(found) < n_wanted:
-        found[neuron] = None
-        neuron = (neuron + 1) % n_neurons
-    return list(found)
-
-
-# --------------------------------------------------------------- _layers --
+# ---------------------------------------------------------- activations --
 
 
 def activate(name, z):
@@ -239,6 +68,40 @@ def dropout_mask(shape, rate, random):
     return mask
 
 
+def forward(layers, x, activation, active=None, dropout=None):
+    """Activations of every hidden layer, and the masks that are in them as factors.
+
+    active : for every hidden layer the ids (n, n_active) of each sample's neurons, or None for the
+    layer's own choice: all of a dense layer, the n_active largest pre-activations of a sparse one.
+    dropout : for every hidden layer its dropout mask; None where nothing is dropped.
+    Returns two lists of arrays (n, n_out). A mask is 0 where a neuron is not active.
+    """
+    activations, masks, below = [], [], float64(x)
+    for i, layer in enumerate(layers[:-1]):
+        z = below @ layer.coefs + layer.b
+        mask = active_mask(z, layer.n_active, None if active is None else active[i])
+        if dropout is not None:
+            mask = mask * dropout[i]
+        below = activate(activation, z) * mask
+        activations.append(below)
+        masks.append(mask)
+    return activations, masks
+
+
+def active_mask(z, n_active, ids=None):
+    """1 where a neuron is active: among `ids`, else one of its row's n_active largest; 0: all."""
+    if ids is None:
+        if n_active == 0:
+            return np.ones_like(z)
+        ids, _ = topk(z, n_active)
+    mask = np.zeros_like(z)
+    np.put_along_axis(mask, ids, 1, axis=1)
+    return mask
+
+
+# --------------------------------------------------------------- losses --
+
+
 def softmax_loss(z, labels):
     """Cross-entropy with targets 1 / n_labels, and its gradient; nothing without labels."""
     if len(labels) == 0:
@@ -258,7 +121,50 @@ def sigmoid_loss(z, labels):
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
 
-# ------------------------------------------------------------ _optimizer --
+class Gradients(NamedTuple):
+    """The gradients of a mean loss by one layer, and what they are made of."""
+
+    x: np.ndarray  # the layer's input (n, n_in)
+    delta: np.ndarray  # by its pre-activations (n, n_out)
+    dw: np.ndarray  # by its weights, in the shape of `layer.w`
+    db: np.ndarray  # by its biases (n_out,)
+
+
+def loss_and_gradients(
+    layers, x, labels, weight, activation, loss, output, n_exact, active=None, dropout=None
+):
+    """Sum of weight * loss over the samples, and for every layer the `Gradients` of its mean.
+
+    output : ids of the output neurons that take part, the first n_exact of them for themselves
+    alone; the others stand for all the rest, so their logits get the log of how many.
+    active, dropout : as in `forward`.
+    """
+    n, top = len(x), layers[-1]
+    activations, masks = forward(layers, x, activation, active, dropout)
+    inputs = [float64(x), *activations]
+    z = dots(top.w, inputs[-1], output, top.b)
+    if len(output) > n_exact:
+        z[:, n_exact:] += np.log((top.n_out - n_exact) / (len(output) - n_exact))
+    place = {neuron: i for i, neuron in enumerate(output)}
+    total, delta = 0.0, np.zeros((n, top.n_out))
+    for i in range(n):
+        value, gradient = LOSSES[loss](z[i], [place[label] for label in labels[i]])
+        total += weight[i] * value
+        delta[i, output] = weight[i] / n * gradient
+
+    gradients = []
+    for i in reversed(range(len(layers))):
+        dw = inputs[i].T @ delta if layers[i].by_feature else delta.T @ inputs[i]
+        gradients.append(Gradients(inputs[i], delta, dw, delta.sum(axis=0)))
+        if i > 0:
+            # A kept activation is y * mask; one that is not passes nothing back.
+            mask = masks[i - 1]
+            y = np.divide(inputs[i], mask, out=np.zeros_like(mask), where=mask > 0)
+            delta = delta @ layers[i].coefs.T * activation_slope(activation, y) * mask
+    return total, gradients[::-1]
+
+
+# -------------------------------------------------------------- updates --
 
 
 class Solver:
@@ -268,17 +174,16 @@ class Solver:
     def __init__(self, settings, learning_rate, n):
         self.kind = settings["solver"]
         beta_1 = {"adam": settings["beta_1"], "sgd": settings["momentum"], "adagrad": 0.0}
-        self.learning_rate, self.beta_1, self.beta_2, self.epsilon, alpha = (
+        self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.decay = (
             float(np.float32(value))
             for value in (
                 learning_rate,
                 beta_1[self.kind],
                 settings["beta_2"],
                 settings["epsilon"],
-                settings["alpha"],
+                settings["alpha"] / n,
             )
         )
-        self.decay = alpha / n
 
     def step_size(self, factor, steps, v, square):
         """The step along the first moment, and the new v, after a gradient of that square."""
@@ -293,17 +198,25 @@ class Solver:
         return rate / (1 - self.beta_1**steps) / (np.sqrt(unbiased) + epsilon), v
 
 
+def update_row(layer, row, dw, solver, columns=slice(None)):
+    """One lazy step on a row of weights: one second moment and one step count a row.
+
+    Only the given columns move; the gradient is zero elsewhere, and its mean square the whole
+    row's.
+    """
+    layer.steps[row] += 1
+    w, m = layer.w[row], layer.w_m[row]
+    g = dw[columns] + solver.decay * w[columns]
+    step, layer.w_v[row] = solver.step_size(
+        layer.rate, layer.steps[row], layer.w_v[row], (g**2).sum() / len(w)
+    )
+    w[columns], m[columns] = momentum(w[columns], m[columns], g, step, solver.beta_1)
+
+
 def update_rows(layer, rows, dw, solver):
-    """One lazy step on some rows of weights: one second moment and one step count a row."""
+    """`update_row` on some rows, all of their columns."""
     for row in rows:
-        layer.steps[row] += 1
-        g = dw[row] + solver.decay * layer.w[row]
-        step, layer.w_v[row] = solver.step_size(
-            layer.rate, layer.steps[row], layer.w_v[row], (g**2).mean()
-        )
-        layer.w[row], layer.w_m[row] = momentum(
-            layer.w[row], layer.w_m[row], g, step, solver.beta_1
-        )
+        update_row(layer, row, dw[row], solver)
 
 
 def update_biases(layer, rows, steps, db, solver):
@@ -314,22 +227,33 @@ def update_biases(layer, rows, steps, db, solver):
     )
 
 
-# ----------------------------------------------------------------- _core --
+def update_input_layer(layer, gradients, solver):
+    """Update a dense first layer: the rows of the features that occur, and every bias."""
+    features = np.flatnonzero((gradients.x != 0).any(axis=0))
+    update_rows(layer, features, gradients.dw, solver)
+    layer.steps[-1] += 1
+    update_biases(layer, slice(None), layer.steps[-1], gradients.db, solver)
 
 
-def copy_layers(layers):
-    """The layers in float64; steps stay integers."""
-    return [
-        replace(
-            layer,
-            **{
-                f.name: value.astype(np.float64 if value.dtype == np.float32 else value.dtype)
-                for f in fields(layer)
-                if isinstance(value := getattr(layer, f.name), np.ndarray)
-            },
-        )
-        for layer in layers
-    ]
+def update_layer(layer, gradients, neurons, sparse_input, solver):
+    """Update some neurons of a layer whose rows are neurons.
+
+    All of them where the layer and its input are dense. Else a neuron without any gradient stays
+    as it is, and where the input is sparse, a row moves in the columns alone that were not zero
+    in a sample with a gradient.
+    """
+    for neuron in neurons:
+        used = gradients.delta[:, neuron] != 0
+        if (sparse_input or layer.n_active) and not used.any():
+            continue
+        columns = slice(None)
+        if sparse_input:
+            columns = np.flatnonzero((gradients.x[used] != 0).any(axis=0))
+        update_row(layer, neuron, gradients.dw[neuron], solver, columns)
+        update_biases(layer, neuron, layer.steps[neuron], gradients.db, solver)
+
+
+# ---------------------------------------------------------- micro-batch --
 
 
 def hardest(output, h, labels, settings, random):
@@ -354,112 +278,54 @@ def choose_active(labels, hard, tail_size, n_classes, random):
     return np.array(list(active), int), n_exact
 
 
-def forward(layers, x, activation, masks=None):
-    """Activations of every hidden layer, times its dropout mask.
+def train_micro_batch(
+    layers, x, labels, settings, counter, learning_rate, weight=None, active=None, sparse_x=False
+):
+    """One micro-batch of `slide._core.Trainer.run`, in place.
 
-    A sparse layer computes exactly its n_active largest pre-activations.
-    """
-    activations = []
-    for i, layer in enumerate(layers[:-1]):
-        below = activations[-1] if i else float64(x)
-        z = below @ (layer.w if layer.by_feature else layer.w.T) + layer.b
-        a = activate(activation, z)
-        if layer.n_active:
-            a = np.where(is_largest(z, layer.n_active), a, 0)
-        activations.append(a if masks is None else a * masks[i])
-    return activations
-
-
-def is_largest(z, k):
-    """Whether an entry is one of its row's k largest; on ties the earlier is."""
-    ids = np.argsort(-z, axis=1, kind="stable")[:, :k]
-    chosen = np.zeros(z.shape, bool)
-    np.put_along_axis(chosen, ids, True, axis=1)
-    return chosen
-
-
-def loss_and_gradients(layers, x, labels, weight, activation, loss, active, n_exact, masks=None):
-    """Sum of weight * loss over the samples, and (dw, db) of its mean for every layer.
-
-    active : ids of the output neurons that take part, the first n_exact of them for themselves
-    alone; the others stand for all the rest, so their logits get the log of how many.
-    """
-    n, output = len(x), layers[-1]
-    activations = forward(layers, x, activation, masks)
-    if masks is None:
-        masks = [np.ones_like(a) for a in activations]
-    z = activations[-1] @ output.w[active].T + output.b[active]
-    if len(active) > n_exact:
-        z[:, n_exact:] += np.log((output.n_out - n_exact) / (len(active) - n_exact))
-    place = {neuron: i for i, neuron in enumerate(active)}
-    total, delta = 0.0, np.zeros_like(z)
-    for i in range(n):
-        value, gradient = LOSSES[loss](z[i], [place[neuron] for neuron in labels[i]])
-        total += weight[i] * value
-        delta[i] = weight[i] / n * gradient
-
-    gradients = []
-    dw, db = np.zeros_like(output.w), np.zeros_like(output.b)
-    dw[active], db[active] = delta.T @ activations[-1], delta.sum(axis=0)
-    gradients.append((dw, db))
-    delta = delta @ output.w[active]
-    for i in range(len(layers) - 2, -1, -1):
-        # An undropped activation is a / mask; a dropped one passes nothing back.
-        y = np.divide(activations[i], masks[i], out=np.zeros_like(delta), where=masks[i] > 0)
-        delta = delta * activation_slope(activation, y) * masks[i]
-        below = float64(x) if i == 0 else activations[i - 1]
-        dw = below.T @ delta if i == 0 else delta.T @ below
-        gradients.append((dw, delta.sum(axis=0)))
-        delta = delta @ layers[i].w if i > 0 else None
-    return total, gradients[::-1]
-
-
-def train_micro_batch(layers, x, features, labels, weight, settings, counter, learning_rate):
-    """One micro-batch of `slide._core.Trainer.run`, on float64 layers, in place.
-
-    x : (n, n_features), dense; features : those whose rows are updated; labels : a list of ids
-    for each row; settings : Trainer's, with "activation", "loss" and, where the output has a
-    retrieval, its settings as "retrieval".
-    Returns the loss summed over the samples, and the active output neurons.
+    x : (n, n_features), dense; labels : a list of ids for each row; settings : Trainer's, with
+    "activation", "loss" and, where the output has a retrieval, its settings as "retrieval";
+    active : as in `forward`; sparse_x : whether the engine sees x as CSR.
+    The random numbers are the engine's where no sparse layer draws any, for its dropout or to find
+    its neurons. Returns the loss summed over the samples, and the active output neurons.
     """
     random = SplitMix64(seed_stream(settings["seed"], counter))
-    output, n_classes = layers[-1], layers[-1].n_out
-    activation = settings["activation"]
-    masks = []
-    for layer, rate in zip(layers[:-1], settings["dropout"], strict=True):
-        shape = len(x), layer.n_out
-        masks.append(dropout_mask(shape, rate, random) if rate else np.ones(shape))
+    n, top, n_classes = len(x), layers[-1], layers[-1].n_out
+    weight = np.ones(n) if weight is None else weight
+    activation, dropout = settings["activation"], []
+    rates = settings.get("dropout", [0.0] * (len(layers) - 1))
+    for layer, rate in zip(layers[:-1], rates, strict=True):
+        shape = n, layer.n_out
+        dropout.append(dropout_mask(shape, rate, random) if rate else np.ones(shape))
     if settings["all_neurons"]:
-        active, n_exact = np.arange(n_classes), n_classes
+        output, n_exact = np.arange(n_classes), n_classes
     else:
         hard = []
-        if output.retrieval is not None and settings["n_hard"]:
-            h = forward(layers, x, activation, masks)[-1]
+        if top.retrieval is not None and settings["n_hard"]:
+            h = forward(layers, x, activation, active, dropout)[0][-1]
             for vector, row in zip(h, labels, strict=True):
-                hard.append(hardest(output, vector, row, settings, random))
-        active, n_exact = choose_active(labels, hard, settings["tail_size"], n_classes, random)
+                hard.append(hardest(top, vector, row, settings, random))
+        output, n_exact = choose_active(labels, hard, settings["tail_size"], n_classes, random)
     total, gradients = loss_and_gradients(
-        layers, x, labels, weight, activation, settings["loss"], active, n_exact, masks
+        layers, x, labels, weight, activation, settings["loss"], output, n_exact, active, dropout
     )
-    solver = Solver(settings, learning_rate, len(x))
-    for i, (layer, (dw, db)) in enumerate(zip(layers, gradients, strict=True)):
-        if i == 0:
-            update_rows(layer, features, dw, solver)
-            layer.steps[-1] += 1
-            update_biases(layer, slice(None), layer.steps[-1], db, solver)
+    solver, sparse_input = Solver(settings, learning_rate, n), sparse_x
+    for layer, parts in zip(layers, gradients, strict=True):
+        if layer.by_feature:
+            update_input_layer(layer, parts, solver)
         else:
-            rows = active if layer is output else np.arange(layer.n_out)
-            update_rows(layer, rows, dw, solver)
-            update_biases(layer, rows, layer.steps[rows], db, solver)
-    return total, active
+            neurons = output if layer is top else np.arange(layer.n_out)
+            update_layer(layer, parts, neurons, sparse_input, solver)
+        sparse_input = layer.n_active > 0
+    return total, output
 
 
-# -------------------------------------------------------------- _predict --
+# ----------------------------------------------------------- prediction --
 
 
 def hidden(layers, x, activation):
     """Activations of the last hidden layer."""
-    return forward(layers, x, activation)[-1]
+    return forward(layers, x, activation)[0][-1]
 
 
 def scores(layers, x, activation):
@@ -473,7 +339,7 @@ def topk(scores, k):
     return ids, np.take_along_axis(scores, ids, axis=1)
 
 
-# ------------------------------------------------------------ _centroids --
+# ------------------------------------------------------------ centroids --
 
 
 def label_sums(h, labels, n_classes):

@@ -1,8 +1,8 @@
-"""Plain NumPy twins of what weights in bfloat16 take: their kernels and their rounding."""
+"""Twins of the kernels of weights in bfloat16, and of how such weights are rounded."""
 
 import numpy as np
 
-from twins.engine import momentum
+from twins.simd import momentum
 
 
 def unpack(rows, ids=None):
@@ -12,7 +12,7 @@ def unpack(rows, ids=None):
 
 
 def noise(places):
-    """32 bits for every place."""
+    """The 32 random bits of every place."""
     x = np.asarray(places).astype(np.uint32) * np.uint32(0x9E3779B1)
     return x ^ (x >> 16)
 
@@ -29,7 +29,7 @@ def nearest_half(x):
 
 
 def pair_up(rows):
-    """Rows of halves, the next beside each second one: (n, d) -> ((n + 1) // 2, d) of 32 bits."""
+    """Every two rows of halves as one row of 32 bits: (n, d) -> ((n + 1) // 2, d)."""
     rows = np.vstack([rows, np.zeros((len(rows) % 2, rows.shape[1]), np.uint16)]).astype(np.uint32)
     return rows[::2] | rows[1::2] << 16
 

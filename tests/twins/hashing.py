@@ -1,21 +1,17 @@
-"""Twins of the hash families of `_hashing.families` and `_hashing.hasher`: slow, obvious.
+"""Twins of `_hashing`: hash families, tables of neurons, retrieval policies and estimates.
 
-`twins.engine` has the twins of the other modules. SimHash computes in float64. The other families
-only compare, so that their twins round to float32 where the kernels do and agree exactly.
-A `hasher` is a `slide._hashing.hasher.Hasher`; its `parameters` are the random numbers.
+SimHash computes in float64. The other families only compare, so that their twins round to float32
+where the kernels do and agree exactly. A `hasher` is a `slide._hashing.hasher.Hasher`; its
+`parameters` are the random numbers.
 """
 
 import numpy as np
 from scipy.linalg import hadamard
 
-_MASK = 2**64 - 1
+from twins.random import MASK, mix64
+from twins.simd import float64, hamming
+
 _ATTEMPTS = 64
-
-
-def mix64(z):
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
-    return z ^ (z >> 31)
 
 
 def hash_codes(hasher, n_tables, n_bits, x, mean=None, extra_0=None, extra_1=None):
@@ -37,7 +33,7 @@ def hash_codes(hasher, n_tables, n_bits, x, mean=None, extra_0=None, extra_1=Non
 
 
 def join(hashes, width, n_bits):
-    """The code of one table: its hashes beside each other, cut to n_bits."""
+    """The code of one table: its hashes side by side, cut to n_bits."""
     return sum(int(value) << (i * width) for i, value in enumerate(hashes)) % 2**n_bits
 
 
@@ -45,7 +41,7 @@ def join(hashes, width, n_bits):
 
 
 def simhash_projections(parameters, x, mean=None, extra_0=None, extra_1=None):
-    """What SimHash takes the signs of: (n, projections)."""
+    """The projections (n, n_projections) whose signs SimHash takes."""
     later = parameters["later_signs"].astype(np.float64)
     size = later.shape[2]
     n, n_in = x.shape
@@ -94,7 +90,7 @@ def densify(hashes, seed):
     for i in range(n):
         if hashes[i] is None:
             for attempt in range(_ATTEMPTS):
-                j = (mix64((seed + i * _ATTEMPTS + attempt) & _MASK) >> 32) * n >> 32
+                j = (mix64((seed + i * _ATTEMPTS + attempt) & MASK) >> 32) * n >> 32
                 if hashes[j] is not None:
                     break
             while hashes[j] is None:
@@ -125,11 +121,126 @@ def minhash(parameters, row, n_hashes, n_largest):
     borrow, bins, cut = parameters["seeds"]
     first = [None] * n_hashes
     for member in largest_set(row, n_largest):
-        u = mix64((bins + member) & _MASK)
+        u = mix64((bins + member) & MASK)
         place = (u >> 32) * n_hashes >> 32
         key = (u & 0xFFFFFFFF, member)
         first[place] = key if first[place] is None else min(first[place], key)
     if all(key is None for key in first):
         return [0] * n_hashes
     members = [key[1] for key in densify(first, borrow)]
-    return [mix64((cut + (i << 32) + member) & _MASK) % 4 for i, member in enumerate(members)]
+    return [mix64((cut + (i << 32) + member) & MASK) % 4 for i, member in enumerate(members)]
+
+
+# --------------------------------------------------------------- tables --
+
+
+def neuron_extras(w, b, mean, query_length):
+    """The two coordinates that are added to a neuron's weights, so that all are equally long."""
+    bias = float64(w) @ float64(mean) + float64(b)
+    extra_0 = (bias - bias.mean()) / query_length
+    length2 = (float64(w) ** 2).sum(axis=1) + extra_0**2
+    return extra_0, np.sqrt(length2.max() - length2)
+
+
+def sort_table(codes, n_buckets):
+    """Offsets and ids of one table: neurons by code, rising within a bucket."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=n_buckets))])
+    return offsets, np.argsort(codes, kind="stable")
+
+
+def collect(offsets, ids, codes, bucket_limit, random):
+    """Candidates of one query in the order they are met, and each one's number of collisions."""
+    counts = {}
+    for table, code in enumerate(codes):
+        bucket = list(ids[table, offsets[table, code] : offsets[table, code + 1]])
+        if len(bucket) > bucket_limit:
+            start = random.below(len(bucket))
+            bucket = (bucket + bucket)[start : start + bucket_limit]
+        for neuron in bucket:
+            counts[neuron] = counts.get(neuron, 0) + 1
+    return list(counts), counts
+
+
+def keep_most_frequent(candidates, counts, n_keep):
+    """The n_keep candidates of the most collisions, on ties the earlier, in their old order."""
+    ranked = sorted(range(len(candidates)), key=lambda i: (-counts[candidates[i]], i))
+    return [candidates[i] for i in sorted(ranked[:n_keep])]
+
+
+def keep_above(candidates, counts, min_collisions):
+    """The candidates of at least min_collisions collisions, in their old order."""
+    return [i for i in candidates if counts[i] >= min_collisions]
+
+
+# ------------------------------------------------------------ retrieval --
+
+
+def collect_from_tables(tables, x, bucket_limit, random):
+    """The neurons that the tables return for one vector, and how often each collided."""
+    n_tables, n_bits = len(tables.offsets), int(np.log2(tables.offsets.shape[1] - 1))
+    query = (tables.mean, [tables.query_bias]) if tables.transform else ()
+    codes = hash_codes(tables.hasher, n_tables, n_bits, x[None], *query)[:, 0]
+    return collect(tables.offsets, tables.ids, codes, bucket_limit, random)
+
+
+def retrieve(retrieval, settings, x, random):
+    """Neurons for one vector. settings : the Retrieval's; "estimate" has no twin here."""
+    n_neurons = settings["n_neurons"]
+    n_candidates = min(settings["n_candidates"], n_neurons)
+    if retrieval.policy == "exact":
+        return list(range(n_neurons))
+    found = []
+    if retrieval.policy != "none":
+        found, counts = collect_from_tables(retrieval.tables, x, settings["bucket_limit"], random)
+        if retrieval.policy == "threshold":
+            found = keep_above(found, counts, settings["min_collisions"])
+        elif retrieval.policy != "vanilla":
+            found = keep_most_frequent(found, counts, n_candidates)
+    return fill(found[:n_candidates], min(settings["n_wanted"], n_neurons), n_neurons, random)
+
+
+def fill(found, n_wanted, n_neurons, random):
+    """The neurons found, and random ones on top where they are fewer than n_wanted."""
+    if len(found) >= n_wanted:
+        return found
+    found = dict.fromkeys(found)
+    for _ in range(64 + 8 * n_wanted):
+        if len(found) == n_wanted:
+            break
+        found[random.below(n_neurons)] = None
+    neuron = random.below(n_neurons)
+    while len(found) < n_wanted:
+        found[neuron] = None
+        neuron = (neuron + 1) % n_neurons
+    return list(found)
+
+
+def largest(scores, k):
+    """Places of the k largest, rising; on ties the lower place."""
+    ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    return np.array(sorted(ranked[: max(k, 0)]), int)
+
+
+def estimates(hasher, n_bits, w, b, x, mean=None, directions=None, n_tables=None):
+    """Pre-activations for one vector that the codes of n_bits promise: (n_neurons,).
+
+    |w| |x - mean| cos(pi * distance / n_bits) + w.mean + b. Without a mean neurons are found by
+    the angle alone: |x| cos(pi * distance / n_bits). With directions (n, n_in), orthonormal,
+    w and x - mean are split: what lies along these is exact. n_tables: of the codes only those of
+    the first tables, n_bits in all.
+    """
+    if directions is not None:
+        along_w, along_x = w @ directions.T, (x - mean) @ directions.T
+        w_rest = w - along_w @ directions
+        x_rest = x - mean - along_x @ directions
+        zero = np.zeros_like(mean)
+        rest = estimates(hasher, n_bits, w_rest, 0, x_rest, zero, n_tables=n_tables)
+        return np.float64(along_w) @ along_x + rest + np.float64(w) @ mean + b
+    query = hasher.codes(x[None], mean)[:n_tables, 0]
+    distance = hamming(hasher.codes(w)[:n_tables].T, query)
+    cosine = np.cos(np.pi * distance / n_bits)
+    w, x = np.float64(w), np.float64(x)
+    if mean is None:
+        return np.linalg.norm(x) * cosine
+    mean = np.float64(mean)
+    return np.linalg.norm(w, axis=1) * np.linalg.norm(x - mean) * cosine + w @ mean + b

@@ -1,4 +1,4 @@
-"""Plain NumPy twins of the modules of `_prototypes`, see `twins.engine`."""
+"""Twins of `_prototypes`: each class's mean training row, and the cosines of rows with it."""
 
 import numpy as np
 

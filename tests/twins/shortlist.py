@@ -1,4 +1,4 @@
-"""Twins of `_prediction.shortlist` and of its kernel in `_simd.dispatch`: slow, obvious."""
+"""Twins of `_prediction.shortlist` and of its kernel in `_simd.dispatch`."""
 
 import numpy as np
 
@@ -15,9 +15,9 @@ def shortlist(codes, entry_bits, lut, step, low, scale, bias):
 
 
 def estimates(hasher, w, b, query_mean, h):
-    """What one-bit codes promise of every neuron for the hidden vector h, and the rounding of it.
+    """The scores that one-bit codes predict for the hidden vector h, and their rounding.
 
-    Returns the estimates, float64 (n,), and what a step of the kernel's tables of sums adds up to.
+    Returns the estimates, float64 (n,), and the error that the kernel's rounded tables may make.
     """
     w, m = np.float64(w), np.float64(query_mean)
     centered = w - w.mean(axis=0)

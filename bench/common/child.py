@@ -1,6 +1,6 @@
-"""What the child scripts share: data in, one timed fit and one timed prediction, a report out.
+"""The frame of every child script: data in, one timed fit and prediction, a report out.
 
-A child is run as ``python _child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
+A child is run as ``python child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
 ``DATA_DIR/{X_train,Y_train,X_test}``, each as ``.npz`` (CSR) or ``.npy`` (dense), and writes
 ``OUT_DIR/top.npy``, the best labels of each test row, best first, and ``OUT_DIR/report.json``.
 Parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS. It must run under the
@@ -88,7 +88,7 @@ def load(folder, name):
 
 
 def params():
-    """What the benchmark sets of the system's parameters."""
+    """The parameters of the system that the benchmark sets."""
     return json.loads(os.environ.get("SLIDE_BENCH_PARAMS", "{}"))
 
 

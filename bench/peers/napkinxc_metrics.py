@@ -1,6 +1,6 @@
 """Print what napkinXC's metrics say about a small problem, for tests/test_metrics.py.
 
-    ../peers/bin/python bench/napkinxc_metrics.py
+    ../peers/bin/python bench/peers/napkinxc_metrics.py
 
 The test makes the same problem and holds slide.metrics against what this printed.
 """

@@ -8,7 +8,7 @@ that it has on a CPU; what it loads at its first step is not timed. Weights star
 from itertools import pairwise
 
 import torch
-from _child import params, run
+from common.child import params, run
 from torch import nn
 
 USED = ("hidden_layer_sizes", "learning_rate_init", "batch_size", "max_iter", "random_state")
@@ -47,7 +47,7 @@ def network(widths):
 
 
 def warm_up():
-    """What PyTorch loads at the first step of a process, a second or so, is no part of an epoch."""
+    """Have PyTorch load now what its first step would load, a second or so."""
     model = network([1, 1])
     adam = torch.optim.Adam(model.parameters(), fused=True)
     model(torch.ones(1, 1)).sum().backward()

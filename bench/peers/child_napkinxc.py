@@ -3,7 +3,7 @@
 import tempfile
 from importlib.metadata import version
 
-from _child import TOP, folder_bytes, pad, run
+from common.child import TOP, folder_bytes, pad, run
 from napkinxc.models import PLT
 
 

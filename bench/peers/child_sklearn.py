@@ -3,7 +3,7 @@
 import warnings
 
 import sklearn
-from _child import params, run
+from common.child import params, run
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits

@@ -10,7 +10,7 @@ import tempfile
 from importlib.metadata import version
 
 import numpy as np
-from _child import TOP, folder_bytes, pad, run
+from common.child import TOP, folder_bytes, pad, run
 from pecos.utils import smat_util
 from pecos.xmc import Indexer, LabelEmbeddingFactory
 from pecos.xmc.xlinear.model import XLinearModel

@@ -1,4 +1,4 @@
-"""Fashion-MNIST runs: what `headline`, `widths` and `hash_ablation` share."""
+"""Runs on Fashion-MNIST: what `headline`, `widths` and `hash_ablation` share."""
 
 import argparse
 import sys
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import shorten
 
-import _data
 import numpy as np
-from _run import RESULTS, positive, run_child, save, summary
 
 import slide
+from common import table
+from common.data import load_fashion_mnist
+from common.run import RESULTS, positive, run_child, save, summary
 
 # Medians over the seeds; those that a system does not report are left out.
 MEASURES = (
@@ -59,7 +59,7 @@ def prepared(args):
 
     `args.rows` becomes the number of training rows.
     """
-    X_train, y_train, X_test, y_test = _data.load_fashion_mnist(args.data)
+    X_train, y_train, X_test, y_test = load_fashion_mnist(args.data)
     X_train, y_train = X_train[: args.rows], y_train[: args.rows]
     args.rows = len(y_train)
     with TemporaryDirectory() as folder:
@@ -131,13 +131,12 @@ def title(result):
     )
 
 
+def titles(columns, width=10):
+    """The head of `cells`."""
+    return f"{table.titles(columns, width)}  accuracy of each seed"
+
+
 def cells(row, columns, width=10):
-    """A table's line: `columns` maps a measure to its title and format; then every seed."""
-    out = "".join(
-        (f"{row[name]:{form}}" if name in row else "–").rjust(width)
-        for name, (_, form) in columns.items()
-    )
-    notes = [f"{run['accuracy']:.4f}" for run in row.get("runs", [])]
-    if row["status"] != "ok":
-        notes.append(shorten(row["status"], 90))
-    return f"{out}  {' '.join(notes)}"
+    """A line of a table: the row's measures, then the accuracy of every seed."""
+    each = " ".join(f"{run['accuracy']:.4f}" for run in row.get("runs", []))
+    return f"{table.cells(row, columns, width)}  {each}{table.note(row)}"

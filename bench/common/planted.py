@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from _run import save
 from scipy import sparse
 
+from common.run import save
 from slide.datasets import make_extreme_classification
 
 N_FEATURES = 135_909

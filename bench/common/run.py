@@ -1,4 +1,4 @@
-"""What the benchmarks share: systems in child processes, medians, and where a figure comes from."""
+"""Systems in child processes, medians over runs, and the origin of a figure."""
 
 import argparse
 import datetime
@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from slide._simd.dispatch import instruction_set
+from common.engine import dispatch
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
+BENCH = Path(__file__).resolve().parents[1]
+RESULTS = BENCH / "results"
+# PyTorch's large tensors then lie in huge pages, as NumPy's arrays and so our weights do.
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def positive(text):
@@ -54,7 +56,8 @@ def run_child(
     Parameters
     ----------
     script : str
-        ``_child_<script>.py`` is run; see ``_child.py`` for what it reads and writes.
+        "slide", or a rival: ``peers/child_<script>.py`` is run. `common.child` tells what it reads
+        and writes.
     python : path, or None where the user named no environment for the system
     data : Path
         Folder with what `save` wrote.
@@ -81,13 +84,13 @@ def run_child(
         "OMP_NUM_THREADS": str(threads),
         "SLIDE_BENCH_PARAMS": json.dumps(params or {}),
         "SLIDE_BENCH_SETTINGS": json.dumps(settings or {}),
+        **import_path(*([os.environ.get("PYTHONPATH")] if python == sys.executable else [])),
         **(variables or {}),
     }
-    if python != sys.executable:
-        environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as out:
         out = Path(out)
-        command = [python, HERE / f"_child_{script}.py", data, out, str(threads)]
+        folder = BENCH / ("common" if script == "slide" else "peers")
+        command = [python, folder / f"child_{script}.py", data, out, str(threads)]
         try:
             child = subprocess.run(
                 command, env=environment, capture_output=True, text=True, check=False
@@ -98,6 +101,11 @@ def run_child(
             return {"status": failure(child)}
         report = json.loads((out / "report.json").read_text())
         return {"status": "ok", "top": np.load(out / "top.npy"), **report}
+
+
+def import_path(*folders):
+    """The environment variable that lets a child import from `folders` and from bench/."""
+    return {"PYTHONPATH": os.pathsep.join([*filter(None, map(str, folders)), str(BENCH)])}
 
 
 def failure(child):
@@ -113,7 +121,7 @@ def failure(child):
 
 
 def summary(runs, measures, each):
-    """Medians of `measures` over the runs that succeeded, beside `each` of every such run.
+    """Medians of `measures` over the runs that succeeded, and `each` of every such run.
 
     A measure that the system does not have is left out.
     """
@@ -129,27 +137,12 @@ def summary(runs, measures, each):
     return {"status": bad[0] if bad else "ok", **medians, **shared, "runs": rows}
 
 
-def verdict(bar, value, limit, form, at_least=False):
-    """What became of a bar: `value`, None where it has none, against `limit`."""
-    if value is None:
-        return {"bar": bar, "verdict": "not measured"}
-    met = value >= limit if at_least else value <= limit
-    return {"bar": bar, "verdict": "met" if met else "missed", "value": value, "form": form}
-
-
-def print_verdicts(verdicts):
-    print()
-    for line in verdicts:
-        value = f" ({line['value']:{line['form']}})" if "value" in line else ""
-        print(f"{line['verdict']:<13}{line['bar']}{value}")
-
-
 def origin(threads):
     """When, on what machine, with how many threads and from which code a result is."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
-        "instruction_set": instruction_set(),
+        "instruction_set": dispatch.instruction_set(),
         "threads": threads,
         "platform": platform.platform(),
         "commit": commit(),
@@ -169,7 +162,7 @@ def processor():
 
 def commit():
     """The repository's state, or None outside a git checkout."""
-    git = ["git", "-C", HERE, "describe", "--always", "--dirty"]
+    git = ["git", "-C", BENCH, "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
     except OSError:

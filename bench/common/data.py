@@ -1,7 +1,7 @@
 """The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test``.
 
 Those of extreme classification are CSR, float32; Fashion-MNIST is dense, one label a row.
-Files are looked for in ``$SLIDE_DATA``, then in ``../shared/data`` beside the repository. A path
+Files are looked for in ``$SLIDE_DATA``, then in ``shared/data`` next to the repository. A path
 instead of a name is the user's own data, in the Extreme Classification text format.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-# What make_extreme_classification takes; a tenth of the rows is the test.
+# Arguments of make_extreme_classification; a tenth of the rows is the test.
 PLANTED = {
     "planted-siblings": {
         "n_samples": 330_000,
@@ -48,7 +48,7 @@ PLANTED = {
 }
 FILES = ("bibtex", "delicious")
 DATASETS = ("oewn", *FILES, *PLANTED)
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 
 
 def data_dir():

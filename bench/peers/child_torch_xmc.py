@@ -17,9 +17,10 @@ from itertools import islice
 from time import perf_counter
 
 import torch
-from _child import TOP, pad, params, run
-from _child_torch import warm_up
+from common.child import TOP, pad, params, run
 from torch import nn
+
+from peers.child_torch import warm_up
 
 N_NEGATIVES = 4096
 WARM_UP = 2  # steps that are not timed; they allocate

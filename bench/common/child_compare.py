@@ -1,6 +1,6 @@
 """The workloads of `compare.py`, a few seconds each. One is run as
 
-    python _child_compare.py WORKLOAD DATA_DIR THREADS
+    python child_compare.py WORKLOAD DATA_DIR THREADS
 
 and prints JSON: its seconds, and the package that it ran. Only what older revisions have as well
 may be called; DATA_DIR is what `write_data` of the newer one wrote.
@@ -13,10 +13,10 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from _child import load
 from scipy import sparse
 
 import slide
+from common.child import load
 from slide import SparseMLPClassifier
 from slide.datasets import make_extreme_classification
 
@@ -75,7 +75,8 @@ def predict_lists(data, threads):
 
 def rebuild(data, threads):
     model, _ = fitted(data, threads, retrieval="rerank", n_tables=50)
-    return median_seconds(lambda: [refresh(model._fitted.network, threads) for _ in range(10)])
+    network = model._fitted.network if hasattr(model, "_fitted") else model._network
+    return median_seconds(lambda: [refresh(network, threads) for _ in range(10)])
 
 
 WORKLOADS = {
@@ -105,7 +106,7 @@ def fitted(data, threads, **params):
 
 
 def median_seconds(call, repeats=5):
-    """Of a call that was made once before, so that what it builds for later is there."""
+    """The median time of a call, after a first one that builds what later ones use."""
     out = []
     for _ in range(repeats + 1):
         start = perf_counter()

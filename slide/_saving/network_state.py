@@ -52,6 +52,8 @@ _NETWORK_RULES = {
     ),
 }
 _PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}  # whether there are such parts
+_SETTINGS_RULES, _LAYER_RULES = rules_of(Settings), rules_of(LayerSettings)
+_RETRIEVAL_RULES = rules_of(RetrievalSettings)
 
 
 class Source(Protocol):
@@ -248,7 +250,7 @@ def _settings(header: dict[str, Any], widths: list[int]) -> Settings:
     header = _renamed(header, _inverse(_SETTINGS_IN_FILE))
     own = {name: value for name, value in header.items() if name != "layers"}
     own = {"weight_dtype": "float32", **own}  # files of older versions lack it
-    check("settings.", own, rules_of(Settings))
+    check("settings.", own, _SETTINGS_RULES)
     layers = [
         _layer_settings(f"settings.layers.{i}.", layer, n_in, n_out)
         for i, (layer, (n_in, n_out)) in enumerate(
@@ -271,12 +273,12 @@ def _settings(header: dict[str, Any], widths: list[int]) -> Settings:
 
 def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -> LayerSettings:
     own = {name: value for name, value in header.items() if name != "retrieval"}
-    check(where, own, rules_of(LayerSettings))
+    check(where, own, _LAYER_RULES)
     if own["n_active"] >= n_out:
         raise ValueError(f"{where}n_active must be below {n_out}; got {own['n_active']}")
     retrieval = header["retrieval"]
     if retrieval is not None:
-        check(f"{where}search.", retrieval, rules_of(RetrievalSettings))
+        check(f"{where}search.", retrieval, _RETRIEVAL_RULES)
         retrieval = RetrievalSettings(**retrieval)
         if retrieval.policy in BUCKETS and not retrieval.use_tables:
             raise ValueError(f"{where}search.policy={retrieval.policy!r} needs use_tables")

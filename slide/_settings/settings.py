@@ -6,7 +6,6 @@ The annotation of a field holds the Rule that a value from a file must obey.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 
 import numpy as np
@@ -30,7 +29,6 @@ BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look 
 HASHING = ("estimate", *BUCKETS)  # policies that hash at all
 
 
-@cache
 def rules_of(settings: type) -> dict[str, Rule]:
     """The Rule of every field of a class of settings, but for its parts, which have their own."""
     hints = get_type_hints(settings, include_extras=True)

@@ -88,10 +88,10 @@ print(f"labels with at most three training texts: {np.mean(n_rows <= 3):.0%}")
 # %%
 # Train
 # -----
-# All parameters stay at their defaults. With sparse features and many classes slide then adds
-# prototypes: the prototype of a label is the mean of its training texts, and the score of a label
-# also counts how similar a text is to the prototype. A second model without prototypes shows how
-# much they gain.
+# All parameters stay at their defaults. With sparse features and many classes slide then uses
+# prototypes. The prototype of a label is the mean of its training texts. The similarity of a text
+# and the prototype is added to the label's score. A model without prototypes shows how much they
+# gain.
 
 rankings = {}
 for name, prototypes in {"network alone": False, "network and prototypes": "auto"}.items():

@@ -315,10 +315,10 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the header is malformed or announces more than 2**31 - 1 features or labels, if the
-        number of rows or an id does not match the header, if a line does not follow the format, if
-        a value is not finite in float32, or if a compressed file is damaged or cut short. The
-        message names the path and, if possible, the line.
+        If the header is malformed or announces more than 2**31 - 1 features or labels. If the
+        number of rows or an id does not match the header. If a line does not follow the format or
+        a value is not finite in float32. If a compressed file is damaged or cut short. The message
+        names the path and, if possible, the line.
 
     Examples
     --------

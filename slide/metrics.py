@@ -54,8 +54,8 @@ def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        If the shapes do not match, if `k` is not an int between 1 and the number of columns of
-        `y_ranked`, if a `y_true` of two dimensions holds values other than zeros and ones, or if
+        If the shapes do not match. If `k` is not an int between 1 and the number of columns of
+        `y_ranked`. If a `y_true` of two dimensions holds values other than zeros and ones. If
         `y_ranked` has a label that is out of range, repeated within a row, or of another kind.
 
     Examples

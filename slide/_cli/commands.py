@@ -44,8 +44,8 @@ files:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    The code is 0 after success, 1 after a line on stderr about wrong files or values, 130 after an
-    interrupt, and 141 when the reader of the output has closed it. argparse itself exits with 2.
+    0: success. 1: wrong files or values; a line on stderr explains. 130: interrupted. 141: the
+    reader of the output has closed it. For wrong options argparse itself exits with 2.
 
     Parameters
     ----------

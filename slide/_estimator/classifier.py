@@ -91,8 +91,8 @@ class SparseMLPClassifier(
     tail_size : "auto" or int, default="auto"
         Neurons that a micro-batch draws uniformly from the neurons it did not choose.
     rehash_every : "auto" or int, default="auto"
-        Samples before the first rebuild of codes and tables. Every further gap is 1.5 times the
-        last one; in sparse hidden layers it grows until rebuilds cost a tenth of the training.
+        Samples before the first rebuild of codes and tables. Each gap is 1.5 times the previous
+        one. With sparse hidden layers it stops growing when rebuilds cost a tenth of the training.
     solver : {"adam", "sgd", "adagrad"}, default="adam"
         Adam, SGD with momentum, or Adagrad. It updates only weights that had a gradient. Adam and
         Adagrad keep one second moment per row of weights.
@@ -102,7 +102,7 @@ class SparseMLPClassifier(
         Share of the hidden activations that training sets to zero, in [0, 1); "auto" is 0 for
         sparse layers.
     batch_size : "auto" or int, default="auto"
-        Samples per micro-batch. They share their active neurons and make one update.
+        Samples per micro-batch. They share the active output neurons and make one update.
     learning_rate : {"constant", "linear"}, default="linear"
         "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
     learning_rate_init : float, default=0.001
@@ -117,9 +117,9 @@ class SparseMLPClassifier(
         Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
         Whether `fit` can add to a class's score the cosine of the row and the class's mean training
-        row [5]_. The first half of the epochs leaves out at most 2,000 rows; these fit the weight
-        of the cosine, which can be 0, and scale the scores for more honest probabilities. "auto" is
-        True for sparse X, at least 100 classes and 1,000 rows. `partial_fit` makes no prototypes.
+        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These then set the
+        cosine's weight, which can be 0, and scale the scores for more honest probabilities. "auto"
+        is True for sparse X, 100 classes and 1,000 rows or more. `partial_fit` makes no prototypes.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4

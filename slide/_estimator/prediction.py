@@ -162,20 +162,22 @@ class Prediction:
 
         It makes no table of all classes, so memory is that of the result.
 
-        With `predict_mode` "lsh" it first estimates the scores of all classes from one-bit codes:
-        the signs of a random rotation of each neuron's weights [1]_, compared with the rotated
-        hidden vector of the row [2]_ [3]_. Then it scores the `n_candidates` classes with the
-        highest estimates exactly. It misses one of the best k classes if the estimate is too low;
-        `slide.inspection.prediction_recall` measures how often. Scores are the same as in the exact
-        mode, and rows do not depend on each other.
+        With `predict_mode` "lsh" it first estimates the scores of all classes from one-bit codes.
+        The code of a neuron is the signs of its randomly rotated weights [1]_; the hidden vector of
+        the row is rotated too but keeps its values [2]_ [3]_. Then it scores the `n_candidates`
+        classes with the highest estimates exactly. It misses one of the best k classes if the
+        estimate is too low; `slide.inspection.prediction_recall` measures how often. Scores are the
+        same as in the exact mode, and rows do not depend on each other.
 
         The first such call after training hashes the output layer, which takes as long as some
         hundred exact rows. The codes stay in memory and are not saved. With 128 hidden neurons they
         take up to 38 bytes per class (weights: 512), with 256 hidden neurons 59 (weights: 1,024).
 
-        Exact prediction is as fast, and is used, in these cases: there are fewer than 16,384
-        classes, fewer classes than 16 times `n_candidates`, or fewer than 1,048,576 output weights,
-        or the last hidden layer is sparse or has more than 1,024 neurons.
+        In these cases exact prediction is as fast and is used instead:
+
+        - there are fewer than 16,384 classes, or fewer than 16 times `n_candidates`;
+        - there are fewer than 1,048,576 output weights;
+        - the last hidden layer is sparse or has more than 1,024 neurons.
 
         Parameters
         ----------

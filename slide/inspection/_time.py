@@ -31,9 +31,9 @@ class TimeSpentDisplay:
     Parameters
     ----------
     seconds : dict of str to ndarray of shape (n_epochs,)
-        "search" has the seconds for hashing, looking up, ranking and choosing active sets,
-        "forward" those for the forward pass, "backward" those for back-propagation and the updates,
-        which are done together, "rebuild" those for codes and tables, and "other" the rest.
+        Seconds of "search" (hashing, looking up, ranking and choosing active sets), "forward",
+        "backward" (back-propagation together with the updates), "rebuild" (of codes and tables)
+        and "other".
 
     Attributes
     ----------

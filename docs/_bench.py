@@ -1,4 +1,4 @@
-"""Tables and plots of the page of benchmarks, made from bench/results/*.json."""
+"""Tables and plots for the benchmarks page, made from bench/results/*.json."""
 
 import json
 
@@ -94,7 +94,7 @@ def number(value, digits):
 
 
 def figures(row, columns):
-    """The columns, pairs of key and digits, of a row of a result."""
+    """Cells of one row of a result; columns are pairs of key and digits."""
     if row.get("status", "ok") != "ok":
         return [str(row["status"])] + ["–"] * (len(columns) - 1)
     return [number(row.get(key), digits) for key, digits in columns]
@@ -106,7 +106,7 @@ def system_table(systems, head, columns):
 
 
 def bars(result):
-    """The bars that a benchmark holds its figures against, and how they came out."""
+    """A table of the targets of a benchmark, their outcomes and the measured values."""
     found = []
     for verdict in result.get("verdicts", []):
         value = verdict.get("value")
@@ -115,11 +115,11 @@ def bars(result):
     if "bar" in result:
         bar = result["bar"]
         found.append((bar["bar"], bar["status"], number(bar["value"], 3)))
-    return table(["bar", "outcome", "value"], [list(row) for row in found]) if found else ""
+    return table(["target", "outcome", "value"], [list(row) for row in found]) if found else ""
 
 
 def origin(name, result):
-    """Where the figures come from."""
+    """A line that names the file, date, commit and machine of the figures."""
     said = [f"`bench/results/{name}.json`", result["date"][:10]]
     if result.get("commit"):
         said.append(f"commit {result['commit']}")
@@ -136,7 +136,7 @@ def origin(name, result):
 
 
 def headline(result):
-    head = ["accuracy", "multiplications", "s an epoch", "prediction, s", "peak, MB"]
+    head = ["accuracy", "multiplications", "s per epoch", "prediction, s", "peak, MB"]
     columns = [
         ("accuracy", 3),
         ("compute_fraction", 3),
@@ -159,7 +159,7 @@ def widths(result):
         ("us_per_sample", 0),
         ("peak_mb", 0),
     ]
-    head = ["neurons", "accuracy", "share of dense", "multiplications", "µs a sample", "peak, MB"]
+    head = ["neurons", "accuracy", "share of dense", "multiplications", "µs per sample", "peak, MB"]
     return table(head, [[row["name"], *figures(row, columns)] for row in result["networks"]])
 
 
@@ -203,12 +203,12 @@ def scale(result):
     def predicted(row):
         return row["predict_s"] if "P@1" in row else None
 
-    head = ["µs a sample", "× slide", "peak, MB", "prediction, s", "P@1", "P@5"]
+    head = ["µs per sample", "× slide", "peak, MB", "prediction, s", "P@1", "P@5"]
     columns = [("us_per_sample", 1), ("times", 1), ("peak_mb", 0), ("predict_s", 1)]
     columns += [("P@1", 3), ("P@5", 3)]
     ours = result["systems"]["default"]["us_per_sample"]
     systems = {
-        # Without quality, `predict_s` is of no rows.
+        # A system without quality predicted no rows, so its `predict_s` means nothing.
         key: {**row, "times": row["us_per_sample"] / ours, "predict_s": predicted(row)}
         for key, row in result["systems"].items()
     }
@@ -229,7 +229,7 @@ def text(result):
             columns = [("epochs", 3), ("train_s", 1), ("loss", 3)]
             rows.append([SYSTEMS[key], *figures(point, columns)])
     systems = system_table(
-        result["systems"], ["µs a sample", "peak, MB"], [("us_per_sample", 1), ("peak_mb", 0)]
+        result["systems"], ["µs per sample", "peak, MB"], [("us_per_sample", 1), ("peak_mb", 0)]
     )
     return "\n\n".join([systems, table(["", "epochs", "training, s", "held-out loss"], rows)])
 
@@ -252,7 +252,7 @@ def predict(result):
                     f"{problem['index_mib']:.1f} MiB, {problem['build_s']:.2f} s",
                 ]
             )
-    head = ["classes", "`n_candidates`", "ms a row", "× exact", "recall@1", "recall@5", "codes"]
+    head = ["classes", "`n_candidates`", "ms per row", "× exact", "recall@1", "recall@5", "codes"]
     return table(head, rows)
 
 
@@ -263,7 +263,7 @@ def threads(result):
         for name, runs in result["problems"].items()
         for n, row in runs.items()
     ]
-    head = ["", "threads", "× one, passes", "× one, all of `fit`", "µs a sample", "accuracy"]
+    head = ["", "threads", "× one, passes", "× one, all of `fit`", "µs per sample", "accuracy"]
     return table(head, rows)
 
 
@@ -276,7 +276,7 @@ def tables(result):
     head = ["", *(f"{n} thread{'s' * (n != '1')}, s" for n in counts)]
     shape = (
         f"{result['tables']} tables of 2^{result['bits']} buckets over {result['neurons']:,} "
-        f"neurons of {result['inputs']} inputs."
+        f"neurons with {result['inputs']} inputs."
     )
     return f"{shape}\n\n{table(head, rows)}"
 
@@ -284,7 +284,7 @@ def tables(result):
 def kernels(result):
     limits = result["limits"]
     said = (
-        f"This machine's limits: {limits['triad_gb_s']:.0f} GB/s (STREAM's triad), "
+        f"The limits of this machine: {limits['triad_gb_s']:.0f} GB/s (STREAM's triad), "
         f"{limits['sgemm_gflop_s']:.0f} GFLOP/s (a dense product in float32)."
     )
     columns = [("gb_s", 1), ("bandwidth", 2), ("gflop_s", 0), ("arithmetic", 2)]
@@ -340,7 +340,7 @@ def plot_scale(result):
     for key, (style, color) in styles.items():
         points = [(int(n), row[key]["us_per_sample"]) for n, row in result["classes"].items()]
         axes.loglog(*zip(*points, strict=True), style, color=color, label=SYSTEMS[key])
-    axes.set(xlabel="classes", ylabel="µs a training sample")
+    axes.set(xlabel="classes", ylabel="µs per training sample")
     axes.legend(frameon=False)
     return figure
 
@@ -381,6 +381,6 @@ def plot_xmc(result):
     axes.set_xticklabels(
         [f"{name}\n({result['dataset']['groups'][name]:,} labels)" for _, name in groups]
     )
-    axes.set(ylabel="recall of the five best", title="Frequent labels and rare ones")
+    axes.set(ylabel="recall of the five best", title="Frequent and rare labels")
     axes.legend(frameon=False)
     return figure

@@ -2,9 +2,10 @@
 Moving from MLPClassifier
 =========================
 
-``SparseMLPClassifier`` has the names and the manners of scikit-learn's ``MLPClassifier``. This
-example runs the same code with both, lists the parameters that differ, shows where it is better to
-stay, and measures what the move is for: time and memory as the number of classes grows.
+``SparseMLPClassifier`` has the parameters and methods of scikit-learn's ``MLPClassifier``. This
+example runs the same code with both and lists the parameters that differ. It shows when to stay
+with ``MLPClassifier``. Then it measures what you gain with ``SparseMLPClassifier``: time and
+memory as the number of classes grows.
 """
 
 # %%
@@ -50,7 +51,7 @@ for Classifier in (MLPClassifier, SparseMLPClassifier):
 # %%
 # Parameters
 # ----------
-# Asked of the classes themselves:
+# Compare the parameters of both classes:
 
 theirs, ours = MLPClassifier().get_params(), SparseMLPClassifier().get_params()
 same = [name for name in theirs if name in ours]
@@ -69,23 +70,24 @@ show("only MLPClassifier", [n for n in theirs if n not in ours])
 show("only SparseMLPClassifier", [n for n in ours if n not in theirs])
 
 # %%
-# Some of what has the same name does not do quite the same:
+# Some parameters with the same name work slightly differently in SparseMLPClassifier:
 #
-# - ``solver`` knows "adagrad" and no "lbfgs"; ``learning_rate`` is "linear" or "constant".
-# - ``learning_rate_init``: the step of every layer is scaled to its input and its width.
-# - ``batch_size="auto"`` is at most 64 rows, MLPClassifier's 200.
-# - Adam is lazy: weights without a gradient are not touched, and a row of them shares its second
-#   moment.
-# - ``alpha`` shrinks only the weights that are updated; it is 0, as there is dropout.
-# - ``early_stopping`` judges by ``ndcg_at_k``, which is the accuracy if every row has one label.
-# - Dense features are centred, but scaling them is still up to you.
-# - ``y`` may be a sparse indicator, and ``predict_topk`` ranks the best labels.
+# - ``solver`` has "adagrad" but no "lbfgs". ``learning_rate`` is "linear" or "constant".
+# - ``learning_rate_init``: every layer scales its step to its input and its width.
+# - ``batch_size="auto"`` is at most 64 rows; in MLPClassifier it is at most 200.
+# - Adam is lazy: it does not touch weights without a gradient, and a row of weights shares one
+#   second moment.
+# - ``alpha`` shrinks only the weights that are updated. Its default is 0, because dropout
+#   regularises the network.
+# - ``early_stopping`` uses ``ndcg_at_k``, which is the accuracy if every row has one label.
+# - Dense features are centred, but you must still scale them.
+# - ``y`` can be a sparse indicator, and ``predict_topk`` ranks the best labels.
 
 # %%
-# Where to stay
-# -------------
-# With few classes, few features and few rows there is nothing to leave out, and L-BFGS, which
-# only MLPClassifier has, is hard to beat. Five-fold cross-validation, all at their defaults:
+# When to stay with MLPClassifier
+# -------------------------------
+# With few classes, few features and few rows nothing can be left out. L-BFGS, which only
+# MLPClassifier has, is then hard to beat. Five-fold cross-validation, all with their defaults:
 
 problems = {
     "two moons": make_moons(500, noise=0.2, random_state=0),
@@ -105,10 +107,10 @@ for problem, (X, y) in problems.items():
 # %%
 # Time and memory
 # ---------------
-# 20,000 rows, and more and more classes; MLPClassifier goes as far as 3,000. The seconds are
-# those of a ``fit`` of two epochs, halved, so that all it does before and after them counts.
-# Memory is the peak of NumPy's arrays in a ``fit`` of one epoch, beyond X and y; the few
-# megabytes that either library asks of C directly are not seen.
+# The data have 20,000 rows, and the number of classes grows. MLPClassifier stops at 3,000. The
+# seconds are half the time of a ``fit`` of two epochs, so the work before and after the epochs
+# counts too. The memory is the peak of NumPy's arrays in a ``fit`` of one epoch, without X and y.
+# It misses the few megabytes that either library allocates directly in C.
 
 sizes = {"MLPClassifier": (10, 100, 1_000, 3_000), "SparseMLPClassifier": (10, 100, 1_000, 3_000)}
 sizes["SparseMLPClassifier"] += (10_000, 50_000)
@@ -131,11 +133,11 @@ for Classifier in (MLPClassifier, SparseMLPClassifier):
         measured[name].append((len(clf.classes_), seconds, megabytes))
         print(
             f"{name:20} {len(clf.classes_):6,} classes  "
-            f"{seconds:6.2f} s an epoch {megabytes:5.0f} MB"
+            f"{seconds:6.2f} s per epoch {megabytes:5.0f} MB"
         )
 
 # %%
-# Seconds an epoch are not all. With 1,000 classes, how many epochs does it take?
+# The seconds per epoch are only half of the comparison. How many epochs do 1,000 classes need?
 
 X, y = make_extreme_classification(
     10_000, 2_000, 1_000, n_nonzero=30, zipf_exponent=0.5, random_state=0
@@ -155,8 +157,8 @@ for clf in (
     )
 
 # %%
-# The picture
-# -----------
+# The plot
+# --------
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
 for name, style in {"MLPClassifier": "C1s-", "SparseMLPClassifier": "C0o-"}.items():
@@ -165,7 +167,7 @@ for name, style in {"MLPClassifier": "C1s-", "SparseMLPClassifier": "C0o-"}.item
     axes[1].plot(classes, megabytes, style)
 x = np.array([3_000, 20_000])
 axes[1].plot(x, x * N_ROWS * 8 / 1e6, "C1:", label="its table of rows × classes")
-for ax, what in zip(axes, ("seconds an epoch, one thread", "peak memory, MB"), strict=True):
+for ax, what in zip(axes, ("seconds per epoch, one thread", "peak memory, MB"), strict=True):
     ax.set(xscale="log", yscale="log", xlabel="classes in 20,000 rows", ylabel=what)
     ax.grid(alpha=0.3)
     ax.legend()
@@ -175,8 +177,8 @@ for ax, what in zip(axes, ("seconds an epoch, one thread", "peak memory, MB"), s
 plt.show()
 
 # %%
-# MLPClassifier makes the target a dense table of rows and classes and computes every class for
-# every row, so its time and memory grow with the number of classes. slide keeps the labels and a
-# sample of other classes for every few rows; what grows are the weights. From some hundred
-# classes on the move pays in memory, and it is quicker on all these sizes; at 20,000 classes the
-# table alone would be 3 GB.
+# MLPClassifier makes the target a dense table of rows × classes and computes every class for
+# every row. So its time and memory grow with the number of classes. slide computes only the labels
+# and a sample of other classes for a small batch of rows; only its weights grow. From some hundred
+# classes on slide needs less memory, and it is faster at all these sizes. At 20,000 classes the
+# table of MLPClassifier alone would be 3 GB.

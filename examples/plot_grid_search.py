@@ -2,18 +2,18 @@
 A grid search over texts
 ========================
 
-``SparseMLPClassifier`` is a scikit-learn estimator, so pipelines and searches take it as it is.
-This example searches over texts with 2,000 labels: for the width of the hidden layer, for whether
-prototypes are worth while, and for how words are counted. It judges by the three best labels of
-a text, as the share of texts whose whole set of labels is right says little.
+``SparseMLPClassifier`` is a scikit-learn estimator, so it works in pipelines and searches. This
+example uses texts with 2,000 labels. It searches for the width of the hidden layer, for the use
+of prototypes, and for the way to count words. The score is the precision of the three best labels
+of a text. The share of texts whose whole set of labels is right would tell little.
 """
 
 # %%
 # Texts
 # -----
-# The rows of a planted problem, written down as texts: feature 17 becomes the word "w17", and a
-# large value stands for a word that comes several times. Labels come in families of five that
-# share half of their telling words.
+# The texts are the rows of a planted problem: feature 17 becomes the word "w17", and a large value
+# becomes a word that is repeated. Labels come in families of five, which share half of their
+# characteristic words.
 
 from itertools import pairwise
 
@@ -38,15 +38,15 @@ texts_train, texts_test, Y_train, Y_test = train_test_split(
     texts, Y, test_size=1_000, random_state=0
 )
 print(texts[0][:90], "…")
-print(f"{len(texts_train):,} training texts, {Y.nnz / len(texts):.1f} labels a text")
+print(f"{len(texts_train):,} training texts, {Y.nnz / len(texts):.1f} labels per text")
 
 # %%
 # The search
 # ----------
-# ``precision_at_k_scorer(3)`` asks the pipeline for three labels a text and counts the right
-# ones. A text has two labels on average, so the precision of three cannot reach 1. The search
-# runs in two processes; each network has one thread (``n_jobs`` of the classifier stays None), so
-# that the figures are the same every time.
+# ``precision_at_k_scorer(3)`` asks the pipeline for three labels per text and counts the right
+# ones. A text has two labels on average, so the precision of three labels cannot reach 1. The
+# search runs in two processes. Each network has one thread (``n_jobs`` of the classifier stays
+# None), so the figures are the same every time.
 
 pipeline = Pipeline(
     [
@@ -66,10 +66,10 @@ print(search.best_params_)
 print(f"P@3 in cross-validation {search.best_score_:.3f}")
 print(f"P@3 of the test texts   {search.score(texts_test, Y_test):.3f}")
 most = np.minimum(Y_test.sum(axis=1), 3).mean() / 3
-print(f"the most there is       {most:.3f}")
+print(f"highest possible P@3    {most:.3f}")
 
 # %%
-# A pipeline has no ``predict_topk``, but its last step has:
+# A pipeline has no ``predict_topk``, but its last step has it:
 
 features = search.best_estimator_[:-1].transform(texts_test[:3])
 labels, scores = search.best_estimator_[-1].predict_topk(features, k=3)
@@ -79,7 +79,7 @@ for row in range(3):
 # %%
 # The grid
 # --------
-# ``GridSearchCV`` varies the last name fastest, in the alphabet's order of the names.
+# ``GridSearchCV`` sorts the parameters by name and varies the last one fastest.
 
 results = search.cv_results_
 shape = len(widths), len(prototypes), len(logarithms)
@@ -111,9 +111,9 @@ fig.colorbar(image, ax=axes, label="P@3, mean of three folds")
 plt.show()
 
 # %%
-# What matters most is whether the network is alone. Alone it needs width, and gains each time the
-# layer is four times as wide. With prototypes, which see every word past the narrow hidden layer,
-# 16 neurons are better than 64 without and not far from 256 without, in less than half of the
-# time. How words are counted makes no difference to the network alone; with prototypes logarithms
-# are ahead at every width, by about as much as folds differ. The test texts, which the search has
-# not seen, confirm its score.
+# Prototypes matter most. Without them the network needs width: it improves each time the layer is
+# four times as wide. Prototypes see every word and bypass the narrow hidden layer. With them 16
+# neurons are better than 64 neurons without, and not far from 256 neurons without, in less than
+# half of the time. The way to count words makes no difference to the network alone. With
+# prototypes, logarithms are better at every width, by about as much as folds differ. The score on
+# the test texts, which the search has not seen, agrees with the score of the search.

@@ -3,15 +3,17 @@ How many tables do I need?
 ==========================
 
 The papers on SLIDE find the neurons of a sparse layer in hash tables: neurons that share a bucket
-with the input are candidates. How many tables, and of how many bits? This example tries a grid of
-both on a layer of 1,000 neurons, 50 of which are computed for an image, and compares the tables
-with slide's default: estimates from hash codes, without tables.
+with the input are candidates. How many tables do you need, and how many bits? This example tries
+a grid of both. The layer has 1,000 neurons, of which 50 are computed per image. The example also
+compares the tables with slide's default, which estimates pre-activations from hash codes, without
+tables.
 """
 
 # %%
-# Make-believe photographs
-# ------------------------
-# scikit-learn's digits, enlarged and laid somewhere on a noisy canvas of 28 x 28 pixels.
+# Synthetic photographs
+# ---------------------
+# Each photograph is one of scikit-learn's digits, enlarged and placed somewhere on a noisy canvas
+# of 28 x 28 pixels.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,12 +38,12 @@ X_train, X_test, y_train, y_test = train_test_split(
 # The grid
 # --------
 # ``retrieval="rerank"`` takes from the tables the neurons that share most buckets with the image,
-# four times as many as are needed, computes them and keeps the largest; too few are filled up at
-# random. A table of K bits has 2\ :sup:`K` buckets: with many bits buckets hold few neurons, the
-# likeliest ones, and it takes many tables to gather enough of them.
+# four times as many as needed. It computes them and keeps the largest. If there are too few,
+# random neurons fill up the set. A table of K bits has 2\ :sup:`K` buckets. With many bits a bucket
+# holds only few neurons, the most likely ones, so many tables are needed to find enough of them.
 #
-# ``retrieval_recall`` holds the computed neurons against those whose pre-activation is truly
-# largest, and ``compute_fraction_`` counts the multiplications, hashing included.
+# ``retrieval_recall`` compares the computed neurons with those whose pre-activation is truly
+# largest. ``compute_fraction_`` counts the multiplications, hashing included.
 
 
 def train(**params):
@@ -68,10 +70,11 @@ for i, n_tables in enumerate(tables):
 # %%
 # Estimates
 # ---------
-# The default has no tables in a layer of this size. Every neuron has one long code, and from the
-# number of bits in which it differs from the image's code follows an estimate of the neuron's
-# pre-activation; the largest estimates win. Comparing 64 bits counts as one multiplication. Only
-# the product of ``n_tables`` and ``n_hash_bits`` matters then: the length of the code.
+# The default has no tables in a layer of this size. Every neuron has one long code. The number of
+# bits in which it differs from the image's code gives an estimate of the neuron's pre-activation.
+# The neurons with the largest estimates are computed. A comparison of 64 bits counts as one
+# multiplication. Without tables only the product of ``n_tables`` and ``n_hash_bits`` matters: it
+# is the length of the code.
 
 code_lengths = (64, 128, 256, 512, 1024)
 estimates = []
@@ -84,8 +87,8 @@ print(f"{'at random':18}", end="  ")
 random = train(retrieval="none")
 
 # %%
-# The picture
-# -----------
+# The plot
+# --------
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 4), width_ratios=(4, 5), layout="constrained")
 recall = grid[:, :, 0]
@@ -94,7 +97,7 @@ for (i, j), share in np.ndenumerate(recall):
     left.text(j, i, f"{share:.2f}", ha="center", va="center", color="k" if share > 0.5 else "w")
 left.set_xticks(range(len(bits)), bits)
 left.set_yticks(range(len(tables)), tables)
-left.set(xlabel="bits of a table", ylabel="tables", title="of the largest neurons, found")
+left.set(xlabel="bits per table", ylabel="tables", title="share of the largest neurons found")
 
 for i, (n_tables, marker) in enumerate(zip(tables, "v^sD", strict=True)):
     right.plot(
@@ -105,9 +108,9 @@ right.plot(*largest[1:], "C2*", markersize=11, label="the largest, all computed"
 right.plot(*random[1:], "kx", label="at random")
 right.set(
     xscale="log",
-    xlabel="multiplications, of a dense network",
+    xlabel="multiplications, share of a dense network's",
     ylabel="accuracy",
-    title="what it costs and what it brings",
+    title="cost and accuracy",
 )
 right.set_xticks([0.05, 0.1, 0.2, 0.5], ["0.05", "0.1", "0.2", "0.5"])
 right.minorticks_off()
@@ -116,17 +119,15 @@ right.legend(fontsize=8, loc="lower right")
 plt.show()
 
 # %%
-# The more tables, the more of the largest neurons are found, and accuracy follows that share. Few
-# tables are little better than chance. Here, where a table has only 1,000 neurons to share out,
-# buckets of 4 bits are best with many tables; 8 bits make 256 buckets of four neurons each, from
-# which too few candidates come. (A layer a thousand times as wide would need some ten bits more
-# for buckets of the same size.)
+# More tables find more of the largest neurons, and accuracy grows with the share that is found.
+# Few tables are hardly better than chance. This layer has only 1,000 neurons, so with many tables 4
+# bits are best. 8 bits make 256 buckets of four neurons each, which yield too few candidates. (A
+# layer a thousand times as wide would need some ten bits more for buckets of the same size.)
 #
-# Estimates cost less than most of the tables and find as much with 512 bits as 250 tables of 4
-# bits do: a long code ranks all the neurons, where a table only says yes or no. For the best
-# accuracy below that of computing everything, 250 tables are a little ahead in this run, at one
-# and a half times the multiplications. The advice is therefore: leave ``retrieval``, ``n_tables``
-# and ``n_hash_bits`` at "auto" (256 bits for such a layer), look at ``retrieval_recall``, and if
-# it is low and accuracy matters, take longer codes, by a larger ``n_tables``, before you try
-# tables. With 600 test images, accuracies that differ by less than two or three hundredths may be
-# equal.
+# Estimates cost less than most of the tables. With 512 bits they find as much as 250 tables of 4
+# bits, because a long code ranks all neurons, while a table only says yes or no. Except for
+# computing everything, 250 tables have slightly the best accuracy in this run, but need one and a
+# half times the multiplications. So leave ``retrieval``, ``n_tables`` and ``n_hash_bits`` at "auto"
+# (256 bits for such a layer), and look at ``retrieval_recall``. If it is low and accuracy matters,
+# first try longer codes, with a larger ``n_tables``, and only then tables. With 600 test images,
+# accuracies that differ by less than two or three hundredths may be equal.

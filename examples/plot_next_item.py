@@ -2,20 +2,20 @@
 The next item of a session
 ==========================
 
-What will a visitor look at next? One row is what they have looked at so far, its label the item
-that came next, out of 20,000. This example makes sessions up, trains slide on them, and compares it
-with what a shop can do without a model: show what is popular, what others saw together with it, or
-what came next for others.
+What will a visitor look at next? A row holds the items that a visitor has looked at so far. Its
+label is the item that came next, out of 20,000. This example generates sessions, trains slide on
+them, and compares it with a shop that has no model. Such a shop can show popular items, items that
+other visitors saw in the same session, or items that came next for other visitors.
 """
 
 # %%
-# Make-believe sessions
-# ---------------------
-# The shop's 20,000 items stand on 2,000 shelves of ten. A visitor goes to and fro between two
-# shelves, some of which are more popular than others, and mostly goes on at each where they left
-# it: after the third item comes the fourth. In two cases of ten they jump to any place of the
-# shelf, and one look in ten goes to something popular elsewhere. So the next item does not depend
-# on the last one alone, but on what was last seen of each shelf.
+# Synthetic sessions
+# ------------------
+# The shop has 20,000 items on 2,000 shelves of ten. Some shelves are more popular than others. A
+# visitor switches between two shelves and mostly continues at each where they left it: after the
+# third item comes the fourth. In two of ten cases they jump to a random place of the shelf. One
+# look in ten goes to a popular item elsewhere. So the next item depends on the last item seen on
+# each shelf, not only on the last item.
 
 import time
 
@@ -61,12 +61,13 @@ print("items of the first session:", *sessions[0])
 # %%
 # Rows and labels
 # ---------------
-# A row has a feature for each item seen, the more the later it was seen. Every item from the
-# fifth of a session on is a label. A session is wholly in the training or wholly in the test.
+# A row has a feature for each item seen; items seen later have larger values. Every item of a
+# session from the fifth on is a label. All rows of a session are either in the training or in the
+# test.
 
 
 def counts(sessions, weights):
-    """A row for every session with its items, each with the weight of its place."""
+    """One row per session with its items; the weight of an item depends on its place."""
     n, length = sessions.shape
     indptr = np.arange(0, n * length + 1, length)
     data = np.tile(np.asarray(weights, np.float32), n)
@@ -84,12 +85,12 @@ def rows_and_labels(sessions):
 X_train, y_train = rows_and_labels(sessions_train)
 X_test, y_test = rows_and_labels(sessions_test)
 print(f"{X_train.shape[0]:,} training rows, {X_test.shape[0]:,} test rows")
-print(f"{len(np.unique(y_train)):,} of {N_ITEMS:,} items are a label of the training")
+print(f"{len(np.unique(y_train)):,} of {N_ITEMS:,} items are labels in the training rows")
 
 # %%
 # Train
 # -----
-# ``predict_topk`` gives the twenty best items of every row without a table of rows and items.
+# ``predict_topk`` gives the twenty best items of every row without a table of rows × items.
 
 K = 20
 start = time.perf_counter()
@@ -103,10 +104,13 @@ rankings = {"slide": model.predict_topk(X_test, k=K)[0]}
 # %%
 # Without a model
 # ---------------
-# Four baselines, from the counts of the training sessions: the most popular items; those that
-# were seen together with the visitor's items, by the cosine of the items' columns (item-kNN); and
-# those that came right after, either after the last item only, or after all the visitor's items,
-# with the weights of the row.
+# Four baselines use only counts of the training sessions:
+#
+# - the most popular items;
+# - the items seen together with the visitor's items, by the cosine of the items' columns
+#   (item-kNN);
+# - the items that came right after the visitor's last item;
+# - the items that came right after any of the visitor's items, with the weights of the row.
 
 
 def best(scores):
@@ -135,9 +139,9 @@ rankings["came after the last"] = best(follows[sessions_test[:, WARM - 1 : -1].T
 rankings["came after any"] = best(X_test @ follows)
 
 # %%
-# The picture
-# -----------
-# A row has one label, so the recall at k is how often the item that came is among the k best.
+# The plot
+# --------
+# A row has one label, so the recall at k tells how often the next item is among the k best.
 
 styles = {
     "slide": "C0o-",
@@ -161,10 +165,10 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %%
-# Of the first few items, which are all that a page has room for, slide's are right most often: it
-# has learnt to go on from what was last seen of both shelves. Next best is what came after any of
-# the visitor's items, a simple count that is ready in a second and hard to beat by far. What came
-# after the last item alone is nearly as good for the first place, but has nothing to offer when
-# the visitor changes shelves. "Seen together" knows the shelves and not the order on them: worse
-# at first, but of twenty items it has the most right, as the two shelves have twenty items. Where
-# a long list is re-ranked afterwards, it would be the better choice.
+# A page has room for only a few items. Among the first few, slide's items are right most often: it
+# has learnt to continue from the last items seen on both shelves. The second best is
+# "came after any", a simple count that is ready in a second and hard to beat by far. "Came after
+# the last" is nearly as good for the first place, but fails when the visitor changes shelves. "Seen
+# together" knows the shelves but not the order of their items. It is worse for the first places,
+# but best for twenty items, because the two shelves have twenty items. It would be the better
+# choice if another system re-ranks a long list afterwards.

@@ -2,18 +2,18 @@
 Images through a sparse hidden layer
 ====================================
 
-A wide hidden layer computes a thousand neurons for an image, of which a few dozen fire strongly.
-slide can find those by hashing and leave the others out, forward, backward and in the update. What
-does that save, and what does it cost in accuracy? And is it the hashing that does it, or would
-random neurons or a narrow layer do as well?
+A wide hidden layer computes a thousand neurons for an image, but only a few dozen of them fire
+strongly. slide finds these by hashing and leaves out the others, in the forward pass, in the
+backward pass and in the update. How much work does that save, and how much accuracy does it cost?
+And is hashing needed, or would random neurons or a narrow layer be as good?
 """
 
 # %%
-# Make-believe photographs
-# ------------------------
-# scikit-learn's handwritten digits are so small and clean that any network knows them. Here every
-# digit is enlarged to 16 x 16 pixels and laid somewhere on a noisy canvas of 28 x 28, four times
-# each. The digits of the test are none of the training's.
+# Synthetic photographs
+# ---------------------
+# scikit-learn's handwritten digits are so small and clean that any network recognises them. Here
+# every digit is enlarged to 16 x 16 pixels and placed somewhere on a noisy canvas of 28 x 28. Each
+# digit makes four photographs. Training and test use different digits.
 
 import time
 
@@ -48,16 +48,18 @@ print(f"{len(X_train):,} training and {len(X_test):,} test photographs of {SIDE}
 # %%
 # Four ways to choose the neurons
 # -------------------------------
-# Always a layer of 1,000 neurons, of which a photograph gets 20 to 200. ``active_fraction`` says
-# how many, the output of ten classes staying dense, and ``retrieval`` says how they are found:
+# The sparse layers have 1,000 neurons, of which a photograph uses 20 to 200. ``active_fraction``
+# sets this number. The output, with ten classes, stays dense. ``retrieval`` selects how the
+# neurons are found:
 #
-# - by hash codes ("auto"), what slide is about;
-# - by computing all and keeping the largest ("exact"), the best choice there is, but no saving;
-# - at random ("none"), the cheapest.
+# - "auto" finds them by hash codes, as slide does by default;
+# - "exact" computes all pre-activations and keeps the largest: the best choice, but finding the
+#   neurons saves nothing;
+# - "none" draws them at random, which is cheapest.
 #
-# And dense layers, of 1,000 neurons and narrower. ``compute_fraction_`` counts all
-# multiplications of the training, those of the hashing included, and divides by those of a dense
-# network of the same widths. A dense layer of 100 neurons takes a tenth of what 1,000 take.
+# The fourth way is a dense layer of 1,000 neurons or fewer. ``compute_fraction_`` counts all
+# multiplications of the training, including those of the hashing, and divides by those of a dense
+# network of the same widths. A dense layer of 100 neurons needs a tenth of what 1,000 need.
 
 WIDTH, SHARES = 1_000, (0.02, 0.05, 0.1, 0.2)
 
@@ -84,10 +86,10 @@ for name, rows in results.items():
         print(f"{name:12} multiplications {cost:.3f}   accuracy {accuracy:.3f}   {seconds:.1f} s")
 
 # %%
-# The picture
-# -----------
-# To the left: what an accuracy costs. To the right: how many of the truly largest neurons are
-# computed, by the network's own weights after training.
+# The plot
+# --------
+# The left plot shows accuracy against cost. The right plot shows the share of the truly largest
+# neurons that are computed, according to the network's own weights after training.
 
 styles = {"dense": "ks-", "hashed": "C0o-", "the largest": "C2^--", "random": "C1x:"}
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 4), width_ratios=(3, 2), layout="constrained")
@@ -96,7 +98,7 @@ for name, style in styles.items():
     left.plot(cost, accuracy, style, label=name)
 left.set(
     xscale="log",
-    xlabel="multiplications, of 1,000 dense neurons",
+    xlabel="multiplications, share of 1,000 dense neurons'",
     ylabel="accuracy on the test photographs",
 )
 left.set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["1/50", "1/20", "1/10", "1/5", "1/2", "1"])
@@ -104,24 +106,24 @@ left.minorticks_off()
 left.legend()
 for name in ("hashed", "the largest", "random"):
     right.plot(SHARES, [recalls[name, share] for share in SHARES], styles[name])
-right.set(xlabel="active share of the layer", ylabel="of the largest neurons, computed")
+right.set(xlabel="active share of the layer", ylabel="share of the largest neurons computed")
 right.set(ylim=(-0.03, 1.05), xticks=SHARES)
 for ax in (left, right):
     ax.grid(alpha=0.3)
 plt.show()
 
 # %%
-# Hash codes find 60 to 70 % of the largest neurons, and that is enough: with a tenth of the
-# multiplications or less, the hashed networks are no worse than the dense one of 1,000 neurons. A
-# dense network that is as cheap, because it is narrow, is clearly worse, and so are random
-# neurons. To know the largest for certain would gain another point or two, for half of the dense
+# Hash codes find 60 to 70 % of the largest neurons, and that is enough: with at most a tenth of
+# the multiplications, the hashed networks are no worse than the dense one of 1,000 neurons. A
+# narrow dense network that costs as little is clearly worse, and so are random neurons. Exact
+# knowledge of the largest neurons would gain another point or two, but needs half of the dense
 # network's multiplications.
 #
-# Multiplications are not seconds. Dense layers read memory in a row and use the processor's
-# widest instructions, so that at this size a sparse layer takes about as long as the dense one
-# and the narrow ones are quickest by far. For time, a sparse layer pays where layers are wider
-# and inputs more than here; on few classes and small images take a narrow dense layer first.
+# Multiplications are not seconds. Dense layers read memory sequentially and use the processor's
+# widest instructions. So at this size a sparse layer takes about as long as the dense one, and
+# the narrow layers are by far the fastest. A sparse layer saves time if layers are wider and
+# inputs larger than here. With few classes and small images try a narrow dense layer first.
 #
-# That sparse networks are even ahead of the dense one is a gift of this data set: choosing a few
-# neurons keeps a network from learning small data by heart, as dropout does. On 60,000 images of
-# Fashion-MNIST the hashed network is about a point behind, as the README tells.
+# The sparse networks are even better than the dense one, but only on this data set: choosing a few
+# neurons keeps a network from memorising small data, as dropout does. On 60,000 images of
+# Fashion-MNIST the hashed network is about a point worse, as the README says.

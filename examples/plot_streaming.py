@@ -2,18 +2,18 @@
 A stream that changes
 =====================
 
-Data that comes day by day is learnt with ``partial_fit``. In the middle of this stream many labels
-change their meaning, and later labels come that were not there before. A model that was trained
-once falls behind. How fast do models that go on learning recover, and what does that cost, in
-seconds and while nothing changes?
+``partial_fit`` learns data that comes day by day. In the middle of this stream many labels change
+their meaning, and later new labels appear. A model that was trained only once gets worse. How fast
+do models recover if they continue to learn? How many seconds does that cost, and does it cost
+accuracy while nothing changes?
 """
 
 # %%
 # The stream
 # ----------
-# Sixty days of 500 rows, each with one of 2,000 labels. On day 30 a third of the labels trade
-# places: rows like those that had one label so far now have another. A fifth of the labels is
-# first seen on day 45.
+# The stream has sixty days of 500 rows, and each row has one of 2,000 labels. On day 30 a third of
+# the labels trade places: rows that had one label before now have another. A fifth of the labels
+# appears on day 45 for the first time.
 
 import time
 
@@ -50,15 +50,15 @@ def days(start, stop):
 # %%
 # Four ways to keep up
 # --------------------
-# All start with the first ten days. Then each morning every model is asked for the labels of the
-# day, and only in the evening it learns what they were ("test, then train"):
+# All models start with the first ten days. Each morning every model predicts the labels of the
+# day. Only in the evening it learns the true labels ("test, then train"):
 #
-# - one is never trained again;
-# - one takes every day's rows once, with ``partial_fit``;
-# - one takes them five times;
-# - one is thrown away every fifth day and trained anew on the last ten.
+# - the first model is never trained again;
+# - the second trains once on every day's rows, with ``partial_fit``;
+# - the third trains five times on every day's rows;
+# - the fourth is replaced every fifth day by a new model, trained on the last ten days.
 #
-# ``partial_fit`` must be told all labels that will ever come when it is called first.
+# The first call of ``partial_fit`` must name all labels that will ever come.
 
 
 def passes(model, X, y, n):
@@ -77,7 +77,7 @@ models = {
     "partial_fit": passes(new_model(), X_first, y_first, 1),
     "partial_fit, five times": passes(new_model(), X_first, y_first, 5),
 }
-models["anew every five days"] = models["trained once"]
+models["new every five days"] = models["trained once"]
 accuracy, seconds = {name: [] for name in models}, dict.fromkeys(models, 0.0)
 for today in range(FIRST, N_DAYS):
     X_today, y_today = days(today, today + 1)
@@ -89,13 +89,13 @@ for today in range(FIRST, N_DAYS):
             passes(models[name], X_today, y_today, 1)
         elif name == "partial_fit, five times":
             passes(models[name], X_today, y_today, 5)
-        elif name == "anew every five days" and (today + 1) % 5 == 0:
+        elif name == "new every five days" and (today + 1) % 5 == 0:
             models[name] = new_model().fit(*days(today - 9, today + 1))
         seconds[name] += time.perf_counter() - start
 
 # %%
-# The picture
-# -----------
+# The plot
+# --------
 
 spans = {"days 10–29": (0, 20), "30–34": (20, 25), "35–44": (25, 35), "45–59": (35, 50)}
 print(f"{'accuracy':25}", *(f"{span:>10}" for span in spans), " seconds of training")
@@ -110,18 +110,18 @@ for (name, values), style in zip(accuracy.items(), styles, strict=True):
 for day, text in {TRADE: "a third of the labels\ntrade places", NEWCOMERS: "new labels"}.items():
     ax.axvline(day, color="0.7", zorder=0)
     ax.text(day + 0.4, 1.03, text, color="0.3", fontsize=9, va="top")
-ax.set(xlabel="day", ylabel="accuracy on the day's rows, before learning them", ylim=(0.3, 1.04))
+ax.set(xlabel="day", ylabel="accuracy on the day's rows, before training", ylim=(0.3, 1.04))
 ax.legend(loc="lower left")
 ax.grid(alpha=0.3)
 plt.show()
 
 # %%
-# As long as nothing changes nothing is gained: the model of the first ten days is as good as any,
-# and the one that sees every row just once needs two weeks to get there. ``fit`` makes many
-# passes, and adds the prototypes, which ``partial_fit`` does not.
+# While nothing changes, further training gains nothing: the model of the first ten days is as good
+# as any. The model that sees every row only once needs two weeks to reach it. ``fit`` makes many
+# passes and adds prototypes; ``partial_fit`` does neither.
 #
-# When labels trade places all fall equally deep, as nobody could know. Five passes a day have
-# made up for most of it after a week. One pass a day is not enough: two weeks give back about
-# half, so when a stream changes take its rows several times. To train anew on the last ten days
-# needs ten days to forget the old meaning, and then is as good or better; but it cost four times
-# as much as five passes a day. The same picture when new labels come.
+# When labels trade places, all models lose the same accuracy, because no model can know. Five
+# passes per day recover most of it after a week. One pass per day is not enough: two weeks recover
+# about half. So if a stream changes, train on its rows several times. A new model on the last ten
+# days needs ten days to forget the old meaning, and is then as good or better. But it costs four
+# times as much as five passes per day. New labels lead to the same result.

@@ -2,21 +2,21 @@
 Texts with 20,000 labels
 ========================
 
-Shops, libraries and help desks file short texts under thousands of labels, several to a text, most
-of them rare. This example makes such texts up, turns them into tf-idf features and trains one
-network for all 20,000 labels. At the end it asks what matters with so many: does it know the rare
-ones?
+Shops, libraries and help desks file short texts under thousands of labels. A text has several
+labels, and most labels are rare. This example generates such texts, turns them into tf-idf features
+and trains one network for all 20,000 labels. At the end it asks the question that matters with so
+many labels: does the network know the rare ones?
 """
 
 # %%
-# Make-believe texts
-# ------------------
-# A label is narrow or broad, as "fencing" and "sports" are: each of 19,600 narrow ones belongs to
-# one of 400 broad ones. Twelve notions go with a narrow label, four of which it shares with all
-# under the same broad label. Every notion has five synonyms, and a text takes any of them. So a
-# text shows some six words of each of its one or two narrow labels, between twelve common words
-# that mean nothing; whoever filed it added the broad labels in seven cases of ten. A few labels
-# are frequent and many are rare, as in life.
+# Synthetic texts
+# ---------------
+# Labels are narrow, such as "fencing", or broad, such as "sports". Each of 19,600 narrow labels
+# belongs to one of 400 broad labels. A narrow label has twelve notions. It shares four of them with
+# all narrow labels of the same broad label. Every notion has five synonyms, and a text uses any of
+# them. So a text contains some six words for each of its one or two narrow labels, and twelve
+# common words without meaning. In seven of ten cases it also has the broad label. As in real data,
+# a few labels are frequent and many are rare.
 
 import time
 
@@ -68,8 +68,8 @@ print(sorted(labels_of_text[0]))
 # %%
 # Features and labels
 # -------------------
-# Nothing here is peculiar to slide. The target stays a sparse indicator; a dense table of it
-# would have a billion entries.
+# This step is plain scikit-learn. The target stays a sparse indicator, because a dense table would
+# have a billion entries.
 
 all_labels = [f"label {label}" for label in range(N_LABELS)]
 binarizer = MultiLabelBinarizer(classes=all_labels, sparse_output=True)
@@ -83,15 +83,15 @@ X_test = vectorizer.transform(texts_test)
 
 n_rows = np.bincount(Y_train.indices, minlength=N_LABELS)
 print(f"{X_train.shape[0]:,} texts, {X_train.shape[1]:,} words, {Y_train.shape[1]:,} labels")
-print(f"labels of at most three training texts: {np.mean(n_rows <= 3):.0%}")
+print(f"labels with at most three training texts: {np.mean(n_rows <= 3):.0%}")
 
 # %%
 # Train
 # -----
-# All parameters stay at "auto". Then, with sparse features and many classes, the network is not
-# alone: it adds to every label's score how much a text is like the mean of the label's own
-# training texts, the label's prototype. To see what that is good for, a second model goes
-# without.
+# All parameters stay at their defaults. With sparse features and many classes slide then uses
+# prototypes. The prototype of a label is the mean of its training texts. The similarity of a text
+# and the prototype is added to the label's score. A model without prototypes shows how much they
+# gain.
 
 rankings = {}
 for name, prototypes in {"network alone": False, "network and prototypes": "auto"}.items():
@@ -105,8 +105,9 @@ for name, prototypes in {"network alone": False, "network and prototypes": "auto
     )
 
 # %%
-# Two rankings need no training: the most frequent labels for everyone, and the labels whose
-# training texts have the nearest mean (Rocchio's classifier: the prototypes without a network).
+# Two rankings need no training. The first gives every text the most frequent labels. The second
+# gives a text the labels whose training texts have the nearest mean (Rocchio's classifier, which is
+# prototypes without a network).
 
 
 def best(scores, k=5):
@@ -126,20 +127,20 @@ for name, ranking in rankings.items():
     row = "  ".join(f"P@{k} {precision_at_k(Y_test, ranking, k=k):.3f}" for k in (1, 3, 5))
     print(f"{name:24}{row}")
 most = [np.minimum(Y_test.sum(axis=1), k).mean() / k for k in (1, 3, 5)]
-print("{:24}P@1 {:.3f}  P@3 {:.3f}  P@5 {:.3f}".format("the most there is", *most))
+print("{:24}P@1 {:.3f}  P@3 {:.3f}  P@5 {:.3f}".format("highest possible", *most))
 
 # %%
-# A text has 2.5 labels on average, so that no ranking reaches a P@3 or P@5 of 1. Network and
-# prototypes together are clearly better than either: prototypes see that a rare word was there
-# before, and the network has learnt from other labels which words are synonyms.
+# A text has 2.5 labels on average, so no ranking reaches a P@3 or P@5 of 1. Network and prototypes
+# together are clearly better than either alone. Prototypes remember which rare words came with a
+# label, and the network has learnt from other labels which words are synonyms.
 #
 # Rare labels
 # -----------
-# Such means over all texts say little about rare labels. So, of every label of every test text:
-# is it among the five best, depending on how many training texts the label had?
+# Means over all texts say little about rare labels. So take every label of every test text: how
+# often is it among the five best? The answer depends on the number of training texts of the label.
 
 edges = np.array([0, 1, 2, 4, 8, 16, 32, 64, 10**9])
-names = ["0", "1", "2–3", "4–7", "8–15", "16–31", "32–63", "64 on"]
+names = ["0", "1", "2–3", "4–7", "8–15", "16–31", "32–63", "64+"]
 rows, labels = Y_test.nonzero()
 group = np.searchsorted(edges, n_rows[labels], side="right") - 1
 
@@ -162,12 +163,12 @@ ax.legend()
 plt.show()
 
 # %%
-# A label that no training text had cannot be found. Of one to three texts the nearest mean makes
-# most, for it assumes nothing but likeness, though even that is little. With four to seven texts
-# it is level with network and prototypes together, and from eight on these are best. The network
-# alone needs far more examples of a label before it knows it. The frequent labels are the broad
-# ones, whose texts are of many kinds: there a mean says least, and there the network alone is
-# nearly as good as both.
+# No ranking can find a label without training texts. With one to three training texts the nearest
+# mean is best, because it assumes only similarity; but even the nearest mean finds few of these
+# labels. With four to seven texts it is as good as network and prototypes together, and from eight
+# texts on these are best. The network alone needs far more examples before it knows a label. The
+# frequent labels are the broad ones, and their texts are of many kinds. A mean says least about
+# such texts, so there the network alone is nearly as good as both.
 #
-# Had texts no synonyms, there would be little to learn across labels, and the nearest mean would
-# have the best P@1: try ``N_NOTIONS, N_SYNONYMS = 30_000, 1``.
+# Without synonyms, there would be little to learn across labels, and the nearest mean would have
+# the best P@1: try ``N_NOTIONS, N_SYNONYMS = 30_000, 1``.

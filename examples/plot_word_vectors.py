@@ -2,17 +2,18 @@
 Word vectors from docstrings
 ============================
 
-A network that tells from a word which words stand near it has to learn which words are alike: words
-with the same neighbours get similar weights. That is the idea of word2vec, and with slide it is a
-classifier with one feature and one class for each word. The text is at hand on every machine that
-runs slide: the docstrings of NumPy, SciPy and scikit-learn.
+Train a network to predict the neighbours of a word in a text. It then learns which words are
+similar, because words with the same neighbours get similar weights. This is the idea of word2vec.
+In slide it is a classifier with one feature and one class for each word. The text is on every
+machine that runs slide: the docstrings of NumPy, SciPy and scikit-learn.
 """
 
 # %%
 # The text
 # --------
-# The docstrings are read from the source files, without importing them, and their examples left
-# out. A word is a run of small or capital letters, and the 3,000 most frequent words are taken.
+# The script reads the docstrings from the source files, without importing them, and leaves out
+# their examples. A word is a run of at least two letters. The script uses the 3,000 most frequent
+# words.
 
 import ast
 import re
@@ -33,7 +34,7 @@ from slide import SparseMLPClassifier
 
 N_WORDS, WINDOW = 3_000, 4
 
-passages = {}  # the order of a dict, but no passage twice
+passages = {}  # a dict keeps the order and drops repeated passages
 for package in (np, scipy, sklearn):
     for path in sorted(Path(package.__file__).parent.rglob("*.py")):
         if "tests" in path.parts:
@@ -50,11 +51,12 @@ print(f"{len(passages):,} passages of {counts.total():,} words, {len(counts):,} 
 # %%
 # A word and its context
 # ----------------------
-# A row is one word of the text, its labels the words up to four places before and after it. As in
-# word2vec, most occurrences of very frequent words, such as "the", are left out on both sides.
+# A row is one word of the text. Its labels are the words up to four places before and after it. As
+# in word2vec, most occurrences of very frequent words, such as "the", are left out, both as rows
+# and as labels.
 
 number_of = {word: i for i, word in enumerate(words)}
-gap = [-1] * WINDOW  # no context reaches across passages, and a rare word is a gap too
+gap = [-1] * WINDOW  # no context crosses the end of a passage; a rare word is also a gap
 text = np.concatenate(
     [np.array([number_of.get(word, -1) for word in passage] + gap) for passage in passages]
 )
@@ -71,7 +73,7 @@ places, labels = np.concatenate(places), np.concatenate(labels)
 kept = rng.random(len(labels)) < keep[labels]
 places, labels = places[kept], labels[kept]
 Y = csr_array((np.ones(len(labels), np.int8), (places, labels)), shape=(len(text), N_WORDS))
-Y.data[:] = 1  # a word that stands there twice
+Y.data[:] = 1  # a word can be there twice
 
 rows = np.flatnonzero((np.diff(Y.indptr) > 0) & (rng.random(len(text)) < keep[text]))
 Y = Y[rows]
@@ -81,9 +83,9 @@ print(f"{X.shape[0]:,} rows with {Y.nnz / Y.shape[0]:.1f} labels each")
 # %%
 # Train
 # -----
-# Word vectors are to be compared by their angle, so the hidden layer is linear and without
-# dropout, and there are no prototypes, as a row has one feature only. (With "relu" and dropout,
-# the defaults, the nearest neighbours of these vectors make little sense.)
+# The angle between word vectors must tell how similar the words are, so the hidden layer is linear
+# and has no dropout. (With the defaults, "relu" and dropout, the nearest neighbours make little
+# sense.) Prototypes are off, because a row has only one feature.
 
 start = time.perf_counter()
 model = SparseMLPClassifier(
@@ -114,10 +116,10 @@ for word in ("matrix", "maximum", "forest", "csr", "cosine", "seed", "plot", "er
     print(f"{word:9}", *(words[i] for i in nearest))
 
 # %%
-# Are they any good? Pairs of words that belong together should be near neighbours. Two other
-# kinds of vectors are made of a table of how often two words stand near each other: its rows as
-# they are, and the classic of the trade, 100 singular vectors of the positive pointwise mutual
-# information.
+# How good are the vectors? Pairs of words that belong together should be near neighbours. For
+# comparison, two other kinds of vectors come from a table that counts how often two words are near
+# each other. The first are the rows of the table. The second are a classic: 100 singular vectors of
+# the positive pointwise mutual information.
 
 pairs = """
 minimum maximum, row column, rows columns, true false, left right, lower upper, mean median,
@@ -143,13 +145,13 @@ for name, them in {"slide": vectors, "counts": table, "singular vectors": singul
     )
 
 # %%
-# The network's vectors are best by both figures. But this is a small test, of thirty pairs that
-# came to our mind, and a few per cent mean nothing.
+# The network's vectors are best in both figures. But this is a small test, with thirty pairs that
+# we chose, and differences of a few per cent mean nothing.
 #
 # A map
 # -----
-# Some words of seven kinds, laid out such that near vectors are near in the plane (t-SNE). The
-# kinds are only for the colours; the network knew nothing of them.
+# The map shows some words of seven kinds. t-SNE places them so that similar vectors are near each
+# other. The kinds only set the colours; the network knew nothing about them.
 
 kinds = {
     "distances": "euclidean manhattan minkowski jaccard chebyshev canberra braycurtis cityblock",
@@ -187,6 +189,6 @@ ax.legend(fontsize=8)
 plt.show()
 
 # %%
-# Words of a kind lie together though no docstring lists them as such: they have the same
-# neighbours in the text. What is learnt is the use of words among these packages' authors, and no
-# more: to them "seed" is what a random generator starts with.
+# Words of a kind are close together although no docstring lists the kinds, because they have the
+# same neighbours in the text. The network learns only how the authors of these packages use words:
+# for them "seed" is the start of a random generator.

@@ -1,4 +1,4 @@
-"""Train on 100,000 classes and on handwritten digits; print quality, seconds and saved work.
+"""Train on 100,000 classes and on handwritten digits. Print quality, seconds and share of work.
 
 python examples/quickstart.py
 """
@@ -25,12 +25,12 @@ def main():
 
 
 def many_classes():
-    """A planted problem: sparse rows, one of 100,000 classes each, most of them rare."""
+    """A planted problem: sparse rows with one of 100,000 classes each; most classes are rare."""
     X, y = make_extreme_classification(
         N_TRAIN + N_TEST, N_FEATURES, N_CLASSES, n_informative=3, random_state=0
     )
-    # A sparse indicator has a column, hence the network an output, for each of the classes,
-    # also for those that no training row shows.
+    # A sparse indicator has a column for each class, so the network has an output for each class,
+    # even for classes without training rows.
     Y = csr_array((np.ones(len(y), np.int8), (np.arange(len(y)), y)), shape=(len(y), N_CLASSES))
     print(f"{N_CLASSES:,} classes, {N_TRAIN:,} training rows with {N_FEATURES:,} features")
 
@@ -63,7 +63,7 @@ def train(X, y):
 
 
 def report(model, seconds, y_test, top):
-    """Each row has one label, so P@5 cannot exceed 0.2: one right one among five."""
+    """Print the figures. A row has one label of five predicted, so P@5 cannot exceed 0.2."""
     print(f"  trained {model.n_iter_} epochs in {seconds:.1f} s")
     print(
         f"  {model.compute_fraction_:.1%} of a dense network's multiplications (counted)\n"

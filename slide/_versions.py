@@ -1,4 +1,4 @@
-"""What a report of a problem should say of the machine."""
+"""`show_versions`: facts about the machine for a report of a problem."""
 
 import platform
 import sys
@@ -15,7 +15,7 @@ _PACKAGES = ("slide", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl
 
 
 def show_versions() -> None:
-    """Print versions, the instruction set in use and threads, for a report of a problem.
+    """Print versions, the instruction set in use and threads. Add them when you report a problem.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Callbacks for `SparseMLPClassifier.set_callbacks`, beside those of `sklearn.callback`."""
+"""Callbacks for `SparseMLPClassifier.set_callbacks`, in addition to those of `sklearn.callback`."""
 
 import math
 import os
@@ -10,37 +10,38 @@ from slide._settings.rules import check_positive, integer
 
 
 class Checkpoint:
-    """Keep a training in a file, so that it can be killed at any moment and goes on from there.
+    """Keep a training in a file, so that it can continue after the process was killed.
 
-    Set it with ``clf.set_callbacks(Checkpoint(path))`` and call `fit`. When the process dies, run
-    the same program again: `fit` finds the file and goes on from it, on the same data, with the
-    same parameters. With one thread the result has the same bits as if nothing had happened; with
-    several, at most the work since the last checkpoint is lost. After `fit` the file holds the
-    finished model, and the same `fit` once more returns it at once.
+    Set it with ``clf.set_callbacks(Checkpoint(path))`` and call `fit`. If the process dies, run the
+    same program again: `fit` finds the file and continues from it, on the same data and with the
+    same parameters. With one thread the result has the same bits as an uninterrupted training. With
+    several threads, at most the work since the last checkpoint is lost. After `fit` the file holds
+    the finished model. If you run the same `fit` again, it returns this model immediately.
 
     Parameters
     ----------
     path : str or path-like
-        File to keep the training in. It is replaced as a whole, so that there is always one to go
-        on from, and `SparseMLPClassifier.load` can read it at any time: it then makes the
-        estimator as if training had stopped there.
+        File that keeps the training. Each checkpoint replaces it as a whole, so there is always one
+        to continue from. `SparseMLPClassifier.load` can read it at any time. It makes the estimator
+        as if training had stopped at the checkpoint.
     every_n_epochs : int or None, default=1
         Epochs between two checkpoints.
     every_n_seconds : float or None, default=None
-        Seconds between two checkpoints, which then also come in the midst of an epoch. With both,
-        whichever comes first; with neither, only the finished model is kept.
+        Seconds between two checkpoints. These checkpoints can also come during an epoch. If you set
+        both intervals, a checkpoint is made whenever one of them is over. If you set neither, only
+        the finished model is kept.
 
     Raises
     ------
     ValueError
-        When an argument is of no use. `fit` raises it for a file that holds no checkpoint, or the
-        training of other data or parameters: it is never overwritten. Only `n_jobs`, `verbose` and
-        `predict_mode` may change.
+        When an argument is wrong. `fit` raises it when the file holds no checkpoint, or the
+        training of other data or other parameters, and never overwrites such a file. Only `n_jobs`,
+        `verbose` and `predict_mode` may change.
 
     Notes
     -----
-    A path is for one training. In a grid search with several fits the second one refuses it.
-    The data are told apart by a digest of X, y and the weights, which takes a second a gigabyte.
+    Use one path per training. In a grid search with several fits, the second fit refuses the path.
+    A digest of X, y and the weights identifies the data. It takes a second per gigabyte.
 
     Examples
     --------
@@ -79,19 +80,19 @@ class Checkpoint:
         self.every_n_seconds = as_float(every_n_seconds)
 
     def is_due(self, seconds: float, n_epochs: int | None = None) -> bool:
-        """Tell whether to keep a training, so many seconds after the last time.
+        """Tell whether a checkpoint is due.
 
         Parameters
         ----------
         seconds : float
             Seconds since the last checkpoint.
         n_epochs : int or None, default=None
-            Epochs that are over, where the last one just ended.
+            Number of finished epochs if an epoch just ended, else None.
 
         Returns
         -------
         due : bool
-            Whether it is time.
+            Whether to make a checkpoint.
 
         Examples
         --------
@@ -105,10 +106,10 @@ class Checkpoint:
                 return True
         return seconds >= (self.every_n_seconds or math.inf)
 
-    # The estimator looks for its Checkpoint by itself: what it keeps is more than hooks are told.
+    # The estimator calls its Checkpoint directly: the hooks do not get all that the file keeps.
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Refuse another estimator than those of this package."""
+        """Refuse estimators of other packages."""
         if not hasattr(estimator, "predict_topk"):
             raise TypeError(
                 f"Checkpoint keeps the training of a SparseMLPClassifier; got {type(estimator)}"

@@ -23,9 +23,9 @@ from slide._settings.rules import RULES
 __all__ = ["load_xmc", "make_extreme_classification"]
 
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
-_TAIL_BYTES = 1 << 20  # bytes of the end of a file that are looked at in one go
+_TAIL_BYTES = 1 << 20  # bytes at the end of a file that are read together
 _XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
-_XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # all that a row is written with
+_XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # the only bytes in a row
 
 
 def make_extreme_classification(
@@ -43,19 +43,20 @@ def make_extreme_classification(
 ) -> tuple[csr_array, Any]:
     """Make a sparse classification problem with many classes that a learner can solve.
 
-    Every class owns a signature of ``2 * n_informative`` features. A sample shows a random half of
-    its class's signature with values in [1, 2), before normalisation, and fills up with noise:
-    features drawn from a log-uniform popularity, the same for all classes, with values in
-    [0.2, 1). Time and memory are O(``n_samples * n_nonzero + n_classes``), with about 12 bytes a
-    class, so a million classes are no trouble.
+    Every class has a signature of ``2 * n_informative`` features. A sample has a random half of the
+    signature of its class, with values in [1, 2) before normalisation. Its other features are
+    noise: they are drawn from a log-uniform popularity, which is the same for all classes, and have
+    values in [0.2, 1). Time and memory are O(``n_samples * n_nonzero + n_classes``), with about 12
+    bytes per class. So a million classes are no problem.
 
-    That is easy. It becomes hard with `n_siblings`: then classes come in families, siblings share
-    a part of their signature, and what tells them apart are the other features, which are as weak
-    as noise and drawn from a hundredth of all features, the same for every family. Almost all
-    errors are then siblings of the right class, as with real labels: 20,000 classes in families of
-    ten with ``zipf_exponent=0.5`` and 100,000 rows, else defaults, leave `SparseMLPClassifier` with
-    half of the rows wrong, and label centroids with more; who knows the signatures makes none.
-    Many labels a row, short texts (a small `n_nonzero`) and flat frequencies can be had as well.
+    This problem is easy. `n_siblings` makes it hard: classes then come in families, and siblings
+    share a part of their signature. Only the other features of the signature distinguish siblings.
+    These features are as weak as noise and come from the same hundredth of all features for every
+    family. Almost all errors are then siblings of the right class, as with real labels. For
+    example, take 20,000 classes in families of ten, ``zipf_exponent=0.5`` and 100,000 rows, else
+    defaults: `SparseMLPClassifier` gets half of the rows wrong, and label centroids get more wrong.
+    A learner that knew the signatures would make no error. Rows can also have many labels, be
+    short like brief texts (a small `n_nonzero`), or have classes of equal frequency.
 
     Parameters
     ----------
@@ -64,28 +65,30 @@ def make_extreme_classification(
     n_features : int, default=10_000
         Number of columns of X.
     n_classes : int, default=1_000
-        Number of classes. When there are few samples many classes have none.
+        Number of classes. With few samples, many classes have no sample.
     n_nonzero : int, default=50
-        Number of features of each row, exactly; at most half of `n_features`.
+        Exact number of features of each row; at most half of `n_features`.
     n_informative : int, default=10
-        How many of those come from the signature of the row's class. The labels of a row with
-        several share them evenly.
+        Number of features per row that come from the signature of its class. If a row has several
+        labels, they share this number evenly.
     n_labels : int, default=1
-        Mean number of labels of a row. With 1, y is one-dimensional. With more, each row has
-        between 1 and ``2 * n_labels - 1`` distinct labels, every number as likely;
+        Mean number of labels per row. With 1, y is one-dimensional. With more, each row has
+        between 1 and ``2 * n_labels - 1`` distinct labels, each number with the same probability.
         ``2 * n_labels - 1`` must exceed neither `n_informative` nor `n_classes`.
     n_siblings : int, default=1
-        Classes of a family: ids 0 to ``n_siblings - 1`` are one, as many after them the next, and
-        the last may be smaller. With 1 a class has no siblings, and `similarity` no meaning.
+        Number of classes per family. Ids 0 to ``n_siblings - 1`` are the first family, the next
+        `n_siblings` ids the second. The last family can be smaller. With 1, classes have no
+        siblings, and `similarity` has no effect.
     similarity : float, default=0.5
-        Share of the signature that siblings have in common, in [0, 1), rounded so that at least one
-        feature is a class's own. The larger, the harder.
+        Share of the signature that siblings have in common, in [0, 1). It is rounded so that every
+        class has at least one feature of its own. Large values make the problem hard.
     zipf_exponent : float, default=1.0
-        The r-th most frequent class has a frequency proportional to ``r ** -zipf_exponent``;
-        0 makes all equally frequent. Class ids are shuffled and do not tell the frequency.
+        The r-th most frequent class has a frequency proportional to ``r ** -zipf_exponent``.
+        With 0 all classes are equally frequent. Class ids are shuffled, so they do not tell the
+        frequency.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same problem at each call. A random state makes signatures and samples
-        together: to get test rows of the same problem, make one and split it.
+        Pass an int to get the same problem at each call. It determines signatures and samples
+        together. So to get test rows of the same problem, make one problem and split it.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def make_extreme_classification(
     Raises
     ------
     ValueError
-        If an argument is not of the type or in the range given above.
+        If an argument has a wrong type or is out of the range given above.
 
     Examples
     --------
@@ -110,7 +113,7 @@ def make_extreme_classification(
     >>> Y.shape, bool((Y.sum(axis=1) >= 1).all())
     ((200, 30), True)
 
-    Families of ten classes that are hard to tell apart, described in few words:
+    Short rows, with families of ten classes that are hard to distinguish:
 
     >>> X, y = make_extreme_classification(
     ...     200, 1_000, 30, n_nonzero=8, n_informative=6, n_siblings=10, random_state=0
@@ -167,18 +170,18 @@ def make_extreme_classification(
 
 @dataclass(frozen=True)
 class _Signatures:
-    """The informative features of every class, which are computed and never stored.
+    """The informative features of every class. They are computed, never stored.
 
     Parameters
     ----------
     seed, n_features : int
     n_slots : int
-        Features of a signature.
+        Number of features per signature.
     n_siblings : int
-        Classes of a family.
+        Number of classes per family.
     n_shared : int
-        The slots below are the family's, those from there on the class's own; all are the family's
-        where a class has no siblings.
+        Slots below this number belong to the family, the others to the class. Without siblings all
+        slots belong to the family.
     """
 
     seed: int
@@ -202,7 +205,7 @@ class _Signatures:
         return slots < self.n_shared
 
     def by_popularity(self, ranks: Array) -> Array:
-        """The features of these ranks of the noise's popularity, from 0, the most popular."""
+        """Features by their rank in the noise's popularity; rank 0 is the most popular."""
         # The factor is a prime above any n_features, so this maps ranks to features one to one.
         return (ranks * 2654435761 + self.seed % self.n_features) % self.n_features
 
@@ -210,7 +213,7 @@ class _Signatures:
 def _draw_labels(
     rng: np.random.Generator, n_samples: int, n_classes: int, n_labels: int, zipf_exponent: float
 ) -> tuple[Array, Array]:
-    """Draw (n_samples, 2 * n_labels - 1) labels, distinct in a row, and how many a row has."""
+    """Draw (n_samples, 2 * n_labels - 1) labels, distinct within a row, and each row's number."""
     cumulative = np.arange(1, n_classes + 1, dtype=np.float64)
     np.power(cumulative, -zipf_exponent, out=cumulative)
     np.cumsum(cumulative, out=cumulative)
@@ -252,7 +255,7 @@ def _draw_rows(
 
 
 def _make_distinct(rng: np.random.Generator, ids: Array, n_ids: int) -> None:
-    """Redraw in place, all of [0, n_ids) as likely, what repeats an earlier entry of its row."""
+    """Redraw in place, uniformly from [0, n_ids), entries that repeat an earlier one of a row."""
     rows = np.arange(len(ids))
     while len(rows):
         part = ids[rows]
@@ -279,7 +282,7 @@ def _to_csr(data: Array, indices: Array, indptr: Array, n_columns: int) -> csr_a
 
 
 def _checked(name: str, value: Any, low: int, high: int, why: str = "") -> int:
-    """`value` as an int, when it is one in [low, high]."""
+    """`value` as an int, if it is one in [low, high]; else a ValueError."""
     number = as_int(value)
     if number is None or not low <= number <= high:
         limit = f"{high} = {why}" if why else f"{high}"
@@ -290,31 +293,31 @@ def _checked(name: str, value: Any, low: int, high: int, why: str = "") -> int:
 def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     """Load a data set in the text format of the Extreme Classification Repository.
 
-    The first line holds ``n_samples n_features n_labels``. Each line after it is one sample,
+    The first line holds ``n_samples n_features n_labels``. Each further line is one sample,
     ``label,label feature:value feature:value``, with ids from 0 and features in ascending order. A
-    line may have no labels (it then starts with a space), no features, or neither.
+    line without labels starts with a space. A line can also lack features, or both.
 
     Parameters
     ----------
     path : str or path-like
-        A plain or gzip-compressed file. Its content tells which, not its name.
+        A plain or gzip-compressed file. The content decides which of the two it is, not the name.
 
     Returns
     -------
     X : csr_array of shape (n_samples, n_features), dtype=float32
         Features, with sorted indices. Values of 0 are not stored.
     Y : csr_array of shape (n_samples, n_labels), dtype=int8
-        Label indicator, with sorted indices; a label that a line repeats counts once.
+        Label indicator, with sorted indices. A label that a line repeats counts once.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the header is malformed or announces more than 2**31 - 1 features or labels, if the
-        number of rows is not the announced one, if an id is out of the announced range, if a line
-        is not a row of the format, if a value is not finite in float32, or if a compressed file is
-        damaged or cut short. The message names the path and, where there is one, the line.
+        If the header is malformed or announces more than 2**31 - 1 features or labels. If the
+        number of rows or an id does not match the header. If a line does not follow the format or
+        a value is not finite in float32. If a compressed file is damaged or cut short. The message
+        names the path and, if possible, the line.
 
     Examples
     --------
@@ -366,9 +369,9 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
 
 
 class _XMCRows(Lines):
-    """The lines of an XMC file, such that `load_svmlight_file` makes a row of every one.
+    """The lines of an XMC file, changed so that `load_svmlight_file` makes a row of each line.
 
-    That parser skips blank lines, cuts a line at "#" and drops a "qid:"; here a blank line becomes
+    That parser skips blank lines, cuts a line at "#" and drops a "qid:". Here a blank line becomes
     an explicit zero, and a byte that the format does not use is an error.
     """
 
@@ -407,7 +410,7 @@ class _XMCRows(Lines):
             yield line
 
     def _read_end(self, block: bytes) -> None:
-        """After the last row there may be empty lines, however many."""
+        """Check that only empty lines follow the last row."""
         self.n_lines -= 1
         while block:
             rest = block.lstrip()

@@ -1,4 +1,4 @@
-"""Metrics on ranked labels, as `predict_topk` returns them; nothing is ever made dense."""
+"""Metrics of ranked labels, as `predict_topk` returns them. Sparse indicators stay sparse."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
-    """Compute the share of right labels among the `k` ranked best, averaged over the rows.
+    """Compute the share of right labels among the `k` best-ranked, averaged over the rows.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
         Label indicator of zeros and ones, or the one label of each row. A row without labels
         counts as `k` misses.
     y_ranked : array-like of shape (n_samples, at least k)
-        Labels of each row, best first, none twice among the first `k`: column indices where
-        `y_true` is an indicator, label values otherwise.
+        Labels of each row, best first. They are column indices if `y_true` is an indicator, label
+        values otherwise. The first `k` of a row must differ.
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        If the shapes do not fit together, if `k` is not an int between 1 and the number of columns
-        of `y_ranked`, if `y_true` has two dimensions and holds anything but zeros and ones, or if
-        `y_ranked` has a label that is out of range, twice in a row, or of another kind.
+        If the shapes do not match. If `k` is not an int between 1 and the number of columns of
+        `y_ranked`. If a `y_true` of two dimensions holds values other than zeros and ones. If
+        `y_ranked` has a label that is out of range, repeated within a row, or of another kind.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
 
 
 def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
-    """Compute the share of a row's labels that are among the `k` ranked best, averaged over rows.
+    """Compute the share of a row's labels that are among the `k` best-ranked, averaged over rows.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     y_ranked : array-like of shape (n_samples, at least k)
         Labels of each row, best first, as `precision_at_k` takes them.
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
     recall : float
-        Mean of right labels ÷ labels of the row, between 0 and 1. A row of more than `k` labels
+        Mean of right labels ÷ labels of the row, between 0 and 1. A row with more than `k` labels
         cannot reach 1.
 
     Raises
@@ -106,10 +106,10 @@ def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
 
 
 def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
-    """Compute the normalised discounted cumulative gain of the `k` ranked best labels.
+    """Compute the normalised discounted cumulative gain of the `k` best-ranked labels.
 
-    A right label at place i (from 1) gains 1 ÷ log2(i + 1). The sum is divided by what the best
-    ranking of that row gains: its labels, `k` of them at most, in the first places.
+    A right label at place i (from 1) gains 1 ÷ log2(i + 1). The sum is divided by the gain of the
+    row's best ranking, which has its labels, at most `k` of them, in the first places.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     y_ranked : array-like of shape (n_samples, at least k)
         Labels of each row, best first, as `precision_at_k` takes them.
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
@@ -147,34 +147,34 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
 def psp_at_k(
     y_true: Any, y_ranked: npt.ArrayLike, propensities: npt.ArrayLike, k: int = 1
 ) -> float:
-    """Compute the propensity scored precision of the `k` ranked best labels.
+    """Compute the propensity scored precision of the `k` best-ranked labels.
 
-    A right label gains 1 ÷ its propensity, so that a rare one, which the data often leave out, is
-    worth more than a frequent one. The sum over all rows is divided by what the best ranking of
-    every row gains: its `k` labels of the smallest propensities.
+    A right label gains 1 ÷ its propensity. So a rare label, which the data often lack, is worth
+    more than a frequent one. The sum over all rows is divided by the gain of the best rankings,
+    which have the `k` labels with the smallest propensities of every row.
 
     Parameters
     ----------
     y_true : {array-like, sparse} of shape (n_samples, n_labels)
         Label indicator of zeros and ones. A row without labels gains nothing and loses nothing.
     y_ranked : array-like of shape (n_samples, at least k)
-        Columns of `y_true` for each row, best first, none twice among the first `k`.
+        Columns of `y_true` for each row, best first. The first `k` of a row must differ.
     propensities : array-like of shape (n_labels,)
-        How likely it is that a label that applies was recorded, above 0 and at most 1, as
-        `label_propensities` returns them. Not their inverses.
+        Probability of every label that it was recorded if it applies, in (0, 1], as
+        `label_propensities` returns them. Do not pass their inverses.
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
     psp : float
-        Between 0 and 1; 0 if no row has a label.
+        Precision, between 0 and 1; 0 if no row has a label.
 
     Raises
     ------
     ValueError
-        As `precision_at_k` does, if `y_true` is no indicator, or if `propensities` has another
-        length than `y_true` has columns or holds a value outside of (0, 1].
+        As `precision_at_k` does, if `y_true` is not an indicator, or if `propensities` holds a
+        value outside of (0, 1] or its length is not the number of columns of `y_true`.
 
     References
     ----------
@@ -205,31 +205,31 @@ def psp_at_k(
 
 
 def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDArray[np.float64]:
-    """Estimate how likely a label that applies to a row was recorded there, from its frequency.
+    """Estimate the probability that a label was recorded if it applies, from its frequency.
 
     The propensity of a label that n of the N rows have is ``1 / (1 + C * (n + B) ** -A)``, with
-    ``C = (log(N) - 1) * (B + 1) ** A``: the rarer a label, the likelier it was forgotten.
+    ``C = (log(N) - 1) * (B + 1) ** A``. It assumes that rare labels are forgotten more often.
 
     Parameters
     ----------
     Y_train : {array-like, sparse} of shape (n_samples, n_labels)
-        Label indicator of zeros and ones of the training rows, three of them at least: with
-        fewer C is negative and nothing is a probability. `LabelBinarizer` with
-        ``sparse_output=True`` makes one of one label a row.
+        Label indicator of zeros and ones of the training rows. It needs at least three rows: with
+        fewer, C is negative and the results are not probabilities. If every row has one label,
+        `LabelBinarizer` with ``sparse_output=True`` makes the indicator.
     A, B : float, default=0.55, 1.5
-        Of the data set. The Extreme Classification Repository takes 0.5 and 0.4 for those made
-        from Wikipedia (WikiLSHTC-325K, Wikipedia-500K), 0.6 and 2.6 for Amazon's (Amazon-670K,
-        Amazon-3M) and the defaults for all others.
+        Constants of the data set. The Extreme Classification Repository uses 0.5 and 0.4 for data
+        from Wikipedia (WikiLSHTC-325K, Wikipedia-500K), 0.6 and 2.6 for data from Amazon
+        (Amazon-670K, Amazon-3M), and the defaults for all others.
 
     Returns
     -------
     propensities : ndarray of shape (n_labels,), dtype=float64
-        Propensities, between 0 and 1, not their inverses, which other packages ask for.
+        Propensities, between 0 and 1. Other packages ask for their inverses.
 
     Raises
     ------
     ValueError
-        If `Y_train` is no such indicator, or if `A` or `B` is not a finite number above 0.
+        If `Y_train` is not such an indicator, or if `A` or `B` is not a finite number above 0.
 
     References
     ----------
@@ -253,7 +253,7 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
     A, B = float(A), float(B)
     _, columns = _true_labels("Y_train", Y_train)
     counts = np.bincount(columns, minlength=n_labels)
-    # Of the ratio, for a large A would be too large for its parts.
+    # The power of the ratio: with a large A the powers of its parts would overflow.
     with np.errstate(over="ignore"):
         found: npt.NDArray[np.float64] = 1 / (
             1 + (log(n_samples) - 1) * ((B + 1) / (counts + B)) ** A
@@ -265,19 +265,19 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
 
 
 def precision_at_k_scorer(k: int = 1) -> Scorer:
-    """Make a scorer of `precision_at_k` for ``GridSearchCV(scoring=...)`` and its like.
+    """Make a scorer of `precision_at_k`, for example for ``GridSearchCV(scoring=...)``.
 
     Parameters
     ----------
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
     scorer : callable
         ``scorer(estimator, X, y)`` ranks with ``estimator.predict_topk(X, k=k)`` and returns the
-        precision, a float. A `Pipeline` is taken too when its last step has `predict_topk`. The
-        scorer can be pickled.
+        precision, a float. The estimator can be a `Pipeline` whose last step has `predict_topk`.
+        The scorer can be pickled.
 
     Examples
     --------
@@ -297,7 +297,7 @@ def recall_at_k_scorer(k: int = 1) -> Scorer:
     Parameters
     ----------
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
@@ -318,7 +318,7 @@ def ndcg_at_k_scorer(k: int = 1) -> Scorer:
     Parameters
     ----------
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------
@@ -339,9 +339,9 @@ def psp_at_k_scorer(propensities: npt.ArrayLike, k: int = 1) -> Scorer:
     Parameters
     ----------
     propensities : array-like of shape (n_labels,)
-        As `label_propensities` returns them; the same for every split of a search.
+        Propensities from `label_propensities`, the same for every split of a search.
     k : int, default=1
-        How many labels of a row to judge.
+        Number of labels per row to evaluate.
 
     Returns
     -------

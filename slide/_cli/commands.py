@@ -25,7 +25,7 @@ from slide._settings.rules import check_k, check_params
 if TYPE_CHECKING:
     from slide._cli.reading import LabelledRows
 
-_BLOCK = 4096  # rows that are predicted at a time
+_BLOCK = 4096  # rows per call of predict_topk
 _KS = (1, 3, 5)
 _INTERRUPTED = 130  # 128 and the signal's number, as shells report it
 _BROKEN_PIPE = 141
@@ -33,23 +33,24 @@ _BROKEN_PIPE = 141
 _FILES = """\
 files:
   DATA is plain or gzip-compressed text, in one of two formats:
-    xmc       a line "n_rows n_features n_labels", then "label,label feature:value ..." a row
-    svmlight  "label feature:value ..." a row, or "label,label feature:value ..."; feature j is
-              column j
-  "auto" takes a first line of three integers for the header of xmc.
+    xmc       first line "n_rows n_features n_labels", then one row per line,
+              "label,label feature:value ..."
+    svmlight  one row per line, "label feature:value ..." or "label,label feature:value ...";
+              feature j is column j
+  "auto" reads a file whose first line is three integers as xmc, other files as svmlight.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    0 when all went well, 1 after a line on stderr about files or values that will not do, 130 when
-    interrupted, 141 when nobody reads the output any more. argparse itself exits with 2.
+    0: success. 1: wrong files or values; a line on stderr explains. 130: interrupted. 141: the
+    reader of the output has closed it. For wrong options argparse itself exits with 2.
 
     Parameters
     ----------
     argv : list of str or None
-        Arguments; None takes those of the process.
+        Arguments; None means those of the process.
     """
     args = _parser().parse_args(argv)
     try:
@@ -89,7 +90,7 @@ def train(args: argparse.Namespace) -> None:
         n_jobs=args.threads,
         verbose=True,
     )
-    # All that can be known to be wrong, before the work.
+    # Find all mistakes that can be found before the work starts.
     check_params(model.get_params())
     resolve_n_jobs(args.threads)
     check_replaceable(args.model)
@@ -138,7 +139,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _printable(path: str) -> str:
-    """The path as stdout takes it: a file's name may hold bytes that are no text."""
+    """The path in a form that stdout accepts: a file's name may hold bytes that are not text."""
     encoding = sys.stdout.encoding or "utf-8"
     return path.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -152,7 +153,7 @@ def _load(args: argparse.Namespace) -> SparseMLPClassifier:
 
 
 def _known_k(k: int | None, model: SparseMLPClassifier) -> int:
-    """`k`, or 5 where it is None and there are so many classes."""
+    """`k` if it is given, else 5 or the number of classes if that is smaller."""
     if k is None:
         return min(5, model.n_outputs_)
     check_k(k, model.n_outputs_)
@@ -165,7 +166,7 @@ def _evaluate(
     ks: list[int] | None,
     trained_on: LabelledRows | None = None,
 ) -> tuple[dict[str, float], float]:
-    """Figures by name, and the seconds of prediction; ks None takes the usual ones."""
+    """Figures by name, and the seconds of prediction; ks None means the default ones."""
     x = rows.features(model.n_features_in_)
     shape = model._result().coder.multilabel, model.n_outputs_
     y = rows.target_for(*shape)
@@ -178,7 +179,7 @@ def _evaluate(
 
 
 def _ranked(model: SparseMLPClassifier, x: Matrix, k: int) -> Iterator[tuple[Array, Floats]]:
-    """`predict_topk`, some rows at a time: what is made of them stays small."""
+    """`predict_topk` for a block of rows at a time, which limits the memory."""
     for start in range(0, x.shape[0], _BLOCK):
         yield model.predict_topk(x[start : start + _BLOCK], k)
 
@@ -190,7 +191,7 @@ def _line(ranked: Any) -> str:
 
 @contextmanager
 def _output(path: str) -> Iterator[Callable[[str], object]]:
-    """What writes text to a file, which then appears whole, or for "-" to stdout."""
+    """A function that writes text to a file, which appears whole, or to stdout for "-"."""
     if path == "-":
         yield sys.stdout.write
         return
@@ -205,7 +206,7 @@ def _output(path: str) -> Iterator[Callable[[str], object]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slide",
-        description="Train a wide sparse network on a file, predict labels with it, evaluate it.",
+        description="Train a wide sparse network on a file, predict labels with it or evaluate it.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
@@ -230,16 +231,18 @@ def _add(
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--format", choices=FORMATS, default="auto", help="of the data (default: auto)"
+        "--format", choices=FORMATS, default="auto", help="format of the data (default: auto)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads; -1 takes all processors")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="number of threads; -1 uses all processors"
+    )
 
 
 def _add_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", choices=("exact", "lsh"),
-        help="score every label, or with lsh only those that their codes promise most of, which "
-        "misses some of the best (default: the model's own, exact unless set otherwise)",
+        help="exact scores every label; lsh scores only the labels that hash codes rank highest, "
+        "and misses some of the best (default: the model's own mode, which is exact unless set)",
     )  # fmt: skip
 
 
@@ -258,12 +261,13 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--loss", choices=("auto", "softmax", "sigmoid"), default="auto",
-        help="one cross-entropy over all labels or one for each (default: chosen from the data)",
+        help="softmax: one cross-entropy over all labels; sigmoid: one per label (default: chosen "
+        "from the data)",
     )  # fmt: skip
     parser.add_argument(
         "--active-fraction", type=float, nargs="+", default=["auto"], metavar="SHARE",
-        help="share of a layer's neurons that are computed for a sample, one number or one a "
-        "layer, output last (default: chosen from the data)",
+        help="share of a layer's neurons that are computed for a sample: one number for all "
+        "layers, or one number per layer with the output last (default: chosen from the data)",
     )  # fmt: skip
     parser.add_argument(
         "--retrieval", default="auto", metavar="POLICY",
@@ -272,26 +276,27 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--features", type=int, metavar="N",
-        help="number of features, for files to come that have more (default: those of DATA)",
+        help="number of features, if later files have more than DATA (default: those of DATA)",
     )  # fmt: skip
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="most epochs (default: chosen from the data)"
-    )
+        "--epochs", type=int, metavar="N",
+        help="maximum number of epochs (default: chosen from the data)",
+    )  # fmt: skip
     parser.add_argument(
         "--learning-rate", type=float, default=0.001, metavar="RATE",
         help="step size at the start (default: 0.001)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, metavar="SEED",
-        help="of all that is random; one thread and the same seed give the same model",
+        help="seed of all random numbers; one thread and the same seed give the same model",
     )  # fmt: skip
     parser.add_argument(
         "--weight-dtype", choices=("float32", "bfloat16"), default="float32",
-        help="how weights are stored; bfloat16 takes half of the memory (default: float32)",
+        help="type of the stored weights; bfloat16 takes half the memory (default: float32)",
     )  # fmt: skip
     parser.add_argument(
         "--early-stopping", action="store_true",
-        help="hold rows of DATA out, stop when they are predicted no better, keep the best epoch",
+        help="hold rows of DATA out, stop when their score stops improving, keep the best epoch",
     )  # fmt: skip
     parser.add_argument(
         "--validation-fraction", type=float, default=0.1, metavar="SHARE",
@@ -313,7 +318,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that train or save wrote")
     parser.add_argument("data", metavar="DATA", help="file of rows; their labels are not used")
     parser.add_argument(
-        "--k", type=int, metavar="K", help="labels a row (default: 5, or all where there are fewer)"
+        "--k", type=int, metavar="K", help="labels per row (default: 5, or all if there are fewer)"
     )
     parser.add_argument(
         "--output", default="-", metavar="FILE",
@@ -327,18 +332,18 @@ def _add_evaluate(commands: Any) -> None:
     parser = _add(
         commands,
         evaluate,
-        "print precision, recall, nDCG and, with --train, PSP of the k best labels of a row",
+        "print precision, recall, nDCG and (with --train) PSP of the k best labels of a row",
         "python -m slide evaluate model.safetensors test.txt.gz --k 1 5 --train train.txt.gz",
     )
     parser.add_argument("model", metavar="MODEL", help="file that train or save wrote")
     parser.add_argument("data", metavar="DATA", help="file of rows and their labels")
     parser.add_argument(
         "--k", type=int, nargs="+", metavar="K",
-        help="how many labels to judge (default: 1 3 5, or those there are)",
+        help="numbers of labels to evaluate (default: 1 3 5, up to the number of labels)",
     )  # fmt: skip
     parser.add_argument(
         "--train", metavar="FILE",
-        help="the rows that MODEL was trained on: their label frequencies make the propensities of "
+        help="the rows that MODEL was trained on; their label frequencies give the propensities of "
         "PSP, the propensity scored precision",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")

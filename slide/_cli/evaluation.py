@@ -1,4 +1,4 @@
-"""What `python -m slide evaluate` tells of ranked labels."""
+"""Metrics of ranked labels for `python -m slide evaluate`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_
 
 
 def evaluate_ranked(y: Any, ranked: Array, ks: list[int], y_train: Any = None) -> dict[str, float]:
-    """Figures by name, every metric at every k.
+    """Compute every metric at every k.
 
     Parameters
     ----------
@@ -20,12 +20,12 @@ def evaluate_ranked(y: Any, ranked: Array, ks: list[int], y_train: Any = None) -
         Columns of y or labels, best first.
     ks : list of int
     y_train : like y, of any number of rows and columns, or None
-        Labels of the training rows; without them there is no PSP.
+        Labels of the training rows; without them PSP is left out.
 
     Returns
     -------
     figures : dict of str to float
-        "P@1", "P@3", ..., then R (recall), nDCG and PSP.
+        "P@1", "P@3", ..., then the same for R (recall), nDCG and PSP.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def evaluate_ranked(y: Any, ranked: Array, ks: list[int], y_train: Any = None) -
 
 
 def table_of(figures: dict[str, float]) -> str:
-    """The figures as lines of text, a metric each, a column for every k."""
+    """The figures as text: one line per metric, one column per k."""
     names = list(dict.fromkeys(name.split("@")[0] for name in figures))
     ks = list(dict.fromkeys(name.split("@")[1] for name in figures))
     lines = ["    " + "".join(f" {'@' + k:>8}" for k in ks)]
@@ -55,7 +55,7 @@ def table_of(figures: dict[str, float]) -> str:
 
 
 def _in_columns(y: Any, ranked: Array, y_train: Any) -> tuple[csr_array, Array, csr_array]:
-    """All three over the same columns: indicators of all labels that occur anywhere."""
+    """Map all three to the same columns, one for each label that occurs anywhere."""
     if y.ndim == 2:
         n_columns = max(y.shape[1], y_train.shape[1])
         return _widened(y, n_columns), ranked, _widened(y_train, n_columns)

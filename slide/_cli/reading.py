@@ -25,14 +25,14 @@ class LabelledRows:
     Parameters
     ----------
     path : str
-        Of the file, for messages.
+        Path of the file, for messages.
     x : csr_array of shape (n_rows, n_features), dtype=float32
     counts : ndarray of shape (n_rows,)
         Labels of each row.
     labels : ndarray of shape (counts.sum(),)
-        Those of the first row, then of the next.
+        Labels of the first row, then of the second, and so on.
     n_labels : int or None
-        Columns that the file announces; None where it announces none.
+        Number of labels in the header of the file; None if there is no header.
     """
 
     path: str
@@ -42,13 +42,13 @@ class LabelledRows:
     n_labels: int | None
 
     def target(self) -> Any:
-        """y to train on: an indicator, or the labels where a svmlight file has one a row."""
+        """y to train on: an indicator, or the labels if a svmlight file has one label per row."""
         if self.n_labels is None and (self.counts == 1).all():
             return self.labels
         return self.indicator()
 
     def target_for(self, multilabel: bool, n_classes: int) -> Any:
-        """y to hold against the labels that a model predicts; unknown ones are never right."""
+        """y to compare with the labels that a model predicts; unknown labels are never right."""
         if multilabel:
             return self.indicator(n_classes)
         if not (self.counts == 1).all():
@@ -59,7 +59,7 @@ class LabelledRows:
         return self.labels
 
     def indicator(self, least: int = 1) -> csr_array:
-        """Label indicator of at least so many columns, csr_array of int8."""
+        """Label indicator of at least `least` columns, csr_array of int8."""
         labels = self.labels
         good = (labels >= 0) & (labels < MAX_INT) & (labels == np.floor(labels))
         if not good.all():
@@ -78,7 +78,7 @@ class LabelledRows:
         return y
 
     def features(self, width: int) -> csr_array:
-        """X of `width` columns; those beyond the file's own are 0."""
+        """X with `width` columns; columns that the file lacks are 0."""
         n = self.x.shape[1]
         if n > width:
             raise ValueError(
@@ -90,14 +90,14 @@ class LabelledRows:
 
 
 def read_rows(path: str, format: str = "auto") -> LabelledRows:
-    """Read a plain or gzip-compressed file; its content tells which, not its name.
+    """Read a plain or gzip-compressed file; the content decides which, not the name.
 
     Parameters
     ----------
     path : str
     format : {"auto", "xmc", "svmlight"}
-        "auto" takes a first line of three integers for the header of an XMC file. In a svmlight
-        file feature j is column j, so that files of one data set fit together.
+        "auto" reads a file whose first line is three integers as XMC. In a svmlight file feature j
+        is always column j, so files of one data set match.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def read_rows(path: str, format: str = "auto") -> LabelledRows:
     OSError
         When the file cannot be read.
     ValueError
-        When it is malformed, which the message tells with the path, or has no rows.
+        When the file is malformed or has no rows. The message names the path.
 
     Examples
     --------

@@ -41,14 +41,12 @@ class SparseMLPClassifier(
 ):
     """Multi-layer perceptron that computes only the neurons that matter for a sample.
 
-    A layer is dense, or sparse: then each sample has its own active neurons, which
-    locality-sensitive hashing finds as those of the largest pre-activation [1]_ [2]_; forward pass,
-    back-propagation and update touch nothing else. Of a wide output layer a micro-batch computes
-    its labels and a small uniform sample of the rest [3]_. So a step costs little more with a
-    million neurons than with a thousand. Threads share the weights without locks [4]_. Prediction
-    scores every class exactly. Names, order and meaning of parameters follow
-    :class:`sklearn.neural_network.MLPClassifier`. Like that one it wants dense features on a common
-    scale (`StandardScaler`).
+    Layers are dense or sparse. In a sparse layer each sample uses only the neurons with the largest
+    pre-activations, which hashing finds [1]_ [2]_. In a wide output layer a micro-batch computes
+    its labels and a small uniform sample of the other neurons [3]_. So a step costs little more
+    with a million neurons than with a thousand. Threads share the weights without locks [4]_.
+    Prediction scores every class exactly. Parameters have the names, order and meaning of
+    :class:`sklearn.neural_network.MLPClassifier`. Scale dense features first (`StandardScaler`).
 
     Parameters
     ----------
@@ -57,93 +55,97 @@ class SparseMLPClassifier(
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
         Activation of the hidden layers.
     loss : {"auto", "softmax", "sigmoid"}, default="auto"
-        One cross-entropy over all classes, or the sum of every class's own binary one.
+        One cross-entropy over all classes ("softmax"), or a binary one per class ("sigmoid").
     active_fraction : "auto", float or sequence of float, default="auto"
         Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
-        number counts for every layer of at least 128 neurons, a sequence has one a layer, output
-        last, where it is the share that `tail_size` "auto" takes. "auto" keeps hidden layers of up
-        to 8,192 neurons dense and gives wider ones 128 active neurons.
+        number applies to every layer of at least 128 neurons. A sequence has one number per layer;
+        the last is the output's and sets `tail_size` "auto". "auto" keeps hidden layers of up to
+        8,192 neurons dense and gives wider ones 128 active neurons.
     hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
-        Hash functions of the tables: signs of random projections, winner take all, the same
-        densified for sparse vectors, or minwise hashing of the largest values.
+        Hash functions: signs of random projections, winner take all, winner take all densified for
+        sparse vectors, or minwise hashing of the largest values.
     n_tables : "auto" or int, default="auto"
         Number of hash tables, 1 to 255.
     n_hash_bits : "auto" or int, default="auto"
-        Bits of a hash value, 1 to 16; a table has ``2 ** n_hash_bits`` buckets.
+        Bits of a hash value, 1 to 16. A table has ``2 ** n_hash_bits`` buckets.
     retrieval : {"auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", \
 "lists", "none"}, default="auto"
-        How the neurons of sparse layers, and the hardest wrong ones of the output, are found.
-        "estimate" ranks them by the pre-activation that their SimHash codes promise: all codes of a
-        layer, or in wide ones those that the tables return. The others take from the buckets what
-        comes first, what collides most often, what collides at least twice, or re-rank many by
-        exact inner product. "exact" computes every pre-activation and keeps the largest, "scan"
-        does so with the weights of the last rebuild, kept by input, and "none" draws at random.
-        "lists" is for the output: every row's hardest wrong neurons are found once, a quarter of
-        the way, by one-bit codes of all neurons (those of `predict_mode` "lsh"), and are active
-        whenever the row comes. "auto" estimates, or scans where a layer's sparse input makes that
-        cheap; for the output it is "lists" where every row has one label, else "none".
+        How sparse hidden layers find their neurons, and the output its hardest wrong classes:
+
+        - "auto" (hidden layers): "estimate", or "scan" if a sparse input makes that cheap.
+        - "auto" (output): "lists" if every row has one label, else "none".
+        - "estimate" (both): largest pre-activations as SimHash codes predict them; above 32,768
+          neurons only hash tables' candidates are compared.
+        - "scan" (both): largest pre-activations under the weights of the last rebuild.
+        - "exact" (both): largest pre-activations, all of them computed.
+        - "vanilla" (both): first neurons found in the input's hash buckets.
+        - "topk" (both): neurons that share most buckets with the input.
+        - "threshold" (both): neurons that share at least two buckets with the input.
+        - "rerank" (both): largest inner products among many "topk" neurons.
+        - "lists" (output): hardest wrong classes by one-bit codes, found once for every row, a
+          quarter of the way through `fit`. Hidden layers use "auto".
+        - "none": random neurons (hidden layers), no hard classes (output).
     tail_size : "auto" or int, default="auto"
-        Neurons that a micro-batch draws uniformly from those it did not choose.
+        Neurons that a micro-batch draws uniformly from the neurons it did not choose.
     rehash_every : "auto" or int, default="auto"
-        Samples before codes and tables are first rebuilt; every gap is 1.5 times the one before,
-        for sparse hidden layers until rebuilds cost a tenth of the training.
+        Samples before the first rebuild of codes and tables. Each gap is 1.5 times the previous
+        one. With sparse hidden layers it stops growing when rebuilds cost a tenth of the training.
     solver : {"adam", "sgd", "adagrad"}, default="adam"
-        Optimiser: Adam, SGD with momentum, or Adagrad, on the weights that had a gradient; the
-        second moments of Adam and Adagrad are one number a row of weights.
+        Adam, SGD with momentum, or Adagrad. It updates only weights that had a gradient. Adam and
+        Adagrad keep one second moment per row of weights.
     alpha : float, default=0.0
-        Strength of the L2 penalty, on the weights that are updated.
+        Strength of the L2 penalty on the weights that are updated.
     dropout : "auto" or float, default="auto"
         Share of the hidden activations that training sets to zero, in [0, 1); "auto" is 0 for
         sparse layers.
     batch_size : "auto" or int, default="auto"
-        Samples of a micro-batch, which shares its active neurons and makes one update.
+        Samples per micro-batch. They share the active output neurons and make one update.
     learning_rate : {"constant", "linear"}, default="linear"
         "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
     learning_rate_init : float, default=0.001
         Step size at the start.
     momentum : float, default=0.9
-        Of SGD, in [0, 1).
+        Momentum of SGD, in [0, 1).
     beta_1, beta_2 : float, default=0.9 and 0.999
         Decay of Adam's first and second moments, in [0, 1).
     epsilon : float, default=1e-8
-        Adam's guard against division by zero.
+        Number that keeps Adam from dividing by zero.
     max_iter : "auto" or int, default="auto"
-        Most epochs of `fit`.
+        Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
-        Whether `fit` may add to a class's score how like the class's own training rows a row is, in
-        X's features [5]_. Some rows, at most 2,000, come only in the second half of the epochs;
-        before, they tell the cosine's weight, which may be 0, and scale the scores so that
-        probabilities are more honest. "auto" does so with sparse X, from 100 classes and 1,000 rows
-        on. `partial_fit` makes none.
+        Whether `fit` can add to a class's score the cosine of the row and the class's mean training
+        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These then set the
+        cosine's weight, which can be 0, and scale the scores for more honest probabilities. "auto"
+        is True for sparse X, 100 classes and 1,000 rows or more. `partial_fit` makes no prototypes.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4
-        Improvement below which an epoch counts as no progress; see `n_iter_no_change`.
+        An epoch that improves by less than this makes no progress; see `n_iter_no_change`.
     n_iter_no_change : int, default=10
-        `fit` stops after more epochs than this in a row without progress of the training loss, or
-        of the validation score under `early_stopping`.
+        `fit` stops after more than this many epochs in a row without progress of the training loss,
+        or with `early_stopping` of the validation score.
     early_stopping : bool, default=False
-        Hold rows out, stop when they are predicted no better, and return to the best weights.
+        Hold rows out, stop when their score stops improving, and return to the best weights.
     validation_fraction : float, default=0.1
-        Share of rows that `early_stopping` holds out, stratified where that is possible.
+        Share of rows that `early_stopping` holds out, stratified if possible.
     warm_start : bool, default=False
-        Whether `fit` goes on with the present network: its classes, features, and the parameters up
-        to `batch_size` and Adam's must then stay.
+        Whether `fit` continues with the present network. Its classes, its features and the
+        parameters that define it must then stay the same.
     random_state : int, RandomState instance or None, default=None
-        Seed of all that is random. With one thread, the same seed gives the same bits.
+        Seed of all random numbers. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. More than one are not reproducible to the bit. In a
-        process that was forked after slide had used several, it is one, with a warning.
+        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. A
+        process that was forked after slide used several threads uses only one and warns.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
-        How weights and the optimiser's first moments are stored. "bfloat16" halves their memory
-        and, with very many classes, shortens the time; each update is rounded up or down at random,
-        so that small ones are not lost. Arithmetic and biases are float32 in any case.
+        Type of the stored weights and first moments. "bfloat16" halves their memory and is faster
+        with very many classes. It rounds each update up or down at random, so that small updates
+        are not lost. Biases and sums are always float32.
     predict_mode : {"exact", "lsh"}, default="exact"
-        Whether `predict` and `predict_topk` score every class, or only those that the SimHash codes
-        of the output neurons promise most of, exactly; see `predict_topk`. With fewer than 16,384
-        classes both are exact. It may change after `fit`.
+        "exact": `predict` and `predict_topk` score every class. "lsh": they score only the classes
+        that SimHash codes rank highest; see `predict_topk`. With fewer than 16,384 classes both are
+        exact. The mode can change after `fit`.
     verbose : bool or int, default=False
-        Whether to print a line an epoch.
+        Whether to print a line per epoch.
 
     Attributes
     ----------
@@ -152,57 +154,55 @@ class SparseMLPClassifier(
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had any.
+        Names of the features, if X had names.
     n_outputs_ : int
-        Number of output neurons: classes.
+        Number of output neurons, which is the number of classes.
     prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
-        Prototype of every class, of length 1, where `prototypes` gained something.
+        Prototype of every class, of length 1; None if prototypes gained nothing.
     prototype_weight_ : float
-        What the cosine with it adds to a score; 0 without prototypes.
+        Weight of the prototype's cosine in a score; 0 without prototypes.
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
-        Weights of every layer: views, or copies where `weight_dtype` is "bfloat16".
+        Weights of every layer: views, or copies if `weight_dtype` is "bfloat16".
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
-        Biases of every layer, for X as it is passed.
+        Biases of every layer, for X as you pass it.
     n_iter_ : int
-        Epochs, and calls of `partial_fit`.
+        Number of epochs and of calls of `partial_fit`.
     t_ : int
-        Samples that the engine has trained on, by its own count.
+        Number of samples that the engine has trained on, by its own count.
     loss_curve_ : list of float
         Training loss of every epoch, over the computed neurons and per unit of sample weight.
     history_ : list of dict
-        What every epoch and call of `partial_fit` took: its "loss", "seconds", "n_samples",
-        "multiply_adds" and what a dense network would have needed ("dense_multiply_adds"), the mean
-        number of neurons that were computed in every layer ("n_active"; of the output a
-        micro-batch's), "n_rebuilds". "seconds_in" tells where the time went: "search" for neurons,
-        "forward", "backward" with the updates, "rebuild" of codes and tables; what is missing to
-        "seconds" went elsewhere. `save` leaves `history_` out.
+        Record of every epoch and call of `partial_fit`: "loss", "seconds", "n_samples",
+        "n_rebuilds", "multiply_adds", "dense_multiply_adds" (those of a dense network) and
+        "n_active", the mean number of neurons computed in every layer (in the output per
+        micro-batch). "seconds_in" has the seconds of the "search" for neurons, of "forward", of
+        "backward" with the updates and of the "rebuild" of codes and tables; the rest of "seconds"
+        went elsewhere. `save` leaves `history_` out.
     loss_, best_loss_ : float
-        Its last and its smallest value; no smallest one (None) with `early_stopping`.
+        Last and smallest value of `loss_curve_`; `best_loss_` is None with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        With `early_stopping`, the `slide.metrics.ndcg_at_k` of the held-out rows, by their weight,
-        where k is the mean number of labels of a row, rounded: with one label a row, the accuracy.
+        With `early_stopping`, the weighted `slide.metrics.ndcg_at_k` of the held-out rows, with k
+        the rounded mean number of labels per row. With one label per row it is the accuracy.
     compute_fraction_ : float
-        Multiply-adds of all training steps, counted, hashing and rebuilds included, divided by
-        those of a dense network on the same input, whose updates are counted alike. A population
-        count of 64 bits counts as one.
+        Counted multiply-adds of all training steps, with hashing and rebuilds, divided by those of
+        a dense network on the same input, counted alike. A population count of 64 bits is one.
     hash_params_ : dict
-        What every "auto" became, the number of table rebuilds and the instruction set in use.
+        The value of every "auto", the number of table rebuilds and the instruction set in use.
 
     Raises
     ------
     ValueError
-        For a wrong parameter or wrong data. `fit` then leaves the estimator unfitted,
+        For a wrong parameter or wrong data. `fit` then leaves the estimator unfitted;
         `partial_fit` and `fit` with `warm_start` leave it as it was.
     FloatingPointError
         When training diverges. The estimator is then unfitted.
     MemoryError
-        When the network, or the copy of dense X that is centred, is larger than what the machine,
-        the process's control group or its limit of address space allow; found before memory is
-        asked for. `fit` then leaves the estimator unfitted, `partial_fit` leaves it as it was.
+        Before memory is taken, when the network or the centred copy of dense X needs more than the
+        machine, the process's control group or its address-space limit allows. `fit` then leaves
+        the estimator unfitted, `partial_fit` leaves it as it was.
     KeyboardInterrupt
-        Soon after Ctrl-C. `fit` then leaves the estimator unfitted. So does `partial_fit` if it was
-        the first; a later one leaves a network that has learnt from a part of the batch, and that
-        predicts, trains and saves as any other.
+        Soon after Ctrl-C. `fit` and a first `partial_fit` then leave the estimator unfitted. A
+        later `partial_fit` leaves a usable network that has learnt from a part of the batch.
 
     References
     ----------
@@ -215,7 +215,7 @@ class SparseMLPClassifier(
     .. [4] F. Niu et al. "HOGWILD!: A Lock-Free Approach to Parallelizing Stochastic Gradient
        Descent." NIPS 2011.
     .. [5] J. Rocchio. "Relevance Feedback in Information Retrieval." The SMART Retrieval System,
-       1971; the weight by D. Wolpert. "Stacked Generalization." Neural Networks 5, 1992.
+       1971. The weight: D. Wolpert. "Stacked Generalization." Neural Networks 5, 1992.
 
     Examples
     --------
@@ -307,20 +307,20 @@ class SparseMLPClassifier(
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X and y.
 
-        Ctrl-C ends it within about a second, and the estimator is then unfitted; so it is after any
-        error. `slide.callback.Checkpoint` keeps long trainings in a file.
+        Ctrl-C ends `fit` within about a second. After Ctrl-C or an error the estimator is unfitted.
+        `slide.callback.Checkpoint` keeps long trainings in a file.
 
         Parameters
         ----------
         X : {array-like, sparse} of shape (n_samples, n_features)
-            Features. CSR of float32 values and int32 indices is read where it lies, which may be
-            memory-mapped files; all else is copied, as are the rows that `early_stopping` or
-            weights above 0 leave, and dense features to be centred.
+            Features. CSR of float32 values and int32 indices is read in place, also from
+            memory-mapped files. Everything else is copied. `early_stopping` and weights of 0 copy
+            the remaining rows, and centring copies dense features.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
-            One label a row, of any type that sorts, or an indicator of zeros and ones, which is
-            never made dense.
+            One label per row, of any sortable type, or an indicator of zeros and ones (a sparse
+            one is never made dense).
         sample_weight : array-like of shape (n_samples,), default=None
-            What a row counts in the loss, >= 0. A row of weight 0 is left out.
+            Weight of every row in the loss, >= 0. A row of weight 0 is left out.
 
         Returns
         -------
@@ -373,10 +373,10 @@ class SparseMLPClassifier(
 
     @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train on one batch more: one pass over it, at a constant learning rate.
+        """Train on another batch: one pass over it, at a constant learning rate.
 
-        The first batch decides the initial weights and what "auto" becomes: take a fair sample. No
-        prototypes or lists of hard classes are made; where all rows fit in memory, `fit` is better.
+        The first batch decides the initial weights and the values of "auto": take a fair sample. No
+        prototypes are made and no hard classes are found. Use `fit` if all rows fit in memory.
 
         Parameters
         ----------
@@ -385,9 +385,9 @@ class SparseMLPClassifier(
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
             Labels, as in `fit`.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come. The first call needs them, if y is one-dimensional.
+            All labels that will ever come. The first call needs them if y is one-dimensional.
         sample_weight : array-like of shape (n_samples,), default=None
-            What a row counts in the loss, >= 0.
+            Weight of every row in the loss, >= 0.
 
         Returns
         -------

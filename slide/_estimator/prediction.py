@@ -35,10 +35,10 @@ class Prediction(FittedAttributes):
     def predict(self, X: Any) -> Any:
         """Predict labels.
 
-        A row of a multilabel target gets every class whose probability is above 1/2 (sigmoid) or
-        above 1 / (1 + mean labels of a training row) (softmax). With `predict_mode` "lsh" only the
-        promising classes are looked at (`predict_topk`), but for a multilabel target under the
-        softmax loss, whose probabilities take all.
+        With a multilabel target a row gets every class whose probability is above 1/2 (sigmoid
+        loss) or above 1 / (1 + mean labels of a training row) (softmax loss). With `predict_mode`
+        "lsh" only the classes that codes rank highest are scored, see `predict_topk`. There is one
+        exception: a multilabel target with the softmax loss needs the scores of all classes.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Prediction(FittedAttributes):
         Returns
         -------
         y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
-            The best class of every row, or the indicator, sparse if that of `fit` was.
+            The best class of every row, or an indicator, which is sparse if that of `fit` was.
 
         Examples
         --------
@@ -70,9 +70,9 @@ class Prediction(FittedAttributes):
     def predict_proba(self, X: Any) -> Floats:
         """Predict probabilities.
 
-        They sum to 1, but for the independent ones of a multilabel target and the sigmoid loss.
-        A table of more than 8 GiB is refused; `predict_topk` makes none. All are computed, whatever
-        `predict_mode` is.
+        The probabilities of a row sum to 1. The exception is a multilabel target with the sigmoid
+        loss, whose probabilities are independent. All classes are computed, whatever `predict_mode`
+        is. A table of more than 8 GiB is refused; `predict_topk` makes no table.
 
         Parameters
         ----------
@@ -124,9 +124,9 @@ class Prediction(FittedAttributes):
         return self._log_probabilities(X, self._result())
 
     def decision_function(self, X: Any) -> Floats:
-        """Compute the pre-activations of the output neurons, a table of at most 8 GiB.
+        """Compute the pre-activations of the output neurons.
 
-        All of them, whatever `predict_mode` is.
+        All classes are computed, whatever `predict_mode` is. A table of more than 8 GiB is refused.
 
         Parameters
         ----------
@@ -136,7 +136,8 @@ class Prediction(FittedAttributes):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,), dtype=float32
-            In the order of `classes_`; of two classes, one a row, the second's less the first's.
+            In the order of `classes_`. With two classes and one label per row, the score of the
+            second class minus that of the first.
 
         Examples
         --------
@@ -157,36 +158,42 @@ class Prediction(FittedAttributes):
     ) -> tuple[Array, Floats]:
         """Rank the best classes of every row.
 
-        No array of all classes is made: memory is that of the result.
+        It makes no table of all classes, so memory is that of the result.
 
-        With `predict_mode` "lsh" a row scores `n_candidates` classes, exactly; all others are only
-        estimated, from one bit for each input of their neuron: the signs of a random rotation of
-        its weights [1]_, held against the row's own rotated hidden vector [2]_ [3]_. The best k are
-        missed where their estimates are too low: `slide.inspection.prediction_recall` measures how
-        often. Scores are those of the exact mode, and rows do not depend on each other.
+        With `predict_mode` "lsh" it first estimates the scores of all classes from one-bit codes.
+        The code of a neuron is the signs of its randomly rotated weights [1]_; the hidden vector of
+        the row is rotated too but keeps its values [2]_ [3]_. Then it scores the `n_candidates`
+        classes with the highest estimates exactly. It misses one of the best k classes if the
+        estimate is too low; `slide.inspection.prediction_recall` measures how often. Scores are the
+        same as in the exact mode, and rows do not depend on each other.
 
-        The first such call after training hashes the output layer, in the time of some hundred
-        exact rows, and keeps up to 38 bytes a class behind 128 hidden neurons, 59 behind 256, where
-        a class has 512 and 1,024 of weights. They are not saved. With fewer than 16,384 classes, 16
-        times `n_candidates` or 1,048,576 output weights exact prediction is as fast, and is what is
-        done; so it is behind a sparse hidden layer and one of more than 1,024 neurons.
+        The first such call after training hashes the output layer, which takes as long as some
+        hundred exact rows. The codes stay in memory and are not saved. With 128 hidden neurons they
+        take up to 38 bytes per class (weights: 512), with 256 hidden neurons 59 (weights: 1,024).
+
+        In these cases exact prediction is as fast and is used instead:
+
+        - there are fewer than 16,384 classes, or fewer than 16 times `n_candidates`;
+        - there are fewer than 1,048,576 output weights;
+        - the last hidden layer is sparse or has more than 1,024 neurons.
 
         Parameters
         ----------
         X : {array-like, sparse} of shape (n_samples, n_features)
             Features.
         k : int, default=5
-            How many classes, at most all.
+            Number of classes per row, at most all.
         n_candidates : "auto" or int, default="auto"
-            With `predict_mode` "lsh", how many classes a row scores, at least k: the more, the
-            fewer of the best are missed and the longer it takes. "auto" is ``192 + 16 * k``.
+            With `predict_mode` "lsh", number of classes that are scored exactly per row, at least
+            k. More candidates miss fewer of the best classes but take longer. "auto" is
+            ``192 + 16 * k``.
 
         Returns
         -------
         labels : ndarray of shape (n_samples, k)
-            Best first; column numbers (int64) for a multilabel target.
+            Labels, best first; column numbers (int64) for a multilabel target.
         scores : ndarray of shape (n_samples, k), dtype=float32
-            Their pre-activations.
+            Pre-activations of these labels.
 
         References
         ----------
@@ -217,7 +224,7 @@ class Prediction(FittedAttributes):
         return fitted.coder.decode(ids), scores
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the share of rows that are predicted right, of several labels all of them.
+        """Compute the share of rows whose labels, all of them, are predicted right.
 
         Parameters
         ----------
@@ -226,12 +233,12 @@ class Prediction(FittedAttributes):
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
             Labels, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
-            What a row counts.
+            Weight of every row.
 
         Returns
         -------
         accuracy : float
-            In [0, 1].
+            Accuracy, in [0, 1].
 
         Examples
         --------

@@ -17,26 +17,26 @@ class Saving(FittedAttributes):
 
     @one_at_a_time
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to one file, from which `load` makes it again.
+        """Write the fitted estimator to one file, which `load` can read.
 
-        The file is in safetensors format: weights, moments and hash tables are arrays that other
-        programs can read, all else is JSON under "slide" in the file's metadata. There is no
-        pickle in it, so that a file of a stranger can be loaded. It appears whole or not at all:
-        when writing fails or the process is killed, a file that was there before stays as it was;
-        a kill may leave a folder `.NAME.HEX.tmp` beside it, for you to delete. Checksums let `load`
-        find damage. They are none against forgery.
+        The file is in safetensors format. Weights, moments and hash tables are arrays that other
+        programs can read. The rest is JSON under "slide" in the file's metadata. The file holds no
+        pickle, so you can load a file from a stranger. It appears whole or not at all: if writing
+        fails or the process is killed, an existing file stays as it was. A kill may leave a folder
+        `.NAME.HEX.tmp` next to it, which you can delete. Checksums let `load` find damage, but not
+        forgery.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, or to replace.
+            File to write or replace.
 
         Raises
         ------
         NotFittedError
-            When there is nothing to save yet.
+            When the estimator is not fitted.
         ValueError
-            When a parameter is wrong or of a type that JSON cannot hold, or `path` is no file.
+            When a parameter is wrong or has a type that JSON cannot hold, or `path` is not a file.
         OSError
             When the file cannot be written.
 
@@ -61,29 +61,29 @@ class Saving(FittedAttributes):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Make the estimator again that `save` wrote.
+        """Load an estimator from a file that `save` wrote.
 
-        It predicts and, with one thread, trains on as the other would have, bit by bit on a
-        machine with the same instruction set.
+        It predicts like the saved estimator. With one thread it also continues training like it,
+        bit by bit on a machine with the same instruction set.
 
         Parameters
         ----------
         path : str or path-like
-            File of `save`, of this version of the package or an older one.
+            File of `save`, written by this version of the package or an older one.
 
         Returns
         -------
         estimator : SparseMLPClassifier
-            Of the class that `load` is called on.
+            Estimator of the class that you call `load` on.
 
         Raises
         ------
         OSError
-            When there is no such file, or no right to read it.
+            When the file does not exist or you have no right to read it.
         ValueError
-            When the file is none of `save`, is cut short or damaged, or was written by a newer
-            version. Every array is checked: a file that was tampered with may predict anything,
-            but does no harm.
+            When `save` did not write the file, when it is cut short or damaged, or when a newer
+            version wrote it. Every array is checked, so a file that was tampered with may predict
+            anything but does no harm.
 
         Examples
         --------

@@ -1,7 +1,7 @@
-"""Diagnostics of a fitted network: how well its neurons are found, and pictures of its training.
+"""Diagnostics of a fitted network: the recall of its hashing, and plots of its training.
 
-Pictures need matplotlib (``pip install matplotlib``) and follow scikit-learn's convention: a
-``Display`` is made `from_estimator` and holds the numbers, `plot` draws them once more.
+Plots need matplotlib (``pip install matplotlib``). They follow scikit-learn's convention:
+`from_estimator` makes a ``Display``, which keeps the numbers, and `plot` draws them again.
 """
 
 from slide.inspection._cost import CostDisplay

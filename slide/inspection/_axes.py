@@ -1,4 +1,4 @@
-"""What the displays share: axes to draw on, and the history that they draw."""
+"""Axes to draw on and the history to draw, shared by all displays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def axes(ax: Any = None, n: int = 1) -> list[Any]:
-    """`ax` as a list, or n new axes beside each other; ImportError without matplotlib."""
+    """`ax` as a list, or n new axes side by side; ImportError without matplotlib."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -25,7 +25,7 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
 
 
 def history_of(estimator: SparseMLPClassifier) -> list[dict[str, Any]]:
-    """The `history_` of a fitted estimator that has one."""
+    """The `history_` of a fitted estimator; ValueError if it is empty."""
     check_is_fitted(estimator)
     if not estimator.history_:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a sample costs as networks get wider."""
+"""The cost of a sample as networks get wider."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 class CostDisplay:
     """Multiply-adds of a training sample against the width of the widest layer.
 
-    Make it with `from_estimators`. Beside what was counted stands what dense networks of the same
-    shapes would have needed.
+    Make it with `from_estimators`. It draws the multiply-adds that were counted, and those that
+    dense networks of the same shapes need.
 
     Parameters
     ----------
     widths : ndarray of shape (n_estimators,)
-        Neurons of the widest layer, rising.
+        Number of neurons in the widest layer, in rising order.
     cost, dense_cost : ndarray of shape (n_estimators,)
-        Multiply-adds of a sample, counted, and of a dense network.
+        Multiply-adds per sample: counted, and of a dense network.
 
     Attributes
     ----------
     ax_, figure_
-        What was drawn last, of matplotlib.
+        Matplotlib's axes and figure of the last plot.
 
     Examples
     --------
@@ -57,21 +57,21 @@ class CostDisplay:
     def from_estimators(
         cls, estimators: Iterable[SparseMLPClassifier], *, ax: Any = None, **line_kw: Any
     ) -> Self:
-        """Draw what training cost fitted estimators of several widths.
+        """Draw the cost of training fitted estimators of several widths.
 
         Parameters
         ----------
         estimators : list of SparseMLPClassifier
-            Fitted.
+            Fitted estimators.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None makes a figure.
         **line_kw : dict
-            For matplotlib's `plot`.
+            Keyword arguments for matplotlib's `plot`.
 
         Returns
         -------
         display : CostDisplay
-            What was drawn.
+            The display, drawn.
 
         Examples
         --------
@@ -104,14 +104,14 @@ class CostDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
         **line_kw : dict
-            For matplotlib's `plot`.
+            Keyword arguments for matplotlib's `plot`.
 
         Returns
         -------
         display : CostDisplay
-            Itself.
+            The display itself.
 
         Examples
         --------

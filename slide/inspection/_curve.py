@@ -1,4 +1,4 @@
-"""How a training got better, over its time or over its work."""
+"""The improvement of a training, over its time or over its work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LABELS = {
 class TrainingCurveDisplay:
     """Loss or validation score of every epoch, against seconds, multiplications or epochs.
 
-    Make it with `from_estimator`. (scikit-learn's `LearningCurveDisplay` is of another curve: of
+    Make it with `from_estimator`. (scikit-learn's `LearningCurveDisplay` shows another curve:
     scores against the number of training rows.)
 
     Parameters
@@ -33,14 +33,14 @@ class TrainingCurveDisplay:
     x, y : ndarray of shape (n_epochs,)
         Seconds, multiply-adds or epochs since the start; losses or scores.
     against : {"seconds", "multiply_adds", "epochs"}
-        What x is.
+        Meaning of x.
     of : {"loss", "validation_score"}
-        What y is.
+        Meaning of y.
 
     Attributes
     ----------
     ax_, figure_, line_
-        What was drawn last, of matplotlib.
+        Matplotlib's axes, figure and line of the last plot.
 
     Examples
     --------
@@ -73,27 +73,28 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted.
+            Fitted estimator.
         against : {"seconds", "multiply_adds", "epochs"}, default="seconds"
-            What the curve runs over; of an estimator that was loaded from a file only "epochs".
+            The horizontal axis. An estimator that was loaded from a file has only "epochs".
         of : {"loss", "validation_score"}, default="loss"
-            What it shows; scores want `early_stopping`.
+            The vertical axis. "validation_score" needs `early_stopping`.
         ax : matplotlib Axes, default=None
-            Where to draw, for several curves in one picture; None makes a figure.
+            Axes to draw on, for several curves in one plot; None makes a figure.
         name : str, default=None
-            Of the curve, for the legend.
+            Name of the curve in the legend.
         **line_kw : dict
-            For matplotlib's `plot`.
+            Keyword arguments for matplotlib's `plot`.
 
         Returns
         -------
         display : TrainingCurveDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            When there is no such history, or an argument is none of those named.
+            When the estimator lacks the history for this curve, or an argument has another value
+            than those above.
 
         Examples
         --------
@@ -121,7 +122,7 @@ class TrainingCurveDisplay:
             y = estimator.validation_scores_
         steps = [1] * len(y)
         if against != "epochs":
-            # Of an estimator that was loaded and trained on, what came since.
+            # An estimator that was loaded and trained again has only the later epochs.
             steps = [epoch[against] for epoch in history_of(estimator)][-len(y) :]
         display = cls(np.cumsum(steps), np.array(y[-len(steps) :]), against=against, of=of)
         return display.plot(ax, name=name, **line_kw)
@@ -132,16 +133,16 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
         name : str, default=None
-            For the legend.
+            Name of the curve in the legend.
         **line_kw : dict
-            For matplotlib's `plot`.
+            Keyword arguments for matplotlib's `plot`.
 
         Returns
         -------
         display : TrainingCurveDisplay
-            Itself.
+            The display itself.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Diagnostics of a fitted network."""
+"""Recall of the hashing in a fitted network, in hidden layers and in prediction."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 __all__ = ["prediction_recall", "retrieval_recall"]
 
-_ROWS = 256  # rows whose pre-activations are all computed at a time
+_ROWS = 256  # rows per block, whose pre-activations are all computed
 
 
 def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]:
-    """Share of the neurons of largest pre-activation that every sparse layer computes.
+    """Share of the neurons with the largest pre-activations that every sparse layer computes.
 
-    For each row the active neurons of a layer are held against the as many neurons whose
-    pre-activation on the layer's own input is largest. A random choice scores the layer's share of
-    active neurons, an exhaustive search 1.
+    Suppose that a layer has n active neurons. For each row they are compared with the n neurons
+    that have the largest pre-activations on the layer's own input. Random neurons have a recall of
+    the layer's share of active neurons, an exhaustive search has a recall of 1.
 
     Parameters
     ----------
     estimator : SparseMLPClassifier
-        Fitted, with at least one sparse hidden layer.
+        Fitted estimator with at least one sparse hidden layer.
     X : {array-like, sparse} of shape (n_samples, n_features)
-        Rows to look at; some hundreds are enough.
+        Rows to test; some hundreds are enough.
 
     Returns
     -------
     recall : dict of int to float
-        From the number of a sparse hidden layer, 0 the first, to its mean recall.
+        Mean recall of every sparse hidden layer. Keys are the layers' numbers, from 0.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
 def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
     """Mean recall of hidden layer i."""
     layer, hits = network.layers[i], 0
-    # The layer itself is the last hidden one of this model, whatever its output layer.
+    # In this model the layer is the last hidden one; the model's output layer does not matter.
     model = network.model(i + 2)
     for start in range(0, rows.n_rows, _ROWS):
         stop = min(start + _ROWS, rows.n_rows)
@@ -90,24 +90,24 @@ def prediction_recall(
 ) -> float:
     """Share of the best k classes that prediction with `predict_mode` "lsh" finds.
 
-    Each row is predicted both ways, whatever the estimator's `predict_mode` is; the labels of the
-    rows play no part. Where "lsh" is exact, as behind few classes, the recall is 1.
+    Each row is predicted in both modes, whatever the estimator's `predict_mode` is. The true labels
+    of the rows do not matter. If "lsh" is exact, for example with few classes, the recall is 1.
 
     Parameters
     ----------
     estimator : SparseMLPClassifier
-        Fitted.
+        Fitted estimator.
     X : {array-like, sparse} of shape (n_samples, n_features)
-        Rows to look at; some hundreds are enough.
+        Rows to test; some hundreds are enough.
     k : int, default=1
-        How many classes, at most all.
+        Number of classes per row, at most all.
     n_candidates : "auto" or int, default="auto"
-        As of :meth:`slide.SparseMLPClassifier.predict_topk`.
+        Parameter of :meth:`slide.SparseMLPClassifier.predict_topk`.
 
     Returns
     -------
     recall : float
-        In [0, 1].
+        Mean recall, in [0, 1].
 
     Examples
     --------

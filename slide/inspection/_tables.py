@@ -1,4 +1,4 @@
-"""Whether hash tables are in good health: full or empty buckets, and what they find."""
+"""Quality of hash tables: the sizes of their buckets, and their recall."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 class HashTablesDisplay:
-    """Neurons in the buckets that a neuron falls into, table by table, and recall.
+    """Sizes of the buckets that neurons are in, for all tables of a layer, and its recall.
 
-    Make it with `from_estimator`. Good tables spread the neurons: most share their bucket with a
-    few others. Where most lie in a few full buckets, hash values tell them apart too little: take
-    more `n_hash_bits`. Where most are alone, too much: take fewer, or more `n_tables`.
+    Make it with `from_estimator`. Good tables spread the neurons: most neurons share their bucket
+    with a few others. If most neurons are in a few full buckets, use more `n_hash_bits`. If most
+    neurons are alone in their bucket, use fewer `n_hash_bits` or more `n_tables`.
 
     Parameters
     ----------
     sizes : dict of int to ndarray of shape (n_tables, n_neurons)
-        From the number of a layer, 0 the first, to the size of the bucket of each of its neurons.
+        Size of the bucket of each neuron. Keys are the layers' numbers, from 0.
     n_buckets : dict of int to int
-        Buckets of a table.
+        Number of buckets per table of every layer.
     recall : dict of int to float
-        Share of the largest neurons that a layer finds, where it is known.
+        Share of the largest neurons that a layer finds, if it is known.
 
     Attributes
     ----------
     axes_, figure_
-        What was drawn last, of matplotlib.
+        Matplotlib's axes and figure of the last plot.
 
     Examples
     --------
@@ -55,20 +55,20 @@ class HashTablesDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: SparseMLPClassifier, X: Any = None) -> Self:
-        """Draw the tables of all layers that have some.
+        """Draw the tables of all layers that have tables.
 
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted, with hash tables: a `retrieval` of "vanilla", "topk", "threshold" or "rerank",
-            or "estimate" in a wide layer.
+            Fitted estimator with hash tables: its `retrieval` is "vanilla", "topk", "threshold" or
+            "rerank", or "estimate" in a wide layer.
         X : {array-like, sparse} of shape (n_samples, n_features), default=None
-            Some hundred rows, to measure the recall of sparse hidden layers with.
+            Some hundred rows. They measure the recall of sparse hidden layers.
 
         Returns
         -------
         display : HashTablesDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class HashTablesDisplay:
         return cls(sizes, n_buckets, recall).plot()
 
     def plot(self) -> Self:
-        """Draw a histogram a layer, in a figure of its own.
+        """Draw one histogram per layer, in a new figure.
 
         Returns
         -------
         display : HashTablesDisplay
-            Itself.
+            The display itself.
 
         Examples
         --------

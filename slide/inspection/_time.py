@@ -1,4 +1,4 @@
-"""Where the time of a training went."""
+"""The time of a training, by the work that took it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:gray")
 
 
 class TimeSpentDisplay:
-    """Seconds of every epoch by what they were spent on.
+    """Seconds of every epoch, by the work that took them.
 
-    Make it with `from_estimator`. The time before the first epoch, for initial weights, and that
-    after the last, for prototypes, belong to no epoch and are left out.
+    Make it with `from_estimator`. It leaves out the time before the first epoch, for initial
+    weights, and the time after the last epoch, for prototypes.
 
     Parameters
     ----------
     seconds : dict of str to ndarray of shape (n_epochs,)
-        "search": hashing, looking up and ranking, and the choice of active sets; "forward";
-        "backward": back-propagation with the updates, which go row by row with it; "rebuild": of
-        codes and tables; "other".
+        Seconds of "search" (hashing, looking up, ranking and choosing active sets), "forward",
+        "backward" (back-propagation together with the updates), "rebuild" (of codes and tables)
+        and "other".
 
     Attributes
     ----------
     ax_, figure_, bars_
-        What was drawn last, of matplotlib.
+        Matplotlib's axes, figure and bars of the last plot.
 
     Examples
     --------
@@ -58,21 +58,21 @@ class TimeSpentDisplay:
     def from_estimator(
         cls, estimator: SparseMLPClassifier, *, ax: Any = None, **bar_kw: Any
     ) -> Self:
-        """Draw where the time of a fitted estimator's training went.
+        """Draw the time of a fitted estimator's training.
 
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted; not loaded from a file, which has no history.
+            Fitted estimator. It must not be loaded from a file, because a file has no history.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None makes a figure.
         **bar_kw : dict
-            For matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : TimeSpentDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -101,19 +101,19 @@ class TimeSpentDisplay:
         return cls(parts).plot(ax, **bar_kw)
 
     def plot(self, ax: Any = None, **bar_kw: Any) -> Self:
-        """Draw a bar an epoch.
+        """Draw one bar per epoch.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
         **bar_kw : dict
-            For matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : TimeSpentDisplay
-            Itself.
+            The display itself.
 
         Examples
         --------

@@ -30,6 +30,8 @@ MODULES = {
     "_hashing.retrieval": True,
     "_prototypes.index": True,
     "_prototypes.means": True,
+    "_engine.activations": False,
+    "_engine.losses": False,
     "_engine.optimizer": False,
     "_engine.dense": True,
     "_engine.bag": True,

@@ -28,23 +28,21 @@ from slide._base.typedefs cimport (
     uint64_t,
     uint8_t,
 )
+from slide._engine.activations cimport activate_backward, drop
 from slide._engine.active cimport choose_active
 from slide._engine.bag cimport input_backward, InputGroups, InputPair
 from slide._engine.dense cimport (
-    activate_backward,
-    drop,
     HalfScratch,
     halves_forward,
     multiplies_halves,
     ROW_BLOCK,
     rows_backward,
     rows_forward,
-    sigmoid_gradient,
-    softmax_gradient,
 )
 from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
-from slide._engine.model cimport Model, ModelView, SOFTMAX
+from slide._engine.losses cimport loss_gradient
+from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport ADAGRAD, ADAM, adam_corrections, CORRECTIONS, SGD, SolverView
 from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, Vectors
 from slide._engine.workspace cimport Counts, TrainView, Workspace
@@ -122,10 +120,8 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         weight = train.sample_weight[row] if train.sample_weight != NULL else 1.0
         scale = <float32_t>(weight / n)
         z = ws.z + i * n_active
-        if model.loss == SOFTMAX:
-            loss = softmax_gradient(z, n_active, n_exact, tail_weight, labels, n_labels, scale)
-        else:
-            loss = sigmoid_gradient(z, n_active, n_exact, tail_weight, labels, n_labels, scale)
+        loss = loss_gradient(model.loss, z, n_active, n_exact, tail_weight, labels, n_labels,
+                             scale)
         ws.counts.loss += weight * loss
         ws.counts.weight += weight
 

@@ -1,20 +1,6 @@
-from slide._base.typedefs cimport (
-    float32_t,
-    float64_t,
-    int32_t,
-    int64_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-)
+from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint32_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport SolverView
-
-cdef enum Activation:
-    IDENTITY = 0
-    RELU = 1
-    TANH = 2
-    LOGISTIC = 3
 
 cdef enum:
     ROW_BLOCK = 32             # rows of weights that are read at a time
@@ -42,19 +28,3 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
                            const float32_t *x, int64_t n, float32_t *x_delta,
                            float32_t *gradient, float32_t *rows,
                            HalfScratch *halves) noexcept nogil
-
-cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil
-
-cdef void activate_backward(int activation, const float32_t *a, float32_t *delta,
-                            float32_t keep, const float32_t *mask, int64_t n) noexcept nogil
-
-cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
-               uint64_t *rng) noexcept nogil
-
-cdef float64_t softmax_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil
-
-cdef float64_t sigmoid_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil

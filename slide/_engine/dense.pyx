@@ -1,23 +1,13 @@
-"""Rows forward, backward and update; activations, dropout and losses of one micro-batch.
+"""Rows of weights forward, backward and updated, for dense inputs.
 
 Every function works on one micro-batch in one thread. Weights and moments (LayerView) are
 shared and raced on purpose; every other array belongs to the calling thread. Functions that
 multiply return how many multiply-adds they did.
 """
-from libc.math cimport expf, logf, tanhf
 from libc.string cimport memset
 
-from slide._base.random cimport next64
 from slide._base.signals cimport interrupted
-from slide._base.typedefs cimport (
-    blocks_of,
-    float32_t,
-    float64_t,
-    int32_t,
-    int64_t,
-    uint16_t,
-    uint64_t,
-)
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport move_row, prefetch_update, row_step, SolverView, update_biases
 from slide._simd.dispatch cimport chosen, slide_prefetch
@@ -28,8 +18,6 @@ cdef enum:
     PART = 8                   # samples between two requests for weights to come
     AHEAD = 8                  # rows between a request for what an update changes and its use
 
-
-# ----------------------------------------------------------------- rows --
 
 cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                           const float32_t *x, int64_t ldx, int64_t n, float32_t *out, int64_t ldo,
@@ -172,122 +160,3 @@ cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, in
     chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.unpacked)
     chosen().pairs.halves(delta, ldd, n, n_rows, <uint16_t *>halves.delta)
     chosen().pairs.pair_rows(delta, ldd, n, n_rows, halves.delta_pairs)
-
-
-# ---------------------------------------------------- activation, dropout --
-
-cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil:
-    """z = f(z), in place."""
-    cdef int64_t i
-    if activation == RELU:
-        for i in range(n):
-            # NaN passes, so that a diverged network is seen
-            z[i] = 0 if z[i] < 0 else z[i]
-    elif activation == TANH:
-        for i in range(n):
-            z[i] = tanhf(z[i])
-    elif activation == LOGISTIC:
-        for i in range(n):
-            z[i] = 1 / (1 + expf(-z[i]))
-
-
-cdef void activate_backward(int activation, const float32_t *a, float32_t *delta,
-                            float32_t keep, const float32_t *mask, int64_t n) noexcept nogil:
-    """delta *= f'(z) * mask, from the dropped-out activations a = f(z) * mask.
-
-    keep = 1 - dropout rate; mask NULL where nothing was dropped.
-    """
-    cdef int64_t i
-    cdef float32_t y
-    if activation == RELU:
-        for i in range(n):
-            delta[i] = delta[i] if a[i] > 0 else 0
-    elif activation == TANH:
-        for i in range(n):
-            y = a[i] * keep
-            delta[i] *= 1 - y * y
-    elif activation == LOGISTIC:
-        for i in range(n):
-            y = a[i] * keep
-            delta[i] *= y * (1 - y)
-    if mask != NULL:
-        for i in range(n):
-            delta[i] *= mask[i]
-
-
-cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
-               uint64_t *rng) noexcept nogil:
-    """Inverted dropout: a *= mask, mask = 0 with probability `rate`, else 1 / (1 - rate)."""
-    cdef int64_t i, j
-    cdef uint64_t bits
-    cdef uint64_t threshold = <uint64_t>(rate * 65536)
-    cdef float32_t keep = 1 / (1 - rate)
-    cdef float32_t kept[2]
-    kept[0], kept[1] = 0, keep
-    for i in range(blocks_of(n, 4)):
-        bits = next64(rng)
-        for j in range(4 * i, min(4 * i + 4, n)):
-            mask[j] = kept[(bits & 0xFFFF) >= threshold]
-            bits >>= 16
-    for i in range(n):
-        a[i] *= mask[i]
-
-
-# --------------------------------------------------------------- losses --
-
-cdef float64_t softmax_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil:
-    """Cross-entropy of one sample over its active neurons; z becomes scale * dL/dz.
-
-    p = softmax(z + log weight), weight 1 for the n_exact first neurons and tail_weight
-    for the sampled rest, which stand for all that were not drawn (Mussmann et al., UAI
-    2017, section 3.2). Targets are 1 / n_labels on the places `labels`.
-    Returns the loss.
-    """
-    cdef int64_t i
-    cdef float32_t shift, share, log_weight
-    cdef float64_t total, loss = 0
-    if n_labels == 0:
-        memset(z, 0, n * sizeof(float32_t))
-        return 0
-    if n > n_exact:
-        log_weight = logf(tail_weight)
-        for i in range(n_exact, n):
-            z[i] += log_weight
-    share = 1.0 / <float32_t>n_labels
-    for i in range(n_labels):
-        loss -= share * z[labels[i]]
-    shift = -chosen().max(z, n)
-    total = chosen().exp_sum(z, n, shift)
-    loss += logf(<float32_t>total) - shift
-    for i in range(n):
-        z[i] *= <float32_t>(scale / total)
-    for i in range(n_labels):
-        z[labels[i]] -= share * scale
-    return loss
-
-
-cdef float64_t sigmoid_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil:
-    """Sum of the active neurons' binary cross-entropies; z becomes scale * dL/dz.
-
-    A neuron of the tail stands for tail_weight neurons that were not drawn: log(tail_weight) is
-    added to its pre-activation, as in the softmax. For the small probabilities of a tail that
-    is tail_weight times its gradient, but never more than 1 in all, where the plain importance
-    weight lets one unlucky draw push tail_weight times as hard as a label. Returns the loss.
-    """
-    cdef int64_t i
-    cdef float64_t loss = 0
-    cdef float32_t log_weight = logf(tail_weight)
-    for i in range(n_exact, n):
-        z[i] += log_weight
-    for i in range(n_labels):
-        loss -= z[labels[i]]
-    loss += chosen().sigmoid(z, n)
-    for i in range(n):
-        z[i] *= scale
-    for i in range(n_labels):
-        z[labels[i]] -= scale
-    return loss

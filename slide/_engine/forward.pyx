@@ -10,8 +10,9 @@ from slide._base.rows cimport InputView
 from slide._base.rows cimport InputRows
 from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
+from slide._engine.activations cimport activate
 from slide._engine.bag cimport group_by_feature, input_forward
-from slide._engine.dense cimport activate, ROW_BLOCK, rows_forward
+from slide._engine.dense cimport ROW_BLOCK, rows_forward
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport (

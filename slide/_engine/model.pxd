@@ -3,10 +3,6 @@ from slide._engine.layer cimport LayerView
 from slide._hashing.retrieval cimport RetrievalView
 from slide._prototypes.index cimport PostingsView
 
-cdef enum Loss:
-    SOFTMAX = 0
-    SIGMOID = 1
-
 # What all threads share. Weights and moments are raced on purpose (HOGWILD).
 cdef struct ModelView:
     int64_t n_layers

@@ -7,11 +7,12 @@ from slide._hashing.retrieval cimport Retrieval, RetrievalView
 from slide._prototypes.index cimport Postings
 from slide._simd.weights cimport WeightArray
 
+from slide._engine.activations import ACTIVATIONS
+from slide._engine.losses import LOSSES
+
 # `slide._engine.layer.Progress`, as NumPy knows it.
 PROGRESS = np.dtype([("w_v", np.float32), ("steps", np.int32), ("b_m", np.float32),
                      ("b_v", np.float32)])
-_ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
-_LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 
 
 cdef class Model:
@@ -51,8 +52,8 @@ cdef class Model:
         self.view.n_layers = len(layers)
         self.view.layers = views
         self.view.retrievals = <const RetrievalView **>&retrievals[0]
-        self.view.activation = _ACTIVATIONS[activation]
-        self.view.loss = _LOSSES[loss]
+        self.view.activation = ACTIVATIONS[activation]
+        self.view.loss = LOSSES[loss]
         self.view.postings = NULL
         if prototypes is not None:
             postings = Postings(prototypes)

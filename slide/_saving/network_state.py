@@ -11,6 +11,7 @@ import numpy as np
 
 from slide._base.arrays import Array, NamedArrays
 from slide._base.named_arrays import flat, part_of
+from slide._engine.losses import LOSSES
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
 from slide._network.tally import Tally
@@ -55,7 +56,7 @@ _DERIVED = ("centered", "prototype_weight")  # of the network's rules, no attrib
 _SETTINGS_RULES = {
     **{name: RULES[name] for name in ("activation", "solver", "alpha", "momentum", "beta_1")},
     **{name: RULES[name] for name in ("beta_2", "epsilon")},
-    "loss": one_of("softmax", "sigmoid"),
+    "loss": one_of(*LOSSES),
     "batch_size": integer(1),
     "max_iter": integer(1),
     "all_neurons": BOOL,

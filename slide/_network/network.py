@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.extmath import randomized_svd
 
-from slide._base.arrays import Array, Floats, Ids, Ints, Matrix
+from slide._base.arrays import Array, Floats, Ids, Matrix
 from slide._base.locks import Guard
 from slide._base.memory import aligned_zeros
 from slide._base.rows import InputRows
@@ -94,7 +94,7 @@ class Network:
         """Set all weights: random hidden layers, output rows from the labels' centroids.
 
         x : CSR or dense rows; rows : int array of those that are looked at, None: all; y :
-        slide._data.labels.LabelRows, theirs; prior : biases of the output, see `log_prior`. Memory
+        slide._data.labels.LabelRows, theirs; prior : biases of the output, `Loss.log_prior`. Memory
         beyond the layers: one block of rows.
         """
         # SFC64 is NumPy's fastest generator; the streams of this and of the engine differ.
@@ -331,14 +331,3 @@ def _sums(h: Matrix) -> tuple[Array, float]:
         total = np.asarray(h.sum(axis=0, dtype=np.float64)).ravel()
         return total, float(np.square(h.data, dtype=np.float64).sum())
     return h.sum(axis=0, dtype=np.float64), float(np.einsum("ij,ij->", h, h, dtype=np.float64))
-
-
-def log_prior(counts: Ints, n_rows: int, loss: str) -> Array:
-    """Output biases before training: log odds (sigmoid) or log share (softmax) of each label.
-
-    Half a sample is added to every count, so that a label never seen has a finite prior.
-    """
-    p = (counts + 0.5) / (n_rows + 1.0)
-    if loss == "softmax":
-        return np.asarray(np.log(p / p.sum()))
-    return np.asarray(np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-6)))

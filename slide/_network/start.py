@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide._base.arrays import Array, Floats, Params
-from slide._network.network import Network, log_prior
+from slide._network.losses import LOSSES
+from slide._network.network import Network
 
 if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
@@ -42,7 +43,7 @@ def start_network(
         # Not x[rows], which would take as much memory as X.
         labels = labels.only(rows)
     counts = np.bincount(labels.indices, minlength=labels.n_classes)
-    prior = log_prior(counts, len(rows), settings.loss)
+    prior = LOSSES[settings.loss].log_prior(counts, len(rows))
     # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):

@@ -1,8 +1,8 @@
 """How much the prototypes count beside the network: found on rows that neither has seen.
 
-On its own training rows a network is surer than it should be, so that what else is known would
-count for little there. So some rows come late: the first half of the epochs leaves them out, then
-what they say decides (Wolpert 1992, stacked generalisation), and the second half takes them too.
+A network is overconfident on its own training rows; a weight fitted there would be too small. So
+some rows come late: the first half of the epochs leaves them out, then the weight is fitted on them
+(Wolpert 1992, stacked generalisation), and the second half of the epochs takes them too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 
 from slide._base.arrays import Array, Bools, Floats
+from slide._network.losses import LOSSES
 from slide._prediction import lookup
 from slide._prototypes.prototypes import make_prototypes
 
@@ -79,11 +77,8 @@ class Stacking:
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
         scores += self.weight * cosines
-        if network.settings.loss == "sigmoid":
-            self.slope, self.offset = _logistic(scores, right, weights)
-        else:
-            n_labels = np.diff(judges.labels.indptr)
-            self.slope, self.offset = _softmax_slope(scores, right, n_labels, weights), 0.0
+        calibrate, n_labels = LOSSES[network.settings.loss].calibrate, np.diff(judges.labels.indptr)
+        self.slope, self.offset = calibrate(scores, right, n_labels, weights)
 
     def apply(self, network: Network, n_threads: int) -> None:
         """Give the network its prototypes, of all rows, and its scores their scale."""
@@ -144,38 +139,3 @@ def _precisions(scores: Floats, right: Bools) -> Array:
     best = np.argsort(-scores, axis=1, kind="stable")[:, : max(_KS)]
     hits = np.take_along_axis(right, best, axis=1)
     return np.asarray(np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0))
-
-
-def _logistic(scores: Floats, right: Bools, weights: Array) -> tuple[float, float]:
-    """Slope and offset after which the sigmoid of a score is its label's probability.
-
-    That of a label among the candidates: they were chosen by what the score is made of, so that
-    the others are not missed.
-    """
-    valid = np.isfinite(scores)
-    if not right[valid].any() or right[valid].all():
-        return 1.0, 0.0
-    weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
-    model = LogisticRegression(C=np.inf, max_iter=1000)
-    model.fit(scores[valid][:, np.newaxis], right[valid], sample_weight=weights)
-    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, offset) if slope > 0 else (1.0, 0.0)
-
-
-def _softmax_slope(scores: Floats, right: Bools, n_labels: Array, weights: Array) -> float:
-    """Slope after which the best label's softmax is, on average, what it is right in.
-
-    A row's probability is shared by its labels, n_labels of them, candidates or not.
-    """
-    best = np.argmax(scores, axis=1)[:, np.newaxis]
-    shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
-    target = np.average(shares, weights=weights)
-
-    def excess(log_slope: float) -> float:
-        p = softmax(np.exp(log_slope) * scores, axis=1).max(axis=1)
-        return float(np.average(p, weights=weights) - target)
-
-    low, high = -5.0, 5.0
-    if not excess(low) < 0 < excess(high):
-        return 1.0
-    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))

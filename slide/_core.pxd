@@ -12,5 +12,4 @@ cdef class Trainer:
     cdef object _workspace_memory
 
     cdef Workspace *_workspace(self, int64_t thread) noexcept
-    cdef int _set_solver(self, settings) except -1
     cdef int _allocate(self, Workspace *ws, bint is_dense, max_labels, max_pairs) except -1

@@ -43,11 +43,9 @@ from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.losses cimport loss_gradient
 from slide._engine.model cimport Model, ModelView
-from slide._engine.optimizer cimport ADAGRAD, ADAM, adam_corrections, CORRECTIONS, SGD, SolverView
+from slide._engine.optimizer cimport set_solver, SolverView
 from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, Vectors
 from slide._engine.workspace cimport Counts, TrainView, Workspace
-
-_SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
 
 
 # ---------------------------------------------------------- micro-batch --
@@ -264,7 +262,7 @@ cdef class Trainer:
         self.hard = np.full((x.n_rows, train.n_hard_kept), -1, np.int32)
         cdef const int32_t[:, ::1] hard_kept = self.hard
         train.hard_kept = &hard_kept[0, 0] if train.n_hard_kept else NULL
-        self._set_solver(settings)
+        set_solver(&train.solver, settings, self._keep_alive)
         dropout = np.array(settings["dropout"], np.float32)
         cdef const float32_t[::1] rates = dropout
         train.dropout = &rates[0]
@@ -287,22 +285,6 @@ cdef class Trainer:
     cdef Workspace *_workspace(self, int64_t thread) noexcept:
         cdef uint8_t[::1] memory = self._workspace_memory
         return <Workspace *>&memory[thread * sizeof(Workspace)]
-
-    cdef int _set_solver(self, settings) except -1:
-        cdef SolverView *solver = &self.train.solver
-        cdef float32_t *corrections
-        kind = settings["solver"]
-        solver.kind = _SOLVERS[kind]
-        solver.beta_1 = {"adam": settings["beta_1"], "sgd": settings["momentum"],
-                         "adagrad": 0.0}[kind]
-        solver.beta_2 = settings["beta_2"]
-        solver.epsilon = settings["epsilon"]
-        solver.decay = settings["alpha"]
-        solver.update_cost = (3 if kind == "sgd" else 4) + (settings["alpha"] > 0)
-        corrections = <float32_t *>scratch_array(2 * CORRECTIONS, np.float32, self._keep_alive)
-        adam_corrections(solver.beta_1, solver.beta_2, corrections)
-        solver.corrections = corrections
-        return 0
 
     cdef int _allocate(self, Workspace *ws, bint is_dense, max_labels, max_pairs) except -1:
         cdef const ModelView *view = &self.model.view

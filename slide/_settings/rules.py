@@ -14,6 +14,7 @@ from slide._base.arrays import Params
 from slide._base.values import MAX_INT, as_float, as_int, shown
 from slide._engine.activations import ACTIVATIONS
 from slide._engine.losses import LOSSES
+from slide._engine.optimizer import SOLVERS
 
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_TABLES = 255  # collisions are counted in a byte
@@ -117,7 +118,7 @@ RULES = {
     ),
     "tail_size": _AUTO | integer(0),
     "rehash_every": _AUTO | integer(1),
-    "solver": one_of("adam", "sgd", "adagrad"),
+    "solver": one_of(*SOLVERS),
     "alpha": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf), as float32"),
     "dropout": _AUTO | BELOW_1,
     "batch_size": _AUTO | integer(1),

@@ -7,7 +7,7 @@ Rows of 128 floats, drawn at random, are met with 1 to 64 vectors of a micro-bat
 them from 670,091 rows, "cache" from 512. The limits are measured in the same way at the same
 number of threads: rows that are only read, or read, changed and written, by compiled loops that
 ask for rows at the best distance ahead; STREAM's triad; and a dense product of large matrices.
-Threads are processes, each with rows of its own, since the kernels' Python doors hold the
+Threads are processes, each with rows of its own, since the kernels' Python entry points hold the
 interpreter's lock. Bytes are those of the rows, read and written; GFLOP/s are two a multiply-add.
 Shares of the float32 product count for 16-bit rows too, whose arithmetic is in float32.
 """
@@ -32,8 +32,7 @@ from ml_dtypes import bfloat16
 from threadpoolctl import threadpool_limits
 
 import slide
-from slide._base.rows import InputRows
-from slide._core import Trainer
+from slide._engine.entry_points import OutputRows
 from slide._engine.model import Model
 from slide._network.layer import Layer
 from slide._simd import dispatch as _simd
@@ -50,10 +49,9 @@ GEMM = 2048
 FUSED = "backward and update"  # the engine's row kernel
 MIN_BANDWIDTH = 0.75  # of random rows updated, out of cache
 MIN_ARITHMETIC = 0.40  # of a dense product, in cache
-SETTINGS = {
-    "micro_batch": 64, "all_neurons": False, "tail_size": 64, "n_hard": 0, "n_hard_kept": 0,
-    "dropout": [0.0], "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9,
-    "beta_2": 0.999, "epsilon": 1e-8, "seed": 0,
+SOLVER = {
+    "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999,
+    "epsilon": 1e-8,
 }  # fmt: skip
 BF16_GEMM = """
 import sys, time, torch
@@ -110,13 +108,10 @@ def backward(dtype, w, m, n, block):
     weights, moments = (array.view(dtype).reshape(-1, D) for array in (w, m))
     n_rows = len(weights)
     layers[1] = replace(Layer.zeros(0, n_rows, False, dtype=dtype), n_in=D, w=weights, w_m=moments)
-    trainer = Trainer(
-        Model(layers, "relu", "sigmoid"), InputRows(np.ones((n, 1), np.float32)),
-        np.arange(n + 1), np.zeros(n, np.int32), None, SETTINGS, 1,
-    )  # fmt: skip
+    output = OutputRows(Model(layers, "relu", "sigmoid"), n, SOLVER)
     delta, x = 1e-3 * vectors(n * block).reshape(n, block), vectors(n * D).reshape(n, D)
     x_delta = np.zeros((n, D), np.float32)
-    return lambda ids: trainer.update_output(ids, delta, x, x_delta, 1e-6)
+    return lambda ids: output.update(ids, delta, x, x_delta, 1e-6)
 
 
 def in_runs(w, m, update):

@@ -15,6 +15,9 @@ cdef struct HalfScratch:
 
 cdef bint multiplies_halves(const LayerView *layer) noexcept nogil
 
+cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
+                         list keep_alive) except -1
+
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
                             HalfScratch *scratch) noexcept nogil

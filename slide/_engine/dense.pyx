@@ -4,10 +4,13 @@ Every function works on one micro-batch in one thread. Weights and moments (Laye
 shared and raced on purpose; every other array belongs to the calling thread. Functions that
 multiply return how many multiply-adds they did.
 """
+import numpy as np
+
 from libc.string cimport memset
 
+from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport interrupted
-from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16_t
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16_t, uint32_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport move_row, prefetch_update, row_step, SolverView, update_biases
 from slide._simd.dispatch cimport chosen, slide_prefetch
@@ -54,6 +57,19 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
 cdef bint multiplies_halves(const LayerView *layer) noexcept nogil:
     """Whether the layer's weights are bfloat16, which this processor multiplies."""
     return layer.w.half != NULL and chosen().pairs != NULL
+
+
+cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
+                         list keep_alive) except -1:
+    """Allocate the scratch for n samples and rows of up to `width`; arrays join keep_alive."""
+    cdef int64_t n_pairs = blocks_of(n, 2)
+    keep = keep_alive
+    scratch.x = <uint16_t *>scratch_array(n * (width + 1), np.uint16, keep)
+    scratch.x_pairs = <uint32_t *>scratch_array(n_pairs * width, np.uint32, keep)
+    scratch.unpacked = <uint32_t *>scratch_array(ROW_BLOCK // 2 * width, np.uint32, keep)
+    scratch.delta = <uint32_t *>scratch_array(n * ROW_BLOCK // 2, np.uint32, keep)
+    scratch.delta_pairs = <uint32_t *>scratch_array(n_pairs * ROW_BLOCK, np.uint32, keep)
+    return 0
 
 
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,

@@ -5,7 +5,7 @@ from slide._engine.optimizer cimport SolverView
 cdef enum:
     ROW_BLOCK = 32             # rows of weights that are read at a time
 
-# Scratch of one thread for products of bfloat16; `pairs` as in _simd.h.
+# Scratch of one thread for products of bfloat16; for its pairs see slide/_simd/pairs.h.
 cdef struct HalfScratch:
     uint16_t *x                # (n, width rounded up to an even number)
     uint32_t *x_pairs          # ((n + 1) // 2, width)

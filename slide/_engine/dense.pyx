@@ -17,9 +17,9 @@ from slide._simd.dispatch cimport chosen, slide_prefetch
 from slide._simd.weights cimport prefetch_row, rows_of
 
 cdef enum:
-    GROUP = 4                  # rows that are updated together
-    PART = 8                   # samples between two requests for weights to come
-    AHEAD = 8                  # rows between a request for what an update changes and its use
+    UPDATE_GROUP = 4           # rows that are updated together
+    SAMPLE_PART = 8            # samples between two rounds of prefetches of weights
+    UPDATE_AHEAD = 8           # rows between the prefetch for an update and the update
 
 
 cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
@@ -27,10 +27,10 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
                           float32_t *rows) noexcept nogil:
     """Pre-activations of some neurons of a layer for n dense inputs.
 
-    out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], id(i) = ids[i], or i where ids is NULL
+    out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], where id(i) = ids[i], or i where ids is NULL
 
-    IN x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), of bfloat16 only. Raced reads
-    of the weights. A result depends on its own row and input alone.
+    IN ids (n_rows,) or NULL, x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), for
+    bfloat16 only. Raced reads of the weights. A result depends on its own row and input alone.
     """
     cdef int64_t d = layer.width, step, k, block, i
     cdef const int32_t *block_ids
@@ -55,7 +55,7 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
 
 
 cdef bint multiplies_halves(const LayerView *layer) noexcept nogil:
-    """Whether the layer's weights are bfloat16, which this processor multiplies."""
+    """Whether the layer's weights are bfloat16 and this processor multiplies bfloat16."""
     return layer.w.half != NULL and chosen().pairs != NULL
 
 
@@ -75,9 +75,9 @@ cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
                             HalfScratch *scratch) noexcept nogil:
-    """`rows_forward` in products of bfloat16: x is rounded to it. For training alone.
+    """`rows_forward` in products of bfloat16, to which x is rounded; for training only.
 
-    IN x (n, width), where `multiplies_halves`.
+    IN x (n, width). Only where `multiplies_halves`.
     """
     cdef int64_t d = layer.width
     chosen().pairs.halves(x, d, n, d, scratch.x)
@@ -95,22 +95,22 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 
     x_delta += delta W_ids; W_ids <- step(delta^T x); b_ids <- step(sum of delta).
 
-    ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
-    INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient (GROUP, n_in) and, of
-    bfloat16, rows (ROW_BLOCK, n_in) or halves; the latter where `multiplies_halves`, else NULL.
-    Each row is read before it is changed. While the arithmetic of one block is done, moments and
-    weights to come are asked for.
+    IN ids (n_rows,), or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in); INOUT x_delta
+    (n, n_in), or NULL where it is not needed; scratch gradient (UPDATE_GROUP, n_in), rows
+    (ROW_BLOCK, n_in) for bfloat16, halves where `multiplies_halves`, else NULL. Raced: layer. Each
+    row is read before it is changed. During the arithmetic of one block, the moments and weights of
+    later rows are prefetched.
     """
     cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked, pairs
     cdef const int32_t *block_ids
     cdef const int32_t *left
     cdef const float32_t *block_rows = NULL
     cdef float32_t bias_gradients[ROW_BLOCK]
-    cdef float32_t steps[GROUP]
+    cdef float32_t steps[UPDATE_GROUP]
     if halves != NULL:
         chosen().pairs.pair_rows(x, d, n, d, halves.x_pairs)
     if ids != NULL:
-        for i in range(min(<int64_t>AHEAD, n_rows)):
+        for i in range(min(<int64_t>UPDATE_AHEAD, n_rows)):
             prefetch_update(layer, ids[i])
             slide_prefetch(layer.b + ids[i], sizeof(float32_t))
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
@@ -126,9 +126,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             _pair_up(layer, k, block_ids, block, delta + k, ldd, n, halves)
         asked = block
         memset(bias_gradients, 0, sizeof(bias_gradients))
-        for p in range(blocks_of(n, PART)):
-            s = p * PART
-            part = min(<int64_t>PART, n - s)
+        for p in range(blocks_of(n, SAMPLE_PART)):
+            s = p * SAMPLE_PART
+            part = min(<int64_t>SAMPLE_PART, n - s)
             if ids != NULL:
                 while asked < min(block + ROW_BLOCK * (s + part) // n, n_rows - k):
                     prefetch_row(&layer.w, block_ids[asked])
@@ -142,11 +142,11 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             for j in range(s, s + part):
                 for i in range(block):
                     bias_gradients[i] += delta[j * ldd + k + i]
-        for p in range(blocks_of(block, GROUP)):
-            i = p * GROUP
-            group = min(<int64_t>GROUP, block - i)
+        for p in range(blocks_of(block, UPDATE_GROUP)):
+            i = p * UPDATE_GROUP
+            group = min(<int64_t>UPDATE_GROUP, block - i)
             if ids != NULL:
-                for j in range(i + AHEAD, min(i + AHEAD + GROUP, n_rows - k)):
+                for j in range(i + UPDATE_AHEAD, min(i + UPDATE_AHEAD + UPDATE_GROUP, n_rows - k)):
                     prefetch_update(layer, block_ids[j])
                     slide_prefetch(layer.b + block_ids[j], sizeof(float32_t))
             memset(gradient, 0, group * d * sizeof(float32_t))
@@ -168,9 +168,10 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, int64_t n_rows,
                    const float32_t *delta, int64_t ldd, int64_t n,
                    HalfScratch *halves) noexcept nogil:
-    """A block of rows, from `first` on or `ids`, and its delta (n, n_rows) as pairs.
+    """Write a block of rows and its delta as pairs, for `rows_backward`.
 
-    OUT halves.unpacked, delta and delta_pairs, for `rows_backward`.
+    IN ids (n_rows,), or NULL for the rows from `first` on; delta (n, ldd); OUT halves.unpacked,
+    halves.delta, halves.delta_pairs.
     """
     cdef const uint16_t *w = layer.w.half if ids != NULL else layer.w.half + first * layer.width
     chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.unpacked)

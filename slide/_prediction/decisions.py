@@ -64,7 +64,7 @@ def predict_label_rows(
 def _shortlist_label_rows(
     network: Network, x: InputRows, score_threshold: float, n_candidates: int, n_threads: int
 ) -> LabelRows:
-    """Of every row's n_candidates most promising labels, those of a score above the threshold."""
+    """The labels of a score above the threshold among every row's n_candidates most promising."""
     model, n_classes = network.model(), network.n_classes
     short = lookup.shortlist(network, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]

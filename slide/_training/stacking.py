@@ -1,4 +1,4 @@
-"""How much the prototypes count beside the network: found on rows that neither has seen.
+"""The weight of the prototypes' scores, fitted on rows that neither they nor the network saw.
 
 A network is overconfident on its own training rows; a weight fitted there would be too small. So
 some rows come late: the first half of the epochs leaves them out, then the weight is fitted on them

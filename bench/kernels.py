@@ -27,7 +27,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from common.engine import InputRows, Layer, Model, Trainer, dispatch
+from common.engine import Layer, Model, OutputRows, dispatch
 from common.run import RESULTS, origin, positive, write
 from common.table import conditions, print_verdicts, verdict
 from ml_dtypes import bfloat16
@@ -47,10 +47,9 @@ GEMM = 2048
 FUSED = "backward and update"  # the engine's row kernel
 MIN_BANDWIDTH = 0.75  # of random rows updated, out of cache
 MIN_ARITHMETIC = 0.40  # of a dense product, in cache
-SETTINGS = {
-    "micro_batch": 64, "all_neurons": False, "tail_size": 64, "n_hard": 0, "n_hard_kept": 0,
-    "dropout": [0.0], "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9,
-    "beta_2": 0.999, "epsilon": 1e-8, "seed": 0,
+SOLVER = {
+    "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999,
+    "epsilon": 1e-8,
 }  # fmt: skip
 BF16_GEMM = """
 import sys, time, torch
@@ -107,13 +106,10 @@ def backward(dtype, w, m, n, block):
     weights, moments = (array.view(dtype).reshape(-1, D) for array in (w, m))
     n_rows = len(weights)
     layers[1] = replace(Layer.zeros(0, n_rows, False, dtype=dtype), n_in=D, w=weights, w_m=moments)
-    trainer = Trainer(
-        Model(layers, "relu", "sigmoid"), InputRows(np.ones((n, 1), np.float32)),
-        np.arange(n + 1), np.zeros(n, np.int32), None, SETTINGS, 1,
-    )  # fmt: skip
+    output = OutputRows(Model(layers, "relu", "sigmoid"), n, SOLVER)
     delta, x = 1e-3 * vectors(n * block).reshape(n, block), vectors(n * D).reshape(n, D)
     x_delta = np.zeros((n, D), np.float32)
-    return lambda ids: trainer.update_output(ids, delta, x, x_delta, 1e-6)
+    return lambda ids: output.update(ids, delta, x, x_delta, 1e-6)
 
 
 def in_runs(w, m, update):

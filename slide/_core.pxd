@@ -11,6 +11,5 @@ cdef class Trainer:
     cdef object _keep_alive
     cdef object _workspace_memory
 
-    cdef Workspace *_workspace(self, int64_t thread) noexcept
-    cdef int _set_solver(self, settings) except -1
-    cdef int _allocate(self, Workspace *ws, bint is_dense, max_labels, max_pairs) except -1
+    cdef Workspace *_workspaces(self) noexcept
+    cdef dict _totals(self)

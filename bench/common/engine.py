@@ -9,7 +9,7 @@ import functools
 from time import perf_counter
 
 from slide._base.rows import InputRows
-from slide._core import Trainer
+from slide._engine.entry_points import OutputRows
 from slide._engine.model import Model
 from slide._hashing.tables import HashTables
 from slide._network import passes
@@ -24,7 +24,7 @@ __all__ = [
     "InputRows",
     "Layer",
     "Model",
-    "Trainer",
+    "OutputRows",
     "default_candidates",
     "dispatch",
     "make_shortlist",

@@ -20,6 +20,7 @@ from slide._base.files import check_replaceable, replacing
 from slide._base.n_jobs import resolve_n_jobs
 from slide._cli.evaluation import evaluate_ranked, table_of
 from slide._cli.reading import FORMATS, read_rows
+from slide._engine.losses import LOSSES
 from slide._settings.rules import check_k, check_params
 
 if TYPE_CHECKING:
@@ -260,9 +261,8 @@ def _add_train(commands: Any) -> None:
         help="widths of the hidden layers (default: 256)",
     )  # fmt: skip
     parser.add_argument(
-        "--loss", choices=("auto", "softmax", "sigmoid"), default="auto",
-        help="softmax: one cross-entropy over all labels; sigmoid: one per label (default: chosen "
-        "from the data)",
+        "--loss", choices=("auto", *LOSSES), default="auto",
+        help="one cross-entropy over all labels, or one per label (default: chosen from the data)",
     )  # fmt: skip
     parser.add_argument(
         "--active-fraction", type=float, nargs="+", default=["auto"], metavar="SHARE",

@@ -82,10 +82,10 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
 cdef int64_t choose_active(const ModelView *model, const TrainView *train, Workspace *ws,
                            int64_t first, int64_t n, uint64_t *rng, int64_t *n_exact,
                            int64_t *n_active_out) noexcept nogil:
-    """The union of labels, hardest neurons and tail; n_exact of them are not tail.
+    """Unite labels, hardest neurons and a uniform tail; the first n_exact are not of the tail.
 
-    IN the last hidden layer's outputs in ws.hidden; OUT ws.active (n_active,), ws.label_slots
-    (labels of the n rows, in order). Returns the cost of hashing and re-ranking.
+    IN ws.hidden.x of the output layer; OUT ws.active (n_active,), ws.label_slots (places of the n
+    rows' labels, in order). Returns the multiply-adds of hashing and re-ranking.
     """
     cdef int64_t last = model.n_layers - 1
     cdef const LayerView *layer = &model.layers[last]
@@ -112,8 +112,8 @@ cdef int64_t choose_active(const ModelView *model, const TrainView *train, Works
                 _include(ws, &n_active, ws.hard[j])
     n_exact[0] = n_active
     target = min(n_active + train.tail_size, layer.n_out)
-    # Draws that hit a neuron already in are repeated; the bound is met only by a tail nearly as
-    # large as the layer, which is then a little shorter.
+    # A draw that hits an active neuron is repeated. Only a tail nearly as large as the layer meets
+    # the bound on draws; it is then a little shorter.
     for _draw in range(64 + 8 * train.tail_size):
         if n_active >= target:
             break

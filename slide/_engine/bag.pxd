@@ -8,11 +8,11 @@ cdef struct InputPair:
     int32_t sample
     float32_t value
 
-# The pairs (sample, feature) of a micro-batch of CSR rows by feature, and what it takes to group
-# them; private to a thread.
+# The (sample, feature) pairs of a micro-batch of CSR rows, grouped by feature, and the scratch of
+# grouping them; private to a thread.
 cdef struct InputGroups:
-    int64_t n_features         # distinct features of the micro-batch
-    int32_t *features          # (max_pairs,) they, rising
+    int64_t n_features         # number of distinct features of the micro-batch
+    int32_t *features          # (max_pairs,) their ids in ascending order
     int32_t *starts            # (max_pairs + 1,) first pair of each
     int32_t *samples           # (max_pairs,)
     float32_t *values          # (max_pairs,)

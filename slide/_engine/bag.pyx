@@ -1,8 +1,8 @@
 """A dense first layer on rows of X: an embedding bag over their features, forward and back.
 
-It keeps a row of weights for every feature. A micro-batch of CSR rows is grouped by feature once:
-the row of a feature that many samples share is read once forward, and read and written once back.
-So a feature that nearly every sample has costs no more than another, and threads hardly meet.
+The layer keeps a row of weights for every feature. A micro-batch of CSR rows is grouped by feature
+once. A row of weights is then read once forward, and read and written once back, however many
+samples have its feature. Frequent features cost little, and threads rarely write the same row.
 
 Every function works on one micro-batch in one thread. Weights and moments (LayerView) are shared
 and raced on purpose; every other array belongs to the calling thread. Functions that multiply
@@ -26,14 +26,14 @@ from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport prefetch_row, row_of, rows_of
 
 cdef enum:
-    DIGIT = 10                 # bits of a feature that one pass of the sort looks at, at most
-    GROUP = 8                  # features whose rows are updated together
-    AHEAD = 6                  # rows between a prefetch and its use
+    DIGIT = 10                 # most bits of a feature that one pass of the sort looks at
+    FEATURE_GROUP = 8          # features whose rows are updated together
+    FEATURE_AHEAD = 6          # features between the prefetch of a row and its use
 
 
 cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
                            InputGroups *groups) noexcept nogil:
-    """The pairs of CSR rows `first` to first + n, by feature; features and samples rise.
+    """Group the pairs of n CSR rows from `first` on by feature; features and samples ascend.
 
     A stable radix sort by as few digits as n_features takes. Cost: O(pairs + 2^DIGIT) a digit.
     """
@@ -69,7 +69,7 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
 
 cdef void _sort_by_digit(const InputPair *pairs, int64_t n, int32_t shift, int32_t size,
                          InputPair *out) noexcept nogil:
-    """Pairs by `size` bits of their features from bit `shift` on, else in the order they had."""
+    """Sort pairs by the `size` bits of their features from bit `shift` on; the sort is stable."""
     cdef int32_t starts[1 << DIGIT]
     cdef int32_t mask = (1 << size) - 1, digit, total = 0, count
     cdef int64_t i
@@ -93,9 +93,9 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
                            float32_t *out) noexcept nogil:
     """out[i] = b + X[row i] W for n rows from position `first`; OUT out (n, n_out).
 
-    groups: of these rows, or NULL to read each row of X by itself, which few rows want. Dense rows
-    are gathered into `dense` (n, n_features) first. Scratch rows (ROW_BLOCK, n_out), of bfloat16
-    only. The sums run over rising features always, so all ways give the same bits.
+    IN groups, made of these rows; NULL reads each row of X by itself, which is faster for few rows.
+    Scratch dense (n, n_features), into which dense rows are gathered, and rows (ROW_BLOCK, n_out),
+    for bfloat16 only. The sums run over ascending features, so all ways give the same bits.
     """
     cdef int64_t i, row, cost = 0, h = layer.n_out, d = x.n_features
     for i in range(n):
@@ -136,13 +136,13 @@ cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,
 
 cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups, float32_t *rows,
                               float32_t *out) noexcept nogil:
-    """Every distinct feature's row is read once and added to all samples that have it."""
+    """Read every distinct feature's row once and add it to all samples that have the feature."""
     cdef int64_t h = layer.n_out, slot, start
-    for slot in range(min(<int64_t>AHEAD, groups.n_features)):
+    for slot in range(min(<int64_t>FEATURE_AHEAD, groups.n_features)):
         prefetch_row(&layer.w, groups.features[slot])
     for slot in range(groups.n_features):
-        if slot + AHEAD < groups.n_features:
-            prefetch_row(&layer.w, groups.features[slot + AHEAD])
+        if slot + FEATURE_AHEAD < groups.n_features:
+            prefetch_row(&layer.w, groups.features[slot + FEATURE_AHEAD])
         start = groups.starts[slot]
         chosen().spread(row_of(&layer.w, groups.features[slot], rows), groups.values + start,
                         groups.samples + start, groups.starts[slot + 1] - start, out, h, h)
@@ -158,8 +158,8 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
 
     W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
 
-    IN groups: of the micro-batch, CSR X only; dense: its rows, dense X only; there a feature that
-    is zero in all of them is left alone, as CSR would. Scratch gradient (ROW_BLOCK, n_out).
+    IN groups, those of the micro-batch, for CSR X; dense (n, n_features), its rows, for dense X.
+    Features that are zero in all rows are not updated. Scratch gradient (ROW_BLOCK, n_out).
     """
     cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
     cdef int64_t cost = h * solver.update_cost
@@ -199,21 +199,21 @@ cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
                                float32_t *gradient) noexcept nogil:
     """`input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
     cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
-    cdef float32_t steps[GROUP]
-    for slot in range(min(<int64_t>GROUP, n_features)):
+    cdef float32_t steps[FEATURE_GROUP]
+    for slot in range(min(<int64_t>FEATURE_GROUP, n_features)):
         _prefetch(layer, groups.features[slot])
-    for step in range(blocks_of(n_features, GROUP)):
+    for step in range(blocks_of(n_features, FEATURE_GROUP)):
         if interrupted(solver.watch):
             break
-        first = step * GROUP
-        for slot in range(first, min(first + GROUP, n_features)):
-            if slot + GROUP < n_features:
-                _prefetch(layer, groups.features[slot + GROUP])
+        first = step * FEATURE_GROUP
+        for slot in range(first, min(first + FEATURE_GROUP, n_features)):
+            if slot + FEATURE_GROUP < n_features:
+                _prefetch(layer, groups.features[slot + FEATURE_GROUP])
             start, i = groups.starts[slot], slot - first
             chosen().gather_sum(groups.values + start, delta, h, groups.samples + start,
                                 groups.starts[slot + 1] - start, gradient + i * h, h)
             steps[i] = row_step(layer, solver, groups.features[slot], gradient + i * h)
-        for slot in range(first, min(first + GROUP, n_features)):
+        for slot in range(first, min(first + FEATURE_GROUP, n_features)):
             i = slot - first
             move_row(layer, solver, groups.features[slot], gradient + i * h, steps[i])
     return h * (groups.starts[n_features] + n_features * solver.update_cost)

@@ -17,12 +17,12 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
     y_indptr, y_indices : int64, int32, IN
         Labels of all rows, CSR.
     first : int
-        Row that h[0] belongs to.
+        The row of h[0].
     sums : float32 (n_classes, width), INOUT
 
     Notes
     -----
-    One addition a label and coordinate, in one thread: some 1 % of a training epoch.
+    One addition per label and coordinate, in one thread: some 1 % of a training epoch.
     """
     cdef int64_t i, j, c, label, width = h.shape[1]
     cdef Watch watch
@@ -60,9 +60,10 @@ def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_i
 
 def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
                      const float32_t[::1] mean, float length):
-    """sums[l] = length * unit(sums[l] / counts[l] - mean); zero for a label never seen.
+    """sums[l] = length * unit(sums[l] / counts[l] - mean).
 
-    Also zero for a label whose centroid differs from the mean by no more than rounding.
+    The result is zero for a label that was never seen, and for one whose centroid differs from the
+    mean by no more than rounding.
 
     Parameters
     ----------

@@ -1,25 +1,11 @@
-from slide._base.typedefs cimport (
-    float32_t,
-    float64_t,
-    int32_t,
-    int64_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-)
+from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint32_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport SolverView
-
-cdef enum Activation:
-    IDENTITY = 0
-    RELU = 1
-    TANH = 2
-    LOGISTIC = 3
 
 cdef enum:
     ROW_BLOCK = 32             # rows of weights that are read at a time
 
-# Scratch of one thread for products of bfloat16; `pairs` as in _simd.h.
+# Scratch of one thread for products of bfloat16; for its pairs see slide/_simd/pairs.h.
 cdef struct HalfScratch:
     uint16_t *x                # (n, width rounded up to an even number)
     uint32_t *x_pairs          # ((n + 1) // 2, width)
@@ -28,6 +14,9 @@ cdef struct HalfScratch:
     uint32_t *delta_pairs      # ((n + 1) // 2, ROW_BLOCK)
 
 cdef bint multiplies_halves(const LayerView *layer) noexcept nogil
+
+cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
+                         list keep_alive) except -1
 
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
@@ -42,19 +31,3 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
                            const float32_t *x, int64_t n, float32_t *x_delta,
                            float32_t *gradient, float32_t *rows,
                            HalfScratch *halves) noexcept nogil
-
-cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil
-
-cdef void activate_backward(int activation, const float32_t *a, float32_t *delta,
-                            float32_t keep, const float32_t *mask, int64_t n) noexcept nogil
-
-cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
-               uint64_t *rng) noexcept nogil
-
-cdef float64_t softmax_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil
-
-cdef float64_t sigmoid_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil

@@ -1,45 +1,36 @@
-"""Rows forward, backward and update; activations, dropout and losses of one micro-batch.
+"""Rows of weights forward, backward and updated, for dense inputs.
 
 Every function works on one micro-batch in one thread. Weights and moments (LayerView) are
 shared and raced on purpose; every other array belongs to the calling thread. Functions that
 multiply return how many multiply-adds they did.
 """
-from libc.math cimport expf, logf, tanhf
+import numpy as np
+
 from libc.string cimport memset
 
-from slide._base.random cimport next64
+from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport interrupted
-from slide._base.typedefs cimport (
-    blocks_of,
-    float32_t,
-    float64_t,
-    int32_t,
-    int64_t,
-    uint16_t,
-    uint64_t,
-)
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16_t, uint32_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport move_row, prefetch_update, row_step, SolverView, update_biases
 from slide._simd.dispatch cimport chosen, slide_prefetch
 from slide._simd.weights cimport prefetch_row, rows_of
 
 cdef enum:
-    GROUP = 4                  # rows that are updated together
-    PART = 8                   # samples between two requests for weights to come
-    AHEAD = 8                  # rows between a request for what an update changes and its use
+    UPDATE_GROUP = 4           # rows that are updated together
+    SAMPLE_PART = 8            # samples between two rounds of prefetches of weights
+    UPDATE_AHEAD = 8           # rows between the prefetch for an update and the update
 
-
-# ----------------------------------------------------------------- rows --
 
 cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                           const float32_t *x, int64_t ldx, int64_t n, float32_t *out, int64_t ldo,
                           float32_t *rows) noexcept nogil:
     """Pre-activations of some neurons of a layer for n dense inputs.
 
-    out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], id(i) = ids[i], or i where ids is NULL
+    out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], where id(i) = ids[i], or i where ids is NULL
 
-    IN x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), of bfloat16 only. Raced reads
-    of the weights. A result depends on its own row and input alone.
+    IN ids (n_rows,) or NULL, x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), for
+    bfloat16 only. Raced reads of the weights. A result depends on its own row and input alone.
     """
     cdef int64_t d = layer.width, step, k, block, i
     cdef const int32_t *block_ids
@@ -64,16 +55,29 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
 
 
 cdef bint multiplies_halves(const LayerView *layer) noexcept nogil:
-    """Whether the layer's weights are bfloat16, which this processor multiplies."""
+    """Whether the layer's weights are bfloat16 and this processor multiplies bfloat16."""
     return layer.w.half != NULL and chosen().pairs != NULL
+
+
+cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
+                         list keep_alive) except -1:
+    """Allocate the scratch for n samples and rows of up to `width`; arrays join keep_alive."""
+    cdef int64_t n_pairs = blocks_of(n, 2)
+    keep = keep_alive
+    scratch.x = <uint16_t *>scratch_array(n * (width + 1), np.uint16, keep)
+    scratch.x_pairs = <uint32_t *>scratch_array(n_pairs * width, np.uint32, keep)
+    scratch.unpacked = <uint32_t *>scratch_array(ROW_BLOCK // 2 * width, np.uint32, keep)
+    scratch.delta = <uint32_t *>scratch_array(n * ROW_BLOCK // 2, np.uint32, keep)
+    scratch.delta_pairs = <uint32_t *>scratch_array(n_pairs * ROW_BLOCK, np.uint32, keep)
+    return 0
 
 
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
                             HalfScratch *scratch) noexcept nogil:
-    """`rows_forward` in products of bfloat16: x is rounded to it. For training alone.
+    """`rows_forward` in products of bfloat16, to which x is rounded; for training only.
 
-    IN x (n, width), where `multiplies_halves`.
+    IN x (n, width). Only where `multiplies_halves`.
     """
     cdef int64_t d = layer.width
     chosen().pairs.halves(x, d, n, d, scratch.x)
@@ -91,22 +95,22 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 
     x_delta += delta W_ids; W_ids <- step(delta^T x); b_ids <- step(sum of delta).
 
-    ids (n_rows,) or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in);
-    INOUT x_delta (n, n_in), NULL when nobody wants it; scratch gradient (GROUP, n_in) and, of
-    bfloat16, rows (ROW_BLOCK, n_in) or halves; the latter where `multiplies_halves`, else NULL.
-    Each row is read before it is changed. While the arithmetic of one block is done, moments and
-    weights to come are asked for.
+    IN ids (n_rows,), or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in); INOUT x_delta
+    (n, n_in), or NULL where it is not needed; scratch gradient (UPDATE_GROUP, n_in), rows
+    (ROW_BLOCK, n_in) for bfloat16, halves where `multiplies_halves`, else NULL. Raced: layer. Each
+    row is read before it is changed. During the arithmetic of one block, the moments and weights of
+    later rows are prefetched.
     """
     cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked, pairs
     cdef const int32_t *block_ids
     cdef const int32_t *left
     cdef const float32_t *block_rows = NULL
     cdef float32_t bias_gradients[ROW_BLOCK]
-    cdef float32_t steps[GROUP]
+    cdef float32_t steps[UPDATE_GROUP]
     if halves != NULL:
         chosen().pairs.pair_rows(x, d, n, d, halves.x_pairs)
     if ids != NULL:
-        for i in range(min(<int64_t>AHEAD, n_rows)):
+        for i in range(min(<int64_t>UPDATE_AHEAD, n_rows)):
             prefetch_update(layer, ids[i])
             slide_prefetch(layer.b + ids[i], sizeof(float32_t))
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
@@ -122,9 +126,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             _pair_up(layer, k, block_ids, block, delta + k, ldd, n, halves)
         asked = block
         memset(bias_gradients, 0, sizeof(bias_gradients))
-        for p in range(blocks_of(n, PART)):
-            s = p * PART
-            part = min(<int64_t>PART, n - s)
+        for p in range(blocks_of(n, SAMPLE_PART)):
+            s = p * SAMPLE_PART
+            part = min(<int64_t>SAMPLE_PART, n - s)
             if ids != NULL:
                 while asked < min(block + ROW_BLOCK * (s + part) // n, n_rows - k):
                     prefetch_row(&layer.w, block_ids[asked])
@@ -138,11 +142,11 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
             for j in range(s, s + part):
                 for i in range(block):
                     bias_gradients[i] += delta[j * ldd + k + i]
-        for p in range(blocks_of(block, GROUP)):
-            i = p * GROUP
-            group = min(<int64_t>GROUP, block - i)
+        for p in range(blocks_of(block, UPDATE_GROUP)):
+            i = p * UPDATE_GROUP
+            group = min(<int64_t>UPDATE_GROUP, block - i)
             if ids != NULL:
-                for j in range(i + AHEAD, min(i + AHEAD + GROUP, n_rows - k)):
+                for j in range(i + UPDATE_AHEAD, min(i + UPDATE_AHEAD + UPDATE_GROUP, n_rows - k)):
                     prefetch_update(layer, block_ids[j])
                     slide_prefetch(layer.b + block_ids[j], sizeof(float32_t))
             memset(gradient, 0, group * d * sizeof(float32_t))
@@ -164,130 +168,12 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 cdef void _pair_up(const LayerView *layer, int64_t first, const int32_t *ids, int64_t n_rows,
                    const float32_t *delta, int64_t ldd, int64_t n,
                    HalfScratch *halves) noexcept nogil:
-    """A block of rows, from `first` on or `ids`, and its delta (n, n_rows) as pairs.
+    """Write a block of rows and its delta as pairs, for `rows_backward`.
 
-    OUT halves.unpacked, delta and delta_pairs, for `rows_backward`.
+    IN ids (n_rows,), or NULL for the rows from `first` on; delta (n, ldd); OUT halves.unpacked,
+    halves.delta, halves.delta_pairs.
     """
     cdef const uint16_t *w = layer.w.half if ids != NULL else layer.w.half + first * layer.width
     chosen().pairs.pair_halves(w, layer.width, ids, n_rows, layer.width, halves.unpacked)
     chosen().pairs.halves(delta, ldd, n, n_rows, <uint16_t *>halves.delta)
     chosen().pairs.pair_rows(delta, ldd, n, n_rows, halves.delta_pairs)
-
-
-# ---------------------------------------------------- activation, dropout --
-
-cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil:
-    """z = f(z), in place."""
-    cdef int64_t i
-    if activation == RELU:
-        for i in range(n):
-            # NaN passes, so that a diverged network is seen
-            z[i] = 0 if z[i] < 0 else z[i]
-    elif activation == TANH:
-        for i in range(n):
-            z[i] = tanhf(z[i])
-    elif activation == LOGISTIC:
-        for i in range(n):
-            z[i] = 1 / (1 + expf(-z[i]))
-
-
-cdef void activate_backward(int activation, const float32_t *a, float32_t *delta,
-                            float32_t keep, const float32_t *mask, int64_t n) noexcept nogil:
-    """delta *= f'(z) * mask, from the dropped-out activations a = f(z) * mask.
-
-    keep = 1 - dropout rate; mask NULL where nothing was dropped.
-    """
-    cdef int64_t i
-    cdef float32_t y
-    if activation == RELU:
-        for i in range(n):
-            delta[i] = delta[i] if a[i] > 0 else 0
-    elif activation == TANH:
-        for i in range(n):
-            y = a[i] * keep
-            delta[i] *= 1 - y * y
-    elif activation == LOGISTIC:
-        for i in range(n):
-            y = a[i] * keep
-            delta[i] *= y * (1 - y)
-    if mask != NULL:
-        for i in range(n):
-            delta[i] *= mask[i]
-
-
-cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
-               uint64_t *rng) noexcept nogil:
-    """Inverted dropout: a *= mask, mask = 0 with probability `rate`, else 1 / (1 - rate)."""
-    cdef int64_t i, j
-    cdef uint64_t bits
-    cdef uint64_t threshold = <uint64_t>(rate * 65536)
-    cdef float32_t keep = 1 / (1 - rate)
-    cdef float32_t kept[2]
-    kept[0], kept[1] = 0, keep
-    for i in range(blocks_of(n, 4)):
-        bits = next64(rng)
-        for j in range(4 * i, min(4 * i + 4, n)):
-            mask[j] = kept[(bits & 0xFFFF) >= threshold]
-            bits >>= 16
-    for i in range(n):
-        a[i] *= mask[i]
-
-
-# --------------------------------------------------------------- losses --
-
-cdef float64_t softmax_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil:
-    """Cross-entropy of one sample over its active neurons; z becomes scale * dL/dz.
-
-    p = softmax(z + log weight), weight 1 for the n_exact first neurons and tail_weight
-    for the sampled rest, which stand for all that were not drawn (Mussmann et al., UAI
-    2017, section 3.2). Targets are 1 / n_labels on the places `labels`.
-    Returns the loss.
-    """
-    cdef int64_t i
-    cdef float32_t shift, share, log_weight
-    cdef float64_t total, loss = 0
-    if n_labels == 0:
-        memset(z, 0, n * sizeof(float32_t))
-        return 0
-    if n > n_exact:
-        log_weight = logf(tail_weight)
-        for i in range(n_exact, n):
-            z[i] += log_weight
-    share = 1.0 / <float32_t>n_labels
-    for i in range(n_labels):
-        loss -= share * z[labels[i]]
-    shift = -chosen().max(z, n)
-    total = chosen().exp_sum(z, n, shift)
-    loss += logf(<float32_t>total) - shift
-    for i in range(n):
-        z[i] *= <float32_t>(scale / total)
-    for i in range(n_labels):
-        z[labels[i]] -= share * scale
-    return loss
-
-
-cdef float64_t sigmoid_gradient(float32_t *z, int64_t n, int64_t n_exact,
-                                float32_t tail_weight, const int32_t *labels,
-                                int64_t n_labels, float32_t scale) noexcept nogil:
-    """Sum of the active neurons' binary cross-entropies; z becomes scale * dL/dz.
-
-    A neuron of the tail stands for tail_weight neurons that were not drawn: log(tail_weight) is
-    added to its pre-activation, as in the softmax. For the small probabilities of a tail that
-    is tail_weight times its gradient, but never more than 1 in all, where the plain importance
-    weight lets one unlucky draw push tail_weight times as hard as a label. Returns the loss.
-    """
-    cdef int64_t i
-    cdef float64_t loss = 0
-    cdef float32_t log_weight = logf(tail_weight)
-    for i in range(n_exact, n):
-        z[i] += log_weight
-    for i in range(n_labels):
-        loss -= z[labels[i]]
-    loss += chosen().sigmoid(z, n)
-    for i in range(n):
-        z[i] *= scale
-    for i in range(n_labels):
-        z[labels[i]] -= scale
-    return loss

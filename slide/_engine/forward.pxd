@@ -6,12 +6,12 @@ from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport Pairs, PairScratch, Vectors
 from slide._hashing.retrieval cimport RetrievalScratch
 
-# What a forward pass leaves behind, and its scratch; private to one thread.
+# The results of a forward pass and its scratch; private to one thread.
 cdef struct HiddenScratch:
     Vectors *x                 # (n_layers,) inputs of every layer
-    Pairs *pairs               # (n_layers,) of layers that are sparse or have sparse input
+    Pairs *pairs               # (n_layers,) for layers that are sparse or have sparse input
     float32_t **a              # (n_hidden,) activations, (rows, ld)
-    int32_t **active           # (n_hidden,) ids beside them, of a sparse layer
+    int32_t **active           # (n_hidden,) ids of the activations, sparse layers only
     int64_t *ld                # (n_hidden,) n_active, or n_out of a dense layer
     RetrievalScratch *retrieval    # (n_layers,)
     PairScratch scratch
@@ -21,10 +21,10 @@ cdef struct HiddenScratch:
     float32_t *z               # (rows, candidates)
     uint32_t *keys             # (candidates,)
     int32_t *best              # (most active,)
-    float32_t *dense_rows      # (rows, n_features), dense X and a dense first layer only
-    InputGroups *groups        # of CSR X and a dense first layer, in training only; else NULL
-    float32_t *unpacked        # (ROW_BLOCK, widest row) of floats, where weights are bfloat16
-    float64_t retrieval_seconds   # that retrieval took so far
+    float32_t *dense_rows      # (rows, n_features), for dense X and a dense first layer only
+    InputGroups *groups        # for CSR X and a dense first layer, in training only; else NULL
+    float32_t *unpacked        # (ROW_BLOCK, widest row), where weights are bfloat16
+    float64_t retrieval_seconds   # time spent on retrieval so far
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil

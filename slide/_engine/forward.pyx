@@ -10,8 +10,9 @@ from slide._base.rows cimport InputView
 from slide._base.rows cimport InputRows
 from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
+from slide._engine.activations cimport activate
 from slide._engine.bag cimport group_by_feature, input_forward
-from slide._engine.dense cimport activate, ROW_BLOCK, rows_forward
+from slide._engine.dense cimport ROW_BLOCK, rows_forward
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport (
@@ -36,8 +37,8 @@ from slide._hashing.retrieval cimport (
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
-    # A number that a row of X and the layer alone decide, be X dense or CSR. Not the layer's own
-    # input: its rounding is not the same for both.
+    # A number that a row of X and the layer alone decide, the same for dense and for CSR X.
+    # The layer's own input would not do: its rounding differs between the two.
     cdef int64_t j, n = x.n_features, row = x.rows[position] if x.rows != NULL else position
     cdef const float32_t *values = x.values
     cdef const int32_t *ids = NULL
@@ -61,8 +62,8 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
                              uint64_t *rng) noexcept nogil:
     """Choose n_active neurons of a layer for every sample and compute their pre-activations.
 
-    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. rng NULL: what is random is
-    decided by the sample's own row of X. Returns the multiply-adds.
+    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. Where rng is NULL, a sample's
+    own row of X decides its random numbers. Returns the multiply-adds.
     """
     cdef const Vectors *x = &hidden.x[i]
     cdef const LayerView *layer = &model.layers[i]
@@ -107,10 +108,10 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil:
-    """Activations of hidden layer i for n rows from position `first`, and the next one's input.
+    """Activations of hidden layer i for n rows from position `first`, and the next layer's input.
 
-    Layers must come in turn. IN model, x; INOUT hidden; rng as in `_forward_sparse`. Returns the
-    multiply-adds.
+    The layers below must have been forwarded. IN model, x; INOUT hidden; rng as in
+    `_forward_sparse`. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[i]
     cdef float32_t *a = hidden.a[i]
@@ -143,7 +144,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
                          int64_t n_output, list keep_alive) except -1:
     """Allocate the scratch of one thread for micro-batches of n_rows; arrays join keep_alive.
 
-    n_output: output neurons that are computed at a time.
+    n_output is the most output neurons that are computed at a time.
     """
     cdef const ModelView *view = &model.view
     cdef const LayerView *layer

@@ -1,4 +1,4 @@
-"""Views of a network's arrays and of its input."""
+"""A network's arrays as the kernels see them."""
 import numpy as np
 
 from slide._base.typedefs cimport float32_t, uint64_t, uint8_t
@@ -7,17 +7,24 @@ from slide._hashing.retrieval cimport Retrieval, RetrievalView
 from slide._prototypes.index cimport Postings
 from slide._simd.weights cimport WeightArray
 
-# `slide._engine.layer.Progress`, as NumPy knows it.
+from slide._engine import activations, losses
+
+# `slide._engine.layer.Progress` as a NumPy dtype.
 PROGRESS = np.dtype([("w_v", np.float32), ("steps", np.int32), ("b_m", np.float32),
                      ("b_v", np.float32)])
-_ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
-_LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 
 
 cdef class Model:
-    """Pointers into the arrays of a list of `_network.layer.Layer`, which must stay in place.
+    """Pointers into the arrays of a network's layers, which must stay in place.
 
-    With `prototypes`, a `slide._prototypes.prototypes.Prototypes`, prediction adds their scores.
+    Parameters
+    ----------
+    layers : list of slide._network.layer.Layer
+        The last one is the output layer.
+    activation, loss : str
+        Names in `slide._engine.activations.ACTIVATIONS` and `slide._engine.losses.LOSSES`.
+    prototypes : slide._prototypes.prototypes.Prototypes or None
+        Prediction adds their scores to those of the output layer.
     """
 
     def __init__(self, list layers, str activation, str loss, prototypes=None):
@@ -51,8 +58,8 @@ cdef class Model:
         self.view.n_layers = len(layers)
         self.view.layers = views
         self.view.retrievals = <const RetrievalView **>&retrievals[0]
-        self.view.activation = _ACTIVATIONS[activation]
-        self.view.loss = _LOSSES[loss]
+        self.view.activation = activations.ACTIVATIONS[activation]
+        self.view.loss = losses.LOSSES[loss]
         self.view.postings = NULL
         if prototypes is not None:
             postings = Postings(prototypes)
@@ -61,9 +68,9 @@ cdef class Model:
 
 
 def _start_of(field, following):
-    """Address of the first element of a field of PROGRESS, beside which the other one lies."""
-    start, beside = field.ctypes.data, following.ctypes.data
+    """Address of the first element of a field of PROGRESS; `following` must be the next field."""
+    start, next_start = field.ctypes.data, following.ctypes.data
     if field.strides != following.strides or field.strides != (PROGRESS.itemsize,) or (
-            beside != start + 4):
+            next_start != start + 4):
         raise ValueError("w_v, steps, b_m and b_v of a layer must be fields of arrays of PROGRESS")
     return start

@@ -2,27 +2,22 @@ from slide._base.signals cimport Watch
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
 from slide._engine.layer cimport LayerView
 
-cdef enum Solver:
-    ADAM = 0
-    SGD = 1
-    ADAGRAD = 2
-
+# The settings of a solver, as `set_solver` writes them, and of one micro-batch.
 cdef struct SolverView:
     int kind
     float32_t learning_rate
-    float32_t beta_1           # Adam's first decay, or SGD's momentum; 0 for Adagrad
-    float32_t beta_2
+    float32_t beta_1           # decay of the first moment
+    float32_t beta_2           # decay of the second moment, Adam only
     float32_t epsilon
-    float32_t decay            # alpha / rows of the micro-batch: gradient of the penalty
+    # The penalty's gradient is decay * w, where decay is alpha / samples of the micro-batch.
+    float32_t decay
     int64_t update_cost        # multiplications of one step on one weight
-    const float32_t *corrections  # (CORRECTIONS, 2), see adam_corrections
-    uint32_t seed              # of the rounding of bfloat16 in this micro-batch
-    Watch *watch               # what stops updates: memory that is touched first may take seconds
+    const float32_t *corrections  # (CORRECTED, 2) bias corrections by number of steps
+    uint32_t seed              # decides the random rounding of bfloat16 in this micro-batch
+    # Checked between rows so that Ctrl-C is heard: first touching new memory may take seconds.
+    Watch *watch
 
-cdef enum:
-    CORRECTIONS = 8192         # steps whose corrections stand in a table
-
-cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil
+cdef int set_solver(SolverView *solver, dict settings, list keep_alive) except -1
 
 cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil
 

@@ -1,4 +1,6 @@
-"""Lazy optimisers: one step on one row of weights, on some of its elements, or on biases.
+"""Lazy solvers: one step on one row of weights, on some of its elements, or on biases.
+
+All that a solver is stands in this file: its row in SOLVERS and its step in `_step_size`.
 
 Adam, SGD with momentum and Adagrad share one form: a first moment for every weight, and for
 every row one step size, found from the row's gradient alone:
@@ -16,15 +18,20 @@ input grows, so that epsilon means the same whatever the units of X.
 One second moment a row (Adam-mini, Zhang et al. 2024; row-wise Adagrad): a step keeps the
 direction of the gradient, where Adam's own makes all weights of a rare feature or label move
 alike, and a third of the memory is saved. Measured: P@1 .331 -> .340 on the dictionary task of
-bench/xmc.py. Lazy: t is the row's own count of steps, and moments do not decay while a row, or
-an element of a row whose input was sparse, has no gradient.
+bench/xmc.py. Lazy means that t is the row's own count of steps, and that the moments of a row
+without a gradient do not decay; where a row's inputs are sparse, this holds for every element.
 
-Weights and first moments in bfloat16 are rounded at random, up or down: on average a step counts
-as it is, however small beside the weight. What is counted once a row or neuron is float32.
+Weights and first moments in bfloat16 are rounded up or down at random: on average a step counts in
+full, however small it is compared with the weight. Second moments and biases are float32.
 """
+from typing import NamedTuple
+
+import numpy as np
+
 from libc.math cimport powf, sqrt, sqrtf
 
 from slide._base.random cimport mix64
+from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport (
     float32_t,
     float64_t,
@@ -44,13 +51,64 @@ from slide._simd.dispatch cimport (
 )
 from slide._simd.weights cimport prefetch_row, Weights
 
+cdef enum:
+    ADAM
+    SGD
+    ADAGRAD
 
-cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
-    """1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t) for t = 1 .. CORRECTIONS - 1; OUT (., 2)."""
+cdef enum:
+    CORRECTED = 8192           # numbers of steps whose bias corrections stand in a table
+
+
+class Solver(NamedTuple):
+    """One solver, without its step.
+
+    `slide._settings.auto` multiplies learning rates by rate_factor, so that the default
+    learning_rate_init suits the solver. A solver that normalizes divides a step by the size of the
+    gradients. The rates of the others depend on the size of a layer's input alone.
+    """
+    kind: int
+    first_decay: str | None   # the setting that is beta_1; None: 0
+    normalizes: bool
+    update_cost: int   # multiplications of one step on one weight, without the penalty
+    rate_factor: float
+
+
+SOLVERS = {
+    "adam": Solver(ADAM, "beta_1", True, 4, 1.0),
+    "sgd": Solver(SGD, "momentum", False, 3, 100.0),
+    # Its steps fall as 1 / sqrt(t).
+    "adagrad": Solver(ADAGRAD, None, True, 4, 10.0),
+}
+
+
+cdef int set_solver(SolverView *solver, dict settings, list keep_alive) except -1:
+    """Set all that stays the same for a training run.
+
+    OUT solver; settings: solver, alpha, momentum, beta_1, beta_2, epsilon. The table of corrections
+    joins keep_alive.
+    """
+    cdef float32_t *corrections
+    chosen_solver = SOLVERS[settings["solver"]]
+    first_decay = chosen_solver.first_decay
+    solver.kind = chosen_solver.kind
+    solver.beta_1 = 0.0 if first_decay is None else settings[first_decay]
+    solver.beta_2 = settings["beta_2"]
+    solver.epsilon = settings["epsilon"]
+    solver.decay = settings["alpha"]
+    solver.update_cost = chosen_solver.update_cost + (settings["alpha"] > 0)
+    corrections = <float32_t *>scratch_array(2 * CORRECTED, np.float32, keep_alive)
+    _fill_corrections(solver.beta_1, solver.beta_2, corrections)
+    solver.corrections = corrections
+    return 0
+
+
+cdef void _fill_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
+    """1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t) for t = 1 .. CORRECTED - 1; OUT (., 2)."""
     cdef int64_t t
     cdef float64_t p1 = 1, p2 = 1
     out[0] = out[1] = 0
-    for t in range(1, CORRECTIONS):
+    for t in range(1, CORRECTED):
         p1 *= beta_1
         p2 *= beta_2
         out[2 * t] = <float32_t>(1 / (1 - p1))
@@ -59,7 +117,7 @@ cdef void adam_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) n
 
 cdef inline void _correction(const SolverView *solver, int32_t steps, float32_t *first,
                              float32_t *second) noexcept nogil:
-    if steps < CORRECTIONS:
+    if steps < CORRECTED:
         first[0] = solver.corrections[2 * steps]
         second[0] = solver.corrections[2 * steps + 1]
     else:
@@ -68,13 +126,14 @@ cdef inline void _correction(const SolverView *solver, int32_t steps, float32_t 
 
 
 cdef inline float32_t _power(float32_t beta, int32_t steps) noexcept nogil:
-    # beta^steps, 0 where that is below exp(-20) and so nothing beside 1.
+    # beta^steps; 0 where that is below exp(-20), for 1 - beta^steps then rounds to 1.
     return 0 if steps * (1 - beta) > 20 else powf(beta, <float32_t>steps)
 
 
 cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int32_t steps,
                                  float32_t *v, float32_t square) noexcept nogil:
-    # Step along the first moment after a gradient whose mean square is `square`; INOUT v.
+    # The step along the first moment, and the new second moment v, after a gradient whose mean
+    # square is `square`.
     cdef float32_t rate = solver.learning_rate * factor, first, second
     if solver.kind == SGD:
         return rate / (1 - solver.beta_1)
@@ -87,13 +146,13 @@ cdef inline float32_t _step_size(const SolverView *solver, float32_t factor, int
 
 
 cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
-    """Ask for what `update_row` changes, but for the weights."""
+    """Prefetch what `update_row` changes, except the weights."""
     prefetch_row(&layer.w_m, row)
     slide_prefetch(layer.progress + row, sizeof(Progress))
 
 
 cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
-    # Rows take stretches of the noise that start anywhere.
+    # Every row reads the noise from a random position on.
     return <uint32_t>mix64((<uint64_t>solver.seed << 32) ^ <uint64_t>row)
 
 
@@ -101,7 +160,7 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil:
     """One step on one row of weights.
 
-    INOUT gradient (width,), to which the penalty's is added. Raced: layer. Cost: update_cost
+    INOUT gradient (width,); the penalty's gradient is added to it. Raced: layer. Cost: update_cost
     times width.
     """
     move_row(layer, solver, row, gradient, row_step(layer, solver, row, gradient))
@@ -109,10 +168,10 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
 
 cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
                         float32_t *gradient) noexcept nogil:
-    """The first half of `update_row`: counts the update and returns its step.
+    """The first half of `update_row`: count the update and return its step size.
 
-    Steps take divisions and roots that wait for each other: those of several rows do so at once
-    where they are found before the first row is moved.
+    A step size is a chain of divisions and roots. The chains of several rows overlap if they are
+    computed before the first row is moved.
     """
     cdef int64_t d = layer.width, start = row * d, j
     cdef float32_t square = 0
@@ -132,7 +191,7 @@ cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
 
 cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
                    const float32_t *gradient, float32_t step) noexcept nogil:
-    """The second half of `update_row`."""
+    """The second half of `update_row`: move the weights and their first moments."""
     cdef int64_t d = layer.width, start = row * d
     if layer.w.half == NULL:
         chosen().momentum(layer.w.single + start, layer.w_m.single + start, gradient, d, step,
@@ -144,10 +203,10 @@ cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
                           const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil:
-    """`update_row` where only the n given columns have a gradient, and only they are touched.
+    """`update_row` of a row that has a gradient in n columns only; the others are not touched.
 
-    IN columns (n,), distinct; INOUT gradient (width,), of which the columns' elements are read
-    and zeroed. The mean square is that of the whole row. Cost: update_cost times n.
+    IN columns (n,), distinct; INOUT gradient (width,): its elements in the columns are read, then
+    zeroed. The mean square is that of the whole row. Cost: update_cost times n.
     """
     cdef int64_t j, c, start = row * layer.width
     cdef float32_t square = 0, step
@@ -175,7 +234,7 @@ cdef inline float32_t _value(const Weights *w, int64_t i) noexcept nogil:
 
 cdef void _move_elements(float32_t *w, float32_t *m, const int32_t *columns, int64_t n,
                          const float32_t *g, float32_t step, float32_t b1) noexcept nogil:
-    """m = b1 m + (1 - b1) g, w -= step * m for some elements of a row."""
+    """m = b1 m + (1 - b1) g; w -= step * m, for n elements of a row."""
     cdef int64_t j, c
     cdef float32_t c1 = 1 - b1
     for j in range(n):
@@ -201,7 +260,10 @@ cdef void _move_halves(uint16_t *w, uint16_t *m, const int32_t *columns, int64_t
 
 cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,
                         int32_t steps, const float32_t *gradient) noexcept nogil:
-    """One step on n biases from first_bias on, each with a second moment of its own."""
+    """One step on n biases from first_bias on. Each has a second moment of its own.
+
+    IN gradient (n,), without a penalty; steps: the number of this update. Raced: layer.
+    """
     cdef int64_t i
     cdef float32_t step
     cdef Progress *bias = layer.bias_progress + first_bias

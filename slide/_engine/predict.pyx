@@ -10,8 +10,7 @@ from libc.string cimport memcpy
 
 from slide._base.largest cimport offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
@@ -25,23 +24,23 @@ from slide._prototypes.index cimport add_postings, open_postings, PostingsCursor
 from slide._base.memory import aligned_zeros
 
 cdef enum:
-    ROWS = 64                  # rows of X that one pass over the weights serves
-    NEURONS = 512              # neurons whose scores are held at a time for the top k
+    PREDICT_ROWS = 64          # rows of X that one pass over the weights serves
+    PREDICT_NEURONS = 512      # neurons whose scores are held at a time
 
-# What is wanted and where it goes; exactly one of the first two is given.
+# Which results are wanted and where they go. Exactly one of the first two is given.
 cdef struct Wanted:
     float32_t *hidden          # (n, last hidden width), or (n, n_active) of a sparse layer
     float32_t *scores          # (n, n_classes), or (n, k) for the top k
-    int32_t *ids               # (n, k) for the top k, (n, n_active) beside sparse `hidden`
+    int32_t *ids               # (n, k) for the top k, (n, n_active) for sparse `hidden`
     int64_t k                  # 0: all scores
-    float32_t *apart_scores    # (n, k) for the top k of what the prototypes add nothing to, or NULL
-    int32_t *apart_ids
+    float32_t *apart_scores    # (n, k) for the top k without the prototypes' scores, or NULL
+    int32_t *apart_ids         # (n, k) or NULL
 
 
 def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
     """Activations of the last hidden layer for rows first..last.
 
-    float32 (n, width); of a sparse layer a scipy CSR array of that shape.
+    float32 (n, width); for a sparse layer a scipy CSR array of that shape.
     """
     cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
     cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
@@ -76,8 +75,9 @@ def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
 def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
     """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
 
-    Equal scores go to the lower id. Every neuron is scored, without an n by n_classes array. With
-    `apart` both are (2, n, k): the best without what the prototypes add, then the best with it.
+    Of equal scores the lower id comes first. Every neuron is scored, without an array of n by
+    n_classes. With `apart` both results are (2, n, k): the best without the prototypes' scores,
+    then the best with them.
     """
     if not 1 <= k <= model.view.layers[model.view.n_layers - 1].n_out:
         raise ValueError(f"k must lie between 1 and the number of classes; got {k}")
@@ -96,14 +96,14 @@ def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
 
 cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
               const Wanted *wanted) except -1:
-    """Blocks of ROWS rows over the threads; all scratch is allocated before they start."""
-    cdef int64_t n = last - first, n_blocks = blocks_of(n, ROWS), i
+    """Blocks of PREDICT_ROWS rows over the threads; all scratch is allocated before they start."""
+    cdef int64_t n = last - first, n_blocks = blocks_of(n, PREDICT_ROWS), i
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view
     cdef HiddenScratch *scratches
     cdef PostingsCursor *cursors
     n_threads = max(1, min(n_threads, n_blocks))
-    n_output = min(NEURONS, model.layers[model.n_layers - 1].n_out)
+    n_output = min(PREDICT_NEURONS, model.layers[model.n_layers - 1].n_out)
     cdef Watch watch
     keep_alive = []
     scratches = <HiddenScratch *>scratch_array(n_threads * sizeof(HiddenScratch), np.uint8,
@@ -112,18 +112,19 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
                                               keep_alive)
     n_values = 0
     if model.postings != NULL and wanted.hidden == NULL:
-        # Dense rows are made sparse before they come here.
-        starts = x.indptr[first:last:ROWS]
+        # `Network.rows` has made dense rows sparse.
+        starts = x.indptr[first:last:PREDICT_ROWS]
         n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
-    cdef float32_t[:, ::1] z = aligned_zeros((n_threads, ROWS * n_output))
+    cdef float32_t[:, ::1] z = aligned_zeros((n_threads, PREDICT_ROWS * n_output))
     for i in range(n_threads):
-        allocate_hidden(&scratches[i], owner, x, ROWS, n_output, keep_alive)
+        allocate_hidden(&scratches[i], owner, x, PREDICT_ROWS, n_output, keep_alive)
         cursors[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
         cursors[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
         cursors[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     start_watch(&watch)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        _block(model, rows, first + i * ROWS, min(<int64_t>ROWS, n - i * ROWS), first,
+        _block(model, rows, first + i * PREDICT_ROWS,
+               min(<int64_t>PREDICT_ROWS, n - i * PREDICT_ROWS), first,
                &scratches[omp_get_thread_num()], &cursors[omp_get_thread_num()],
                &z[omp_get_thread_num(), 0], wanted, &watch)
     return end_watch(&watch)
@@ -132,11 +133,11 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
                  int64_t origin, HiddenScratch *hidden, PostingsCursor *cursors, float32_t *z,
                  const Wanted *wanted, Watch *watch) noexcept nogil:
-    """Forward n rows from `first` on and write what is wanted of them.
+    """Forward n rows from `first` on and write the wanted results.
 
-    IN model, x; OUT the rows' own places in `wanted`; hidden, cursors and z (ROWS, NEURONS) belong
-    to the thread, watch is shared. The output weights are read once for all n rows. Cost: n times
-    the weights that are computed.
+    IN model, x; OUT the rows' own places in `wanted`. hidden, cursors and z (PREDICT_ROWS,
+    PREDICT_NEURONS) belong to the thread; watch is shared. The output weights are read once for all
+    n rows. Cost: n times the number of weights that are used.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
     cdef int64_t n_out = model.layers[last + 1].n_out, ld
@@ -152,11 +153,11 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
         return
     if model.postings != NULL:
         open_postings(model.postings, x, first, n, cursors)
-    for step in range(blocks_of(n_out, NEURONS)):
+    for step in range(blocks_of(n_out, PREDICT_NEURONS)):
         if interrupted(watch):
             return
-        u = step * NEURONS
-        size = min(<int64_t>NEURONS, n_out - u)
+        u = step * PREDICT_NEURONS
+        size = min(<int64_t>PREDICT_NEURONS, n_out - u)
         _output(model, u, size, n, hidden, z)
         if wanted.apart_ids != NULL:
             for i in range(n):

@@ -13,14 +13,14 @@ cdef struct Vectors:
     const float32_t **values   # (n,)
     int64_t *sizes             # (n,)
 
-# Which neurons are computed for which samples, by neuron.
+# The (sample, neuron) pairs that are computed, grouped by neuron.
 cdef struct Pairs:
-    int64_t n_neurons          # distinct neurons
+    int64_t n_neurons          # number of distinct neurons
     int64_t n_pairs
     int32_t *neurons           # (n_neurons,)
     int32_t *starts            # (n_neurons + 1,) first pair of each
     int32_t *samples           # (n_pairs,)
-    int32_t *places            # (n_pairs,) where the pair's value stands
+    int32_t *places            # (n_pairs,) index of the pair's value
 
 # Private to one thread.
 cdef struct PairScratch:
@@ -29,7 +29,7 @@ cdef struct PairScratch:
     float32_t *values          # (micro_batch,)
     float32_t *gradient        # (widest row,) all zero between two rows
     uint8_t *touched           # (widest row,) all zero between two rows
-    float32_t *row             # (widest row,) of floats, where weights are bfloat16
+    float32_t *row             # (widest row,) a row as floats, where weights are bfloat16
     int32_t *columns           # (widest row + 1,)
 
 cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil

@@ -1,8 +1,8 @@
 """Sparse layers: only some neurons of a layer for a sample, of sparse or dense inputs.
 
-A micro-batch's (sample, neuron) pairs are grouped by neuron, so that a row of weights is read,
-and updated, once for all samples that want it. What the samples' inputs leave out is neither
-read nor written: work is (active neurons) x (active inputs), forward and back.
+A micro-batch's (sample, neuron) pairs are grouped by neuron, so that a row of weights is read and
+updated once for all samples that use it. Weights of inactive inputs are neither read nor written:
+the work is (active neurons) x (active inputs), forward and back.
 
 Weights (LayerView) are shared and raced on purpose; all else belongs to the calling thread.
 """
@@ -64,10 +64,10 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
 
 cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
                           int32_t *slot_of, Pairs *pairs) noexcept nogil:
-    """Pairs of the neurons ids[i * stride ..][: sizes[i]] of n samples; counting sort, O(pairs).
+    """Group the neurons ids[i * stride ..][: sizes[i]] of n samples; counting sort, O(pairs).
 
-    The place of a pair is that of its id. sizes NULL: all are `stride`. Scratch slot_of needs
-    no clearing (Briggs & Torczon's sparse set).
+    The place of a pair is the index of its id. Where sizes is NULL, all are `stride`. Scratch
+    slot_of needs no clearing (Briggs & Torczon's sparse set).
     """
     cdef int64_t i, j, size
     cdef int32_t n_rows = 0, neuron, slot, count, total = 0
@@ -103,9 +103,10 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
 
 
 cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil:
-    """Every one of n_rows neurons with every one of n samples; value (i, u) at i * n_rows + u.
+    """Pair every one of n_rows neurons with every one of n samples.
 
-    rows (n_rows,) or NULL for the first n_rows.
+    IN rows (n_rows,), or NULL for the first n_rows. The place of sample i and neuron u is
+    i * n_rows + u.
     """
     cdef int64_t u, i
     for u in range(n_rows):
@@ -158,10 +159,10 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     x_delta[sample] += delta[place] W[row]; W[row] <- step(sum delta[place] x[sample]);
     b[row] <- step(sum delta[place])
 
-    IN x, delta (as z in `pairs_forward`); INOUT x_delta (n, ld_delta), beside dense inputs all
-    of their elements, beside sparse ones in the order of their ids; NULL when nobody wants it.
-    Pairs and neurons without a gradient are passed over. A weight is read before it is changed.
-    Returns the multiply-adds.
+    IN x, delta (as z in `pairs_forward`); INOUT x_delta (n, ld_delta), or NULL where it is not
+    needed. A row of x_delta has an element for every element of a dense input, or for every id of a
+    sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
+    changed. Returns the multiply-adds.
     """
     cdef int64_t u, j, i, m, first, d = layer.width, n_columns, n_used, cost = 0, size
     cdef int32_t row, sample, c
@@ -205,7 +206,7 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
                     xd[i] += coef * w[ids[i]]
                 cost += size
             for i in range(size):
-                # A neuron that is not firing has no gradient: its moment would only decay.
+                # An input of 0 gives no gradient: a step would only let the moment decay.
                 if values[i] != 0:
                     c = ids[i]
                     scratch.columns[n_columns] = c

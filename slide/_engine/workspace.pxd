@@ -1,25 +1,25 @@
-# What a training run reads, and what a thread of it works in.
-from slide._base.rows cimport InputView
+from slide._base.rows cimport InputRows, InputView
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64_t, uint8_t
 from slide._engine.bag cimport InputGroups
 from slide._engine.dense cimport HalfScratch
 from slide._engine.forward cimport HiddenScratch
+from slide._engine.model cimport Model
 from slide._engine.optimizer cimport SolverView
 
-# What a training run reads; nobody writes it while threads run.
+# The data and settings of a training run; no thread writes to it.
 cdef struct TrainView:
     SolverView solver
     InputView x
     const int64_t *y_indptr
     const int32_t *y_indices
     const float32_t *sample_weight   # or NULL
-    bint all_neurons           # the whole output layer is active
+    bint all_neurons           # all neurons of the output layer are active
     int64_t tail_size
     int64_t n_hard             # hard neurons per sample found by retrieval (0: retrieval off)
     int64_t n_hard_kept        # hard neurons per sample found by mining beforehand (0: none)
     const int32_t *hard_kept   # (n_rows, n_hard_kept), -1 where there are fewer
     const float32_t *dropout   # (n_hidden,) rate of every hidden layer
-    const uint8_t *tracked     # (n_layers,) whether the layer's inputs are summed, for hashing
+    const uint8_t *tracked     # (n_layers,) whether a layer's inputs are summed, for hashing
     uint64_t seed
 
 # Sums over the micro-batches that a thread trained.
@@ -31,27 +31,35 @@ cdef struct Counts:
     int64_t active_neurons
     int64_t multiply_adds
     int64_t dense_multiply_adds
-    float64_t retrieval_seconds   # hashing, looking up, ranking; choice of the active set
+    float64_t retrieval_seconds   # hashing, looking up, ranking; choosing the active set
     float64_t forward_seconds
-    float64_t backward_seconds   # of the updates, too, which go with it row by row
+    float64_t backward_seconds    # including the updates
 
 # Private to one thread.
 cdef struct Workspace:
-    InputGroups groups         # of CSR X and a dense first layer
+    InputGroups groups         # used by a dense first layer on CSR X
     HiddenScratch hidden
-    HalfScratch halves         # of products of bfloat16
-    float32_t **mask           # as hidden.a, where the layer has dropout
+    HalfScratch halves         # used by products of bfloat16
+    float32_t **mask           # (n_hidden,) like hidden.a, of layers with dropout
     float32_t *delta           # (micro_batch, widest hidden.ld)
     float32_t *delta_next
     float32_t *gradient        # (ROW_BLOCK, widest row)
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
-    int32_t *active            # (max_active,) ids of the union
-    int32_t *slot_of           # (n_classes,) place of a neuron in `active`
-    int32_t *label_slots       # (max_labels,) places of the samples' labels
-    int32_t *candidates        # (most that retrieval returns,)
-    float32_t *scores          # the same
+    int32_t *active            # (max_active,) the active output neurons
+    int32_t *slot_of           # (n_classes,) a neuron's place in `active`
+    int32_t *label_slots       # (max_labels,) places of the samples' labels in `active`
+    int32_t *candidates        # (most,) the most neurons that retrieval returns
+    float32_t *scores          # (most,)
     int32_t *hard              # (n_hard,)
-    float32_t *hard_scores
-    float32_t **query_sums     # (n_layers,) sum of a tracked layer's inputs, (n_in,)
+    float32_t *hard_scores     # (n_hard,)
+    float32_t **query_sums     # (n_layers,) sum of a tracked layer's inputs (n_in,)
     float64_t *query_norms2    # (n_layers,) sum of their squared lengths
     Counts counts
+
+cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1] y_indptr,
+                   const int32_t[::1] y_indices, const float32_t[::1] sample_weight,
+                   const int32_t[:, ::1] hard_kept, dict settings, list keep_alive) except -1
+
+cdef int allocate_workspaces(Workspace *workspaces, int n_threads, Model model, InputRows x,
+                             const TrainView *train, y_indptr, int64_t n,
+                             list keep_alive) except -1

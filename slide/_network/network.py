@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from slide._base.arrays import Array, Floats, Ints, Matrix
+from slide._base.arrays import Floats, Matrix
 from slide._base.locks import Guard
 from slide._base.rows import InputRows
 from slide._core import Trainer
@@ -126,14 +126,3 @@ class Network:
         """The compiled loop over x and y; its scratch is allocated once and serves all epochs."""
         settings = {**self.settings.engine(), "seed": self.seed}
         return Trainer(self.model(), x, y.indptr, y.indices, sample_weight, settings, n_threads)
-
-
-def log_prior(counts: Ints, n_rows: int, loss: str) -> Array:
-    """Output biases before training: log odds (sigmoid) or log share (softmax) of each label.
-
-    Half a sample is added to every count, so that a label never seen has a finite prior.
-    """
-    p = (counts + 0.5) / (n_rows + 1.0)
-    if loss == "softmax":
-        return np.asarray(np.log(p / p.sum()))
-    return np.asarray(np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-6)))

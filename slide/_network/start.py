@@ -16,7 +16,8 @@ from slide._base.values import MAX_INT
 from slide._engine import centroids, predict
 from slide._hashing.retrieval import Retrieval
 from slide._network.input_stats import stats_of, sums
-from slide._network.network import Network, log_prior
+from slide._network.losses import LOSSES
+from slide._network.network import Network
 from slide._network.rehash import begin_schedule, rebuild_layer
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def start_network(
         # Not x[rows], which would take as much memory as X.
         labels = labels.only(rows)
     counts = np.bincount(labels.indices, minlength=labels.n_classes)
-    prior = log_prior(counts, len(rows), settings.loss)
+    prior = LOSSES[settings.loss].log_prior(counts, len(rows))
     # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):
@@ -86,7 +87,7 @@ def set_weights(
     y : slide._data.labels.LabelRows
         The labels of `rows`.
     prior : float64 (n_classes,)
-        Biases of the output, see `log_prior`.
+        Biases of the output, see `Loss.log_prior`.
     n_threads : int
     rows : int array or None
         The rows of x to look at, None: all.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import log_expit
 
 from slide._base.arrays import Floats
 from slide._data.labels import LabelRows
 from slide._engine import predict
+from slide._network.losses import LOSSES
 from slide._prediction import lookup
 
 if TYPE_CHECKING:
@@ -20,18 +20,15 @@ _LOG_TINY = np.log(np.finfo(np.float32).tiny)
 _SCORES_AT_ONCE = 1 << 22  # scores that a block of rows aims at
 
 
-@np.errstate(under="ignore")  # a probability that is none, for who lets NumPy raise
+@np.errstate(under="ignore")  # a probability may round to 0 where the user lets NumPy raise
 def log_probabilities(scores: Floats, loss: str, multilabel: bool) -> Floats:
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 
-    A row sums to 1, but for the independent labels of a multilabel target under the sigmoid loss.
-    No probability is 0, which float32 would make of a small one.
+    A row's probabilities sum to 1, unless the labels of a multilabel target are independent under
+    the loss. float32 would round small probabilities to 0; none is smaller than its smallest normal
+    number.
     """
-    if loss == "sigmoid":
-        log_expit(scores, out=scores)
-    if loss == "softmax" or not multilabel:
-        scores -= scores.max(axis=1, keepdims=True)
-        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    scores = LOSSES[loss].log_probabilities(scores, multilabel)
     return np.maximum(scores, _LOG_TINY, out=scores)
 
 
@@ -40,33 +37,34 @@ def predict_label_rows(
 ) -> LabelRows:
     """The labels that every row of a multilabel target gets, as LabelRows.
 
-    Under the sigmoid loss those with a score above 0. Under the softmax loss the labels share one
-    probability; a label is taken when it has more than it would have as one of
-    1 + labels_per_row equals. The scores are computed for some rows at a time. With mode "lsh" and
-    the sigmoid loss only those of a short list are.
+    `slide._network.losses.Loss.score_threshold` decides. Scores are computed for some rows at a
+    time. With mode "lsh" only the labels of a short list are scored, if a score alone decides.
     """
     model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
-    if mode == "lsh" and loss == "sigmoid" and lookup.pays(network, n := lookup.candidates_for(1)):
-        return _shortlist_label_rows(network, x, n, n_threads)
+    score_threshold = LOSSES[loss].score_threshold
+    if mode == "lsh" and score_threshold is not None:
+        n_candidates = lookup.candidates_for(1)
+        if lookup.pays(network, n_candidates):
+            return _shortlist_label_rows(network, x, score_threshold, n_candidates, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     block = max(64 * n_threads, _SCORES_AT_ONCE // n_classes)
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
         with network.guard.reading():
-            scores, threshold = predict.scores(model, x, first, last, n_threads), 0.0
-        if loss == "softmax":
-            log_probabilities(scores, loss, multilabel=True)
-            threshold = -np.log1p(labels_per_row)
-        chosen = scores > threshold
+            scores = predict.scores(model, x, first, last, n_threads)
+        if score_threshold is None:
+            chosen = log_probabilities(scores, loss, multilabel=True) > -np.log1p(labels_per_row)
+        else:
+            chosen = scores > score_threshold
         counts.append(np.count_nonzero(chosen, axis=1))
         indices.append(np.nonzero(chosen)[1].astype(np.int32))
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)
 
 
 def _shortlist_label_rows(
-    network: Network, x: InputRows, n_candidates: int, n_threads: int
+    network: Network, x: InputRows, score_threshold: float, n_candidates: int, n_threads: int
 ) -> LabelRows:
-    """The labels of a score above 0 among the n_candidates most promising ones of every row."""
+    """The labels of a score above the threshold among every row's n_candidates most promising."""
     model, n_classes = network.model(), network.n_classes
     short = lookup.shortlist(network, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
@@ -74,9 +72,9 @@ def _shortlist_label_rows(
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
         ids, scores = short.topk(model, x, first, last, n_candidates, n_candidates, n_threads)
-        chosen = scores > 0
+        chosen = scores > score_threshold
         counts.append(np.count_nonzero(chosen, axis=1))
-        ids[~chosen] = n_classes  # beyond all others, which shall rise within a row
+        ids[~chosen] = n_classes  # sorts behind all labels of the row
         ids.sort(axis=1)
         indices.append(ids[ids < n_classes])
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)

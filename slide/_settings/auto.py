@@ -14,6 +14,7 @@ from typing import Any
 from slide._base.arrays import Params
 from slide._base.values import MAX_INT
 from slide._data.rows import DataShape
+from slide._engine.optimizer import SOLVERS
 from slide._settings.auto_retrieval import CODE_BITS, hidden_retrieval, output_retrieval
 from slide._settings.settings import LayerSettings, Settings
 
@@ -31,10 +32,6 @@ _CENTROID_LOGIT = 4.6
 _SPARSE_STEP = 5400.0
 _SPARSE_STEP_DEEPER = 1.35
 _SPARSE_OUTPUT = 4.5
-# SGD's gradients are not normalised, Adagrad's steps fall as 1 / sqrt(t): factors that make the
-# default learning_rate_init of use to them.
-_SGD_FACTOR = 100.0
-_ADAGRAD_FACTOR = 10.0
 
 _JUDGED = 20  # fewest rows with which prototypes are tried
 _NARROW = 128  # neurons below which a layer is dense whatever its share
@@ -179,10 +176,10 @@ def _rates(
     params: Params, rate: float, bias_rate: float, square_norm: float
 ) -> tuple[float, float]:
     """Factors of the learning rate for weights and biases, for the solver at hand."""
-    if params["solver"] == "sgd":
-        return _SGD_FACTOR / square_norm, _SGD_FACTOR
-    factor = _ADAGRAD_FACTOR if params["solver"] == "adagrad" else 1.0
-    return factor * rate, factor * bias_rate
+    solver = SOLVERS[params["solver"]]
+    if not solver.normalizes:
+        return solver.rate_factor / square_norm, solver.rate_factor
+    return solver.rate_factor * rate, solver.rate_factor * bias_rate
 
 
 def _n_active(fraction: Any, i: int, size: int) -> int:

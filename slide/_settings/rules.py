@@ -12,6 +12,9 @@ from sklearn.utils import check_random_state
 
 from slide._base.arrays import Params
 from slide._base.values import MAX_INT, as_float, as_int, shown
+from slide._engine.activations import ACTIVATIONS
+from slide._engine.losses import LOSSES
+from slide._engine.optimizer import SOLVERS
 
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_TABLES = 255  # collisions are counted in a byte
@@ -98,8 +101,8 @@ RULES = {
         lambda value: _is_int(value) or (_items(value) and all(map(_is_int, _items(value)))),
         f"an int or a sequence of at least one int, each in [1, {MAX_INT}]",
     ),
-    "activation": one_of("identity", "logistic", "tanh", "relu"),
-    "loss": one_of("auto", "softmax", "sigmoid"),
+    "activation": one_of(*ACTIVATIONS),
+    "loss": one_of("auto", *LOSSES),
     "active_fraction": _AUTO
     | _SHARE
     | Rule(
@@ -123,7 +126,7 @@ RULES = {
     ),
     "tail_size": _AUTO | integer(0),
     "rehash_every": _AUTO | integer(1),
-    "solver": one_of("adam", "sgd", "adagrad"),
+    "solver": one_of(*SOLVERS),
     "alpha": _real(lambda value: 0 <= value < _MAX_FLOAT, "[0, inf), as float32"),
     "dropout": _AUTO | BELOW_1,
     "batch_size": _AUTO | integer(1),

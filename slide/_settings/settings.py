@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ml_dtypes import bfloat16
 
 from slide._base.arrays import Params
+from slide._engine.losses import LOSSES
 from slide._settings.rules import (
     ABOVE_0,
     BELOW_1,
@@ -77,7 +78,7 @@ class LayerSettings:
 class Settings:
     """Everything the engine needs to know, resolved."""
 
-    loss: Annotated[str, one_of("softmax", "sigmoid")]
+    loss: Annotated[str, one_of(*LOSSES)]
     activation: Annotated[str, RULES["activation"]]
     batch_size: Annotated[int, integer(1)]  # samples of a micro-batch, which updates a row once
     max_iter: Annotated[int, integer(1)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide._base.arrays import Array, Params
+from slide._network.losses import LOSSES
 
 if TYPE_CHECKING:
     from slide._network.network import Network
@@ -19,7 +20,7 @@ _MOST = 1e6
 
 def check_loss(network: Network, params: Params, epoch: int, loss: float) -> None:
     """Refuse a mean loss per row that only absurdly large weights give."""
-    n_decisions = network.n_classes if network.settings.loss == "sigmoid" else 1
+    n_decisions = LOSSES[network.settings.loss].n_decisions(network.n_classes)
     if not loss <= _MOST * n_decisions:
         raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
 

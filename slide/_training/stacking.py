@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 
 from slide._base.arrays import Array, Bools, Floats
 from slide._network.input_stats import note_inputs
+from slide._network.losses import LOSSES
 from slide._network.rehash import refresh
 from slide._prediction import lookup
 from slide._prototypes.prototypes import make_prototypes
@@ -81,11 +79,8 @@ class Stacking:
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
         scores += self.weight * cosines
-        if network.settings.loss == "sigmoid":
-            self.slope, self.offset = _logistic(scores, right, weights)
-        else:
-            n_labels = np.diff(judges.labels.indptr)
-            self.slope, self.offset = _softmax_slope(scores, right, n_labels, weights), 0.0
+        calibrate, n_labels = LOSSES[network.settings.loss].calibrate, np.diff(judges.labels.indptr)
+        self.slope, self.offset = calibrate(scores, right, n_labels, weights)
 
     def apply(self, network: Network, n_threads: int) -> None:
         """Scale the network's scores, and give it the prototypes of all rows."""
@@ -147,38 +142,3 @@ def _precisions(scores: Floats, right: Bools) -> Array:
     best = np.argsort(-scores, axis=1, kind="stable")[:, : max(_KS)]
     hits = np.take_along_axis(right, best, axis=1)
     return np.asarray(np.mean([hits[:, :k].sum(axis=1) / k for k in _KS], axis=0))
-
-
-def _logistic(scores: Floats, right: Bools, weights: Array) -> tuple[float, float]:
-    """Slope and offset after which the sigmoid of a score is its label's probability.
-
-    The fit sees the candidates only. They are the labels of the largest scores, so the others
-    have probabilities near 0 in any case.
-    """
-    valid = np.isfinite(scores)
-    if not right[valid].any() or right[valid].all():
-        return 1.0, 0.0
-    weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
-    model = LogisticRegression(C=np.inf, max_iter=1000)
-    model.fit(scores[valid][:, np.newaxis], right[valid], sample_weight=weights)
-    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, offset) if slope > 0 else (1.0, 0.0)
-
-
-def _softmax_slope(scores: Floats, right: Bools, n_labels: Array, weights: Array) -> float:
-    """Slope after which the softmax of a row's best label is, on average, its hit rate.
-
-    The n_labels labels of a row share the probability, candidates or not.
-    """
-    best = np.argmax(scores, axis=1)[:, np.newaxis]
-    shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
-    target = np.average(shares, weights=weights)
-
-    def excess(log_slope: float) -> float:
-        p = softmax(np.exp(log_slope) * scores, axis=1).max(axis=1)
-        return float(np.average(p, weights=weights) - target)
-
-    low, high = -5.0, 5.0
-    if not excess(low) < 0 < excess(high):
-        return 1.0
-    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))

@@ -13,6 +13,7 @@ from twins.random import SplitMix64
 from slide._base.rows import InputRows
 from slide._core import Trainer
 from slide._engine import predict
+from slide._engine.entry_points import OutputRows
 from slide._engine.model import Model
 from slide._hashing.retrieval import Retrieval
 from slide._network.layer import Layer
@@ -152,8 +153,8 @@ def assert_same_bits(layers, others, names=ARRAYS):
             np.testing.assert_array_equal(a, b, err_msg=f"layer {i}, {name}")
 
 
-def test_the_door_to_the_output_is_its_twin(base):
-    layers, problem = make_layers([N_FEATURES, 19, N_CLASSES]), make_problem()
+def test_the_entry_point_to_the_output_is_its_twin(base):
+    layers = make_layers([N_FEATURES, 19, N_CLASSES])
     rng, ids = np.random.default_rng(3), np.array([5, 60, 0, 33], np.int32)
     delta, x, x_delta = (
         rng.standard_normal((MICRO_BATCH, n)).astype(np.float32) for n in (len(ids), 19, 19)
@@ -165,7 +166,8 @@ def test_the_door_to_the_output_is_its_twin(base):
     dw[ids], db[ids] = delta.T.astype(float) @ x, delta.sum(axis=0, dtype=float)
     reference.update_rows(twin[1], ids, dw, solver)
     reference.update_biases(twin[1], ids, twin[1].steps[ids], db, solver)
-    trainer_of(layers, problem, base).update_output(ids, delta, x, x_delta, 0.01)
+    output = OutputRows(Model(layers, "relu", "sigmoid"), MICRO_BATCH, base)
+    output.update(ids, delta, x, x_delta, 0.01)
     assert_is_twins(layers, twin)
     np.testing.assert_allclose(x_delta, expected, rtol=1e-4, atol=1e-5)
 

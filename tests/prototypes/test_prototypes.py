@@ -238,30 +238,6 @@ def test_no_weight_without_evidence():
     assert stacking._best_weight(scores, cosines, right, ones) > 0
 
 
-def test_logistic_finds_slope_and_offset():
-    rng = np.random.default_rng(9)
-    scores = 4 * rng.standard_normal((4000, 10))
-    right = rng.random(scores.shape) < 1 / (1 + np.exp(-(0.4 * scores - 1.5)))
-    scores[:, 9] = -np.inf  # named twice: without a say
-    slope, offset = stacking._logistic(scores, right, np.ones(4000))
-    assert slope == pytest.approx(0.4, abs=0.02) and offset == pytest.approx(-1.5, abs=0.06)
-    assert stacking._logistic(scores, np.zeros_like(right), np.ones(4000)) == (1.0, 0.0)
-    assert stacking._logistic(-scores[:, :9], right[:, :9], np.ones(4000)) == (1.0, 0.0)
-
-
-def test_softmax_slope_makes_the_best_as_sure_as_it_is_right():
-    rng = np.random.default_rng(10)
-    scores = 4 * rng.standard_normal((4000, 10))
-    p = np.exp(0.4 * scores)
-    p /= p.sum(axis=1, keepdims=True)
-    label = (p.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
-    right = np.arange(10) == label[:, np.newaxis]
-    ones = np.ones(4000)
-    assert stacking._softmax_slope(scores, right, ones, ones) == pytest.approx(0.4, abs=0.03)
-    assert stacking._softmax_slope(scores, right, 2 * ones, ones) < 0.3
-    assert stacking._softmax_slope(scores, np.zeros_like(right), ones, ones) == 1.0
-
-
 def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
     """What judges rank is found by short lists where they pay, and nearly all of it."""
     X, y = rare

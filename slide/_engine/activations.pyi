@@ -1,0 +1,1 @@
+ACTIVATIONS: dict[str, int]

@@ -1,0 +1,10 @@
+from typing import Any
+
+from slide._base.arrays import Floats, Ids
+from slide._engine.model import Model
+
+class OutputRows:
+    def __init__(self, model: Model, n_samples: int, settings: dict[str, Any]) -> None: ...
+    def update(
+        self, ids: Ids, delta: Floats, x: Floats, x_delta: Floats, learning_rate: float
+    ) -> None: ...

@@ -14,7 +14,7 @@ from libc.string cimport memset
 from slide._base.clock cimport seconds
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.random cimport next64, seed_stream
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, row_at, Vector, vector_at
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
@@ -46,7 +46,7 @@ from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView, SOFTMAX
 from slide._engine.optimizer cimport ADAGRAD, ADAM, adam_corrections, CORRECTIONS, SGD, SolverView
-from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, Vectors
+from slide._engine.sparse cimport pair_all, pairs_backward, pairs_forward, vector_of, Vectors
 from slide._engine.workspace cimport Counts, TrainView, Workspace
 
 _SOLVERS = {"adam": ADAM, "sgd": SGD, "adagrad": ADAGRAD}
@@ -79,8 +79,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     hidden.retrieval_seconds = 0
     for i in range(last + 1):
         if train.tracked[i] and i > 0:
-            cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
-                                 ws.query_norms2 + i)
+            cost += _add_queries(&hidden.x[i], n, ws.query_sums[i], ws.query_norms2 + i)
         cost += forward_layer(model, &train.x, i, first, n, hidden, &rng)
         if train.dropout[i] > 0:
             drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], &rng)
@@ -93,8 +92,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
         active = NULL
     else:
         if train.tracked[last + 1]:
-            cost += _add_queries(h, n, width, ws.query_sums[last + 1],
-                                 ws.query_norms2 + last + 1)
+            cost += _add_queries(h, n, ws.query_sums[last + 1], ws.query_norms2 + last + 1)
         cost += choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
         if n_active > n_exact:
             tail_weight = <float32_t>(output.n_out - n_exact) / <float32_t>(n_active - n_exact)
@@ -112,7 +110,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
 
     # Loss and its gradient, in place.
     for i in range(n):
-        row = train.x.rows[first + i]
+        row = row_at(&train.x, first + i)
         n_labels = train.y_indptr[row + 1] - train.y_indptr[row]
         if train.all_neurons:
             labels = train.y_indices + train.y_indptr[row]
@@ -138,8 +136,7 @@ cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace
     if train.x.indptr != NULL:
         n_pairs = 0
         for i in range(n):
-            row = train.x.rows[first + i]
-            n_pairs += train.x.indptr[row + 1] - train.x.indptr[row]
+            n_pairs += vector_at(&train.x, first + i).size
     ws.counts.n_samples += n
     ws.counts.n_micro_batches += 1
     ws.counts.active_neurons += n_active
@@ -192,24 +189,19 @@ cdef int64_t _backward(ModelView *model, const TrainView *train, Workspace *ws,
     return cost
 
 
-cdef int64_t _add_queries(const Vectors *x, int64_t n, int64_t width, float32_t *total,
+cdef int64_t _add_queries(const Vectors *x, int64_t n, float32_t *total,
                           float64_t *norms2) noexcept nogil:
     """total += sum of n vectors, norms2 += sum of their squared lengths; returns the cost."""
     cdef int64_t i, j, cost = 0
     cdef float32_t v
+    cdef Vector query
     for i in range(n):
-        if x.dense != NULL:
-            for j in range(width):
-                v = x.dense[i * x.ld + j]
-                total[j] += v
-                norms2[0] += v * v
-            cost += 2 * width
-        else:
-            for j in range(x.sizes[i]):
-                v = x.values[i][j]
-                total[x.ids[i][j]] += v
-                norms2[0] += v * v
-            cost += 2 * x.sizes[i]
+        query = vector_of(x, i)
+        for j in range(query.size):
+            v = query.values[j]
+            total[query.ids[j] if query.ids != NULL else j] += v
+            norms2[0] += v * v
+        cost += 2 * query.size
     return cost
 
 

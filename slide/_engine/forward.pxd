@@ -1,5 +1,4 @@
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, InputView
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._engine.bag cimport InputGroups
 from slide._engine.model cimport Model, ModelView

@@ -23,8 +23,7 @@ from slide._base.memory import aligned_copy, aligned_zeros
 from slide._base.named_arrays import fill
 
 
-cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
-                           const float32_t *values, int64_t n_values, float32_t length,
+cdef float32_t split_query(const DirectionsView *view, const Vector *x, float32_t length,
                            const float32_t *folded_mean, float32_t *coordinates,
                            float32_t *own_folded_mean) noexcept nogil:
     """Split x - mean, dense (ids NULL) or sparse; returns the length of its rest.
@@ -34,13 +33,13 @@ cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
     """
     cdef int64_t j
     cdef float32_t rest = length * length
-    if ids == NULL:
-        chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, values, view.n_in, 1,
+    if x.ids == NULL:
+        chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, x.values, view.n_in, 1,
                       view.n_in, coordinates, view.n)
     for j in range(view.n):
-        if ids != NULL:
-            coordinates[j] = chosen().gather_dot(view.vectors + j * view.n_in, ids, values,
-                                                 n_values)
+        if x.ids != NULL:
+            coordinates[j] = chosen().gather_dot(view.vectors + j * view.n_in, x.ids, x.values,
+                                                 x.size)
         coordinates[j] -= view.at_mean[j]
         rest -= coordinates[j] * coordinates[j]
     memcpy(own_folded_mean, folded_mean, view.size * sizeof(float32_t))

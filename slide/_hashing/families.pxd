@@ -1,3 +1,4 @@
+from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t
 
 cdef enum:
@@ -44,12 +45,10 @@ cdef struct HasherView:
     uint64_t seed_bins
     uint64_t seed_cut
 
-cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void simhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
-cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
-                     const float32_t *values, int64_t n_values, const float32_t *folded_mean,
+cdef int64_t project(const HasherView *hasher, int64_t block, const Vector *x, const float32_t *folded_mean,
                      float32_t *scratch) noexcept nogil
 
 cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits,
@@ -57,10 +56,8 @@ cdef void simhash_rows(const HasherView *hasher, int32_t n_codes, int32_t n_bits
                        const float32_t *extra_0, const float32_t *extra_1, float32_t *scratch,
                        uint16_t *codes, int64_t stride) noexcept nogil
 
-cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                          int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void winner_take_all(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                           float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
-cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void minhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil

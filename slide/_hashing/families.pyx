@@ -26,8 +26,7 @@ cdef enum:
 # -------------------------------------------------------------- SimHash --
 
 
-cdef void _fold(const HasherView *hasher, const float32_t *signs, const int32_t *ids,
-                const float32_t *values, int64_t n_values, const float32_t *folded_mean,
+cdef void _fold(const HasherView *hasher, const float32_t *signs, const Vector *x, const float32_t *folded_mean,
                 float32_t *out) noexcept nogil:
     """The first signs and the count sketch: coordinate j is added to place j mod size.
 
@@ -42,19 +41,18 @@ cdef void _fold(const HasherView *hasher, const float32_t *signs, const int32_t 
             out[i] = -folded_mean[i]
     else:
         memset(out, 0, size * sizeof(float32_t))
-    if ids != NULL:
-        for k in range(n_values):
-            out[ids[k] & (size - 1)] += signs[ids[k]] * values[k]
+    if x.ids != NULL:
+        for k in range(x.size):
+            out[x.ids[k] & (size - 1)] += signs[x.ids[k]] * x.values[k]
         return
     for chunk in range(blocks_of(hasher.n_in, size)):
         start = chunk * size
         n = min(size, hasher.n_in - start)
         for i in range(n):
-            out[i] += signs[start + i] * values[start + i]
+            out[i] += signs[start + i] * x.values[start + i]
 
 
-cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void simhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """SimHash through randomised fast Walsh-Hadamard transforms.
 
@@ -86,7 +84,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     cdef const float32_t *e0
     cdef const float32_t *e1
     for block in range(hasher.n_blocks):
-        m = project(hasher, block, ids, values, n_values, folded_mean, scratch)
+        m = project(hasher, block, x, folded_mean, scratch)
         e0 = hasher.extra + block * size
         e1 = e0 + (hasher.n_blocks - 1) * size + hasher.last_size
         for i in range(m):
@@ -94,8 +92,7 @@ cdef void simhash(const HasherView *hasher, const int32_t *ids, const float32_t 
         chosen().sign_bits(scratch, m, words + block * (size // 64))
 
 
-cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids,
-                     const float32_t *values, int64_t n_values, const float32_t *folded_mean,
+cdef int64_t project(const HasherView *hasher, int64_t block, const Vector *x, const float32_t *folded_mean,
                      float32_t *scratch) noexcept nogil:
     """The projections whose signs `simhash` takes, of one of its transforms; returns their number.
 
@@ -106,7 +103,7 @@ cdef int64_t project(const HasherView *hasher, int64_t block, const int32_t *ids
     cdef int64_t _round, i, chunk, size = hasher.size
     cdef int64_t m = size if block < hasher.n_blocks - 1 else hasher.last_size
     cdef const float32_t *s = hasher.later_signs + block * (hasher.n_rounds - 1) * size
-    _fold(hasher, hasher.signs + block * hasher.n_padded, ids, values, n_values,
+    _fold(hasher, hasher.signs + block * hasher.n_padded, x,
           folded_mean + block * size if folded_mean != NULL else NULL, scratch)
     for _round in range(hasher.n_rounds - 1):
         chosen().hadamard(scratch, size)
@@ -203,8 +200,7 @@ cdef void _pack(const HasherView *hasher, const int32_t *hashes, uint64_t *words
 # --------------------------------------------------------- WTA and DWTA --
 
 
-cdef void _load_slots(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void _load_slots(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *out) noexcept nogil:
     """The coordinates that are in any window.
 
@@ -212,19 +208,19 @@ cdef void _load_slots(const HasherView *hasher, const int32_t *ids, const float3
     """
     cdef int64_t i, k, n = hasher.first_extra
     cdef int32_t slot
-    if ids == NULL:
+    if x.ids == NULL:
         for i in range(n):
-            out[i] = values[hasher.used[i]]
+            out[i] = x.values[hasher.used[i]]
         if folded_mean != NULL:
             for i in range(n):
                 out[i] -= folded_mean[i]
     else:
         for i in range(n):
             out[i] = -folded_mean[i] if folded_mean != NULL else 0.0
-        for k in range(n_values):
-            slot = hasher.slot_of[ids[k]]
+        for k in range(x.size):
+            slot = hasher.slot_of[x.ids[k]]
             if slot >= 0:
-                out[slot] += values[k]
+                out[slot] += x.values[k]
     for i in range(n, hasher.second_extra):
         out[i] = extra_0 * hasher.copy_scale
     for i in range(hasher.second_extra, hasher.n_used):
@@ -247,8 +243,7 @@ cdef int32_t _winner(const float32_t *slots, const int32_t *window,
     return best
 
 
-cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                          int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void winner_take_all(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                           float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """WTA and DWTA: the place, in a window of 8 random coordinates, of the largest.
 
@@ -270,7 +265,7 @@ cdef void winner_take_all(const HasherView *hasher, const int32_t *ids, const fl
     cdef int64_t i, n_empty = 0
     cdef bint skip_zeros = hasher.family == DWTA
     cdef int32_t *hashes = <int32_t *>(scratch + hasher.n_used)
-    _load_slots(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch)
+    _load_slots(hasher, x, folded_mean, extra_0, extra_1, scratch)
     for i in range(hasher.n_hashes):
         hashes[i] = _winner(scratch, hasher.windows + i * WINDOW, skip_zeros)
         n_empty += hashes[i] < 0
@@ -295,8 +290,7 @@ cdef inline int64_t _add_key(uint64_t *keys, int64_t n, float32_t value,
     return n + 1
 
 
-cdef int64_t _list_keys(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                        int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef int64_t _list_keys(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                         float32_t extra_1, uint64_t *taken, uint64_t *keys) noexcept nogil:
     """Keys of all coordinates that may be among the t largest; returns their number.
 
@@ -309,20 +303,20 @@ cdef int64_t _list_keys(const HasherView *hasher, const int32_t *ids, const floa
     cdef int64_t i, k, n = 0, n_in = hasher.n_in, prefix
     cdef const int32_t *order
     cdef const int32_t *rank
-    if ids == NULL:
+    if x.ids == NULL:
         for i in range(n_in):
-            n = _add_key(keys, n, values[i] - (folded_mean[i] if folded_mean != NULL else 0), i)
+            n = _add_key(keys, n, x.values[i] - (folded_mean[i] if folded_mean != NULL else 0), i)
     elif folded_mean == NULL:
-        for k in range(n_values):
-            n = _add_key(keys, n, values[k], ids[k])
+        for k in range(x.size):
+            n = _add_key(keys, n, x.values[k], x.ids[k])
     else:
         order = <const int32_t *>(folded_mean + n_in)
         rank = order + n_in
-        prefix = min(n_in, hasher.n_largest + n_values)
+        prefix = min(n_in, hasher.n_largest + x.size)
         memset(taken, 0, blocks_of(prefix, 64) * sizeof(uint64_t))
-        for k in range(n_values):
-            n = _add_key(keys, n, values[k] - folded_mean[ids[k]], ids[k])
-            i = rank[ids[k]]
+        for k in range(x.size):
+            n = _add_key(keys, n, x.values[k] - folded_mean[x.ids[k]], x.ids[k])
+            i = rank[x.ids[k]]
             if i < prefix:
                 taken[i >> 6] |= <uint64_t>1 << (i & 63)
         for i in range(prefix):
@@ -364,8 +358,7 @@ cdef void _largest_first(uint64_t *keys, int64_t n, int64_t n_largest) noexcept 
             return
 
 
-cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                  int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void minhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                   float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """MinHash, by densified one permutation hashing, of the set of the t largest coordinates.
 
@@ -391,7 +384,7 @@ cdef void minhash(const HasherView *hasher, const int32_t *ids, const float32_t 
     cdef uint64_t *taken = bins + 2 * n_hashes
     cdef uint64_t *keys = taken + hasher.n_in // 64 + 1
     cdef uint64_t u, member
-    n = _list_keys(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, taken, keys)
+    n = _list_keys(hasher, x, folded_mean, extra_0, extra_1, taken, keys)
     if n > hasher.n_largest:
         _largest_first(keys, n, hasher.n_largest)
         n = hasher.n_largest

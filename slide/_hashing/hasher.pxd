@@ -1,8 +1,8 @@
+from slide._base.rows cimport InputRows, Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t
 from slide._hashing.families cimport HasherView
 
-cdef void hash_vector(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void hash_vector(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil
 
 cdef void cut_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
@@ -31,14 +31,4 @@ cdef class Hasher:
     cdef _set_windows(self)
     cdef _set_minhash(self)
     cdef _set_copies(self, int32_t hash_bits)
-
-cdef class Rows:
-    cdef bint is_sparse
-    cdef int64_t n_in
-    cdef const float32_t[:, ::1] dense
-    cdef const int64_t[::1] indptr
-    cdef const int32_t[::1] indices
-    cdef const float32_t[::1] data
-    cdef const int32_t *ids(self, int64_t i) noexcept nogil
-    cdef const float32_t *values(self, int64_t i) noexcept nogil
-    cdef int64_t count(self, int64_t i) noexcept nogil
+    cdef InputRows rows_of(self, x)

@@ -32,9 +32,6 @@ class Hasher:
         extra_1: Floats | None = None,
     ) -> Halves: ...
 
-class Rows:
-    def __init__(self, x: Matrix, n_in: int) -> None: ...
-
 def make_hasher(
     family: str,
     n_in: int,

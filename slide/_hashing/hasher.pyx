@@ -8,10 +8,10 @@
 The kernels stand in `_hashing.families`. A vector is dense, or sparse as ids and values.
 """
 import numpy as np
-from scipy.sparse import issparse
 
 from libc.string cimport memset
 
+from slide._base.rows cimport dense_vector, InputRows, Vector, vector_at
 from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16_t, uint64_t
 from slide._hashing.families cimport (
     DWTA,
@@ -32,8 +32,7 @@ _WINNER_BITS = 3
 _MINHASH_BITS = 2
 
 
-cdef void hash_vector(const HasherView *hasher, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, const float32_t *folded_mean, float32_t extra_0,
+cdef void hash_vector(const HasherView *hasher, const Vector *x, const float32_t *folded_mean, float32_t extra_0,
                       float32_t extra_1, float32_t *scratch, uint64_t *words) noexcept nogil:
     """The L * K bits of one vector: table t has bits t * K to (t + 1) * K - 1.
 
@@ -43,11 +42,11 @@ cdef void hash_vector(const HasherView *hasher, const int32_t *ids, const float3
     Cost: fixed_cost + n_values * cost_per_value. Thread-safe: scratch and words are the thread's.
     """
     if hasher.family == SIMHASH:
-        simhash(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch, words)
+        simhash(hasher, x, folded_mean, extra_0, extra_1, scratch, words)
     elif hasher.family == MINHASH:
-        minhash(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch, words)
+        minhash(hasher, x, folded_mean, extra_0, extra_1, scratch, words)
     else:
-        winner_take_all(hasher, ids, values, n_values, folded_mean, extra_0, extra_1, scratch,
+        winner_take_all(hasher, x, folded_mean, extra_0, extra_1, scratch,
                         words)
 
 
@@ -79,13 +78,14 @@ cdef void hash_rows(const HasherView *hasher, const float32_t *rows, int64_t ld,
     takes rows side by side, which is some six times faster.
     """
     cdef int64_t i
+    cdef Vector row
     if hasher.family == SIMHASH:
         simhash_rows(hasher, hasher.n_tables, hasher.n_bits, rows, ld, NULL, n, extra_0, extra_1,
                      scratch, codes, stride)
         return
     for i in range(n):
-        hash_vector(hasher, NULL, rows + i * ld, hasher.n_in, NULL, extra_0[i], extra_1[i],
-                    scratch, words)
+        row = dense_vector(rows + i * ld, hasher.n_in)
+        hash_vector(hasher, &row, NULL, extra_0[i], extra_1[i], scratch, words)
         cut_codes(hasher, words, codes + i, stride)
 
 
@@ -276,6 +276,12 @@ cdef class Hasher:
         # At least one number, so that it has an address.
         return np.append(mean[self.parameters["used"][:self.view.first_extra]], np.float32(0))
 
+    cdef InputRows rows_of(self, x):
+        """The rows of a float32 matrix, dense or CSR, when they are as wide as hashed vectors."""
+        if x.ndim != 2 or x.shape[1] != self.view.n_in:
+            raise ValueError(f"x must have {self.view.n_in} columns; its shape is {x.shape}")
+        return InputRows(x)
+
     def codes(self, x, mean=None, extra_0=None, extra_1=None):
         """Codes of the rows of x: uint16 (n_tables, n). A door for tests and diagnostics.
 
@@ -295,41 +301,16 @@ cdef class Hasher:
         cdef const float32_t[::1] b = np.zeros(n, np.float32) if extra_1 is None else extra_1
         cdef float32_t[::1] scratch = np.empty(self.scratch_size, np.float32)
         cdef uint64_t[::1] words = np.empty(self.n_words, np.uint64)
-        cdef Rows rows = Rows(x, self.view.n_in)
+        cdef InputRows rows = self.rows_of(x)
+        cdef Vector row
         out = np.empty((self.view.n_tables, n), np.uint16)
         cdef uint16_t[:, ::1] codes = out
         with nogil:
             for i in range(n):
-                hash_vector(&self.view, rows.ids(i), rows.values(i), rows.count(i), folded_ptr,
-                            a[i], b[i], &scratch[0], &words[0])
+                row = vector_at(&rows.view, i)
+                hash_vector(&self.view, &row, folded_ptr, a[i], b[i], &scratch[0], &words[0])
                 cut_codes(&self.view, &words[0], &codes[0, i], n)
         return out
-
-
-cdef class Rows:
-    """The rows of a float32 matrix, dense or CSR, as hash_vector takes them."""
-
-    def __init__(self, x, int64_t n_in):
-        if x.ndim != 2 or x.shape[1] != n_in:
-            raise ValueError(f"x must have {n_in} columns; its shape is {x.shape}")
-        self.n_in = n_in
-        self.is_sparse = issparse(x)
-        if self.is_sparse:
-            # One element more, so that an empty matrix has an address too.
-            self.indptr = x.indptr.astype(np.int64)
-            self.indices = np.append(x.indices, 0).astype(np.int32)
-            self.data = np.append(x.data, np.float32(0))
-        else:
-            self.dense = x
-
-    cdef const int32_t *ids(self, int64_t i) noexcept nogil:
-        return &self.indices[0] + self.indptr[i] if self.is_sparse else NULL
-
-    cdef const float32_t *values(self, int64_t i) noexcept nogil:
-        return &self.data[0] + self.indptr[i] if self.is_sparse else &self.dense[i, 0]
-
-    cdef int64_t count(self, int64_t i) noexcept nogil:
-        return self.indptr[i + 1] - self.indptr[i] if self.is_sparse else self.n_in
 
 
 def make_hasher(str family, int64_t n_in, int32_t n_tables, int32_t n_bits, random_state,

@@ -1,3 +1,4 @@
+from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from slide._hashing.directions cimport Directions, DirectionsView
 from slide._hashing.families cimport HasherView
@@ -59,8 +60,7 @@ cdef struct RetrievalScratch:
     float32_t *folded_mean          # of a rest
     float32_t *offsets         # (n_neurons,)
 
-cdef int64_t retrieve(const RetrievalView *view, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, uint64_t *rng, RetrievalScratch *scratch,
+cdef int64_t retrieve(const RetrievalView *view, const Vector *x, uint64_t *rng, RetrievalScratch *scratch,
                       int32_t *out, int64_t *cost) noexcept nogil
 
 cdef class Retrieval:

@@ -19,6 +19,7 @@ from libc.string cimport memcpy
 from slide._base.largest cimport largest
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.random cimport next_below
+from slide._base.rows cimport dense_vector, Vector
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
@@ -79,14 +80,13 @@ cdef int64_t _add_random(const RetrievalView *view, int32_t *out, int64_t n, uin
     return n
 
 
-cdef float32_t _centered_norm(const RetrievalView *view, const int32_t *ids,
-                              const float32_t *values, int64_t n_values) noexcept nogil:
+cdef float32_t _centered_norm(const RetrievalView *view, const Vector *x) noexcept nogil:
     """|x - mean| of a dense or sparse vector."""
     cdef float32_t total = view.mean_norm2, v
     cdef int64_t j
-    for j in range(n_values):
-        v = values[j]
-        total += v * (v - 2 * view.mean[ids[j] if ids != NULL else j])
+    for j in range(x.size):
+        v = x.values[j]
+        total += v * (v - 2 * view.mean[x.ids[j] if x.ids != NULL else j])
     return sqrtf(total) if total > 0 else 0
 
 
@@ -96,21 +96,20 @@ cdef inline void _cut(uint64_t *words, int64_t n_bits) noexcept nogil:
         words[n_bits >> 6] &= (<uint64_t>1 << (n_bits & 63)) - 1
 
 
-cdef int64_t _ranked(const RetrievalView *view, const int32_t *ids, const float32_t *values,
-                     int64_t n_values, uint64_t *rng, RetrievalScratch *scratch, int32_t *out,
+cdef int64_t _ranked(const RetrievalView *view, const Vector *x, uint64_t *rng, RetrievalScratch *scratch, int32_t *out,
                      int64_t *cost) noexcept nogil:
     """The n_candidates of the largest estimated pre-activation; parameters as in `retrieve`."""
     cdef int64_t i, n = view.n_neurons
-    cdef float32_t length = _centered_norm(view, ids, values, n_values)
+    cdef float32_t length = _centered_norm(view, x)
     cdef const int32_t *found = NULL
     cdef const float32_t *folded_mean = view.folded_mean
     cdef const float32_t *biases = view.biases
     if view.directions != NULL:
-        length = split_query(view.directions, ids, values, n_values, length, folded_mean,
+        length = split_query(view.directions, x, length, folded_mean,
                              scratch.coordinates, scratch.folded_mean)
         folded_mean = scratch.folded_mean
-        cost[0] += view.directions.n * (n_values + view.directions.size)
-    hash_vector(view.hasher, ids, values, n_values, folded_mean, 0, 0, scratch.hashing,
+        cost[0] += view.directions.n * (x.size + view.directions.size)
+    hash_vector(view.hasher, x, folded_mean, 0, 0, scratch.hashing,
                 scratch.words)
     _cut(scratch.words, view.n_bits)
     if view.tables != NULL:
@@ -135,7 +134,7 @@ cdef int64_t _ranked(const RetrievalView *view, const int32_t *ids, const float3
         scratch.curve[i] = length * view.cosines[i]
     chosen().code_scores(view.codes, view.n_words, found, n, scratch.words, scratch.curve,
                          view.norms, biases, scratch.scores)
-    cost[0] += (view.hasher.fixed_cost + (view.hasher.cost_per_value + 2) * n_values
+    cost[0] += (view.hasher.fixed_cost + (view.hasher.cost_per_value + 2) * x.size
                 + view.n_bits + n * (view.n_words + 1))
     n = largest(scratch.scores, n, view.n_candidates, scratch.keys, scratch.best)
     for i in range(n):
@@ -143,8 +142,7 @@ cdef int64_t _ranked(const RetrievalView *view, const int32_t *ids, const float3
     return n
 
 
-cdef int64_t _scanned(const RetrievalView *view, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, RetrievalScratch *scratch, int32_t *out,
+cdef int64_t _scanned(const RetrievalView *view, const Vector *x, RetrievalScratch *scratch, int32_t *out,
                       int64_t *cost) noexcept nogil:
     """The n_candidates of the largest pre-activation, from a copy of the weights by input.
 
@@ -154,13 +152,12 @@ cdef int64_t _scanned(const RetrievalView *view, const int32_t *ids, const float
     """
     cdef int64_t n = view.n_neurons
     memcpy(scratch.scores, view.biases, n * sizeof(float32_t))
-    chosen().accumulate(values, 0, 1, view.columns, n, ids, n_values, scratch.scores, n, 1, n)
-    cost[0] += n * n_values
+    chosen().accumulate(x.values, 0, 1, view.columns, n, x.ids, x.size, scratch.scores, n, 1, n)
+    cost[0] += n * x.size
     return largest(scratch.scores, n, view.n_candidates, scratch.keys, out)
 
 
-cdef int64_t retrieve(const RetrievalView *view, const int32_t *ids, const float32_t *values,
-                      int64_t n_values, uint64_t *rng, RetrievalScratch *scratch,
+cdef int64_t retrieve(const RetrievalView *view, const Vector *x, uint64_t *rng, RetrievalScratch *scratch,
                       int32_t *out, int64_t *cost) noexcept nogil:
     """Distinct neurons for one vector, at most n_candidates, at least n_wanted.
 
@@ -175,14 +172,14 @@ cdef int64_t retrieve(const RetrievalView *view, const int32_t *ids, const float
             out[i] = <int32_t>i
         return view.n_neurons
     if view.policy == ESTIMATE:
-        n = _ranked(view, ids, values, n_values, rng, scratch, out, cost)
+        n = _ranked(view, x, rng, scratch, out, cost)
     elif view.policy == SCAN:
-        n = _scanned(view, ids, values, n_values, scratch, out, cost)
+        n = _scanned(view, x, scratch, out, cost)
     elif view.policy != RANDOM:
-        hash_query(view.tables, ids, values, n_values, scratch.hashing, scratch.words,
+        hash_query(view.tables, x, scratch.hashing, scratch.words,
                    scratch.codes)
         cost[0] += (view.tables.hasher.fixed_cost
-                    + view.tables.hasher.cost_per_value * n_values)
+                    + view.tables.hasher.cost_per_value * x.size)
         n = collect(view.tables, scratch.codes, view.bucket_limit, rng, scratch.counts,
                     scratch.found)
         if view.policy == THRESHOLD:
@@ -420,12 +417,13 @@ cdef class Retrieval:
                                          np.int32)
         cdef uint64_t rng
         cdef int64_t i, n, cost = 0
+        cdef Vector query
         keep_alive, result = [], []
         allocate_retrieval(&scratch, self, keep_alive)
         for i in range(rows.shape[0]):
             rng = seed + i
-            n = retrieve(&self.view, NULL, &rows[i, 0], self.view.n_in, &rng, &scratch, &out[0],
-                         &cost)
+            query = dense_vector(&rows[i, 0], self.view.n_in)
+            n = retrieve(&self.view, &query, &rng, &scratch, &out[0], &cost)
             result.append(np.asarray(out[:n]).copy())
         return result
 
@@ -446,6 +444,7 @@ cdef void _hash_some(const RetrievalView *view, const Weights *weights, const fl
     cdef const int32_t *left = ids
     cdef const float32_t *rows
     cdef const float32_t *w
+    cdef Vector neuron
     if interrupted(watch):
         return
     rows = rows_of(weights, 0, n, &left, unpacked)
@@ -460,7 +459,8 @@ cdef void _hash_some(const RetrievalView *view, const Weights *weights, const fl
         if view.directions != NULL:
             folded_mean = scratch + n_scratch + view.directions.n
             split_neuron(view.directions, w, i, scratch + n_scratch, folded_mean, norms + i)
-            hash_vector(view.hasher, NULL, w, d, folded_mean, 0, 0, scratch, words)
+            neuron = dense_vector(w, d)
+            hash_vector(view.hasher, &neuron, folded_mean, 0, 0, scratch, words)
             memcpy(codes + i * view.n_words, words, view.n_words * sizeof(uint64_t))
         if norms != NULL:
             norms[i] = sqrtf(norms[i])

@@ -1,3 +1,4 @@
+from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t, uint8_t
 from slide._hashing.families cimport HasherView
 from slide._hashing.hasher cimport Hasher
@@ -23,8 +24,7 @@ cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
 cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
                         int32_t min_collisions) noexcept nogil
 
-cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                     int64_t n_values, float32_t *scratch, uint64_t *words,
+cdef void hash_query(const TablesView *tables, const Vector *x, float32_t *scratch, uint64_t *words,
                      uint16_t *codes) noexcept nogil
 
 cdef class HashTables:

@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset
 
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.random cimport next_below
+from slide._base.rows cimport InputRows, Vector, vector_at
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
     blocks_of,
@@ -29,7 +30,7 @@ from slide._base.typedefs cimport (
     uint8_t,
 )
 from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport codes_in_table, hash_rows, hash_vector, Hasher, Rows, cut_codes
+from slide._hashing.hasher cimport codes_in_table, hash_rows, hash_vector, Hasher, cut_codes
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
@@ -38,8 +39,7 @@ from slide._base.named_arrays import fill, flat, part_of
 from slide._hashing.hasher import make_hasher
 
 
-cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                     int64_t n_values, float32_t *scratch, uint64_t *words,
+cdef void hash_query(const TablesView *tables, const Vector *x, float32_t *scratch, uint64_t *words,
                      uint16_t *codes) noexcept nogil:
     """Codes of one query in every table.
 
@@ -47,7 +47,7 @@ cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32
     NULL; OUT codes (n_tables,). Cost: `hash_vector`. Thread-safe: scratch, words and codes are
     the thread's own.
     """
-    hash_vector(tables.hasher, ids, values, n_values, tables.folded_mean, tables.query_bias, 0.0,
+    hash_vector(tables.hasher, x, tables.folded_mean, tables.query_bias, 0.0,
                 scratch, words)
     cut_codes(tables.hasher, words, codes, 1)
 
@@ -415,12 +415,13 @@ cdef class HashTables:
         cdef uint8_t[::1] counts = np.zeros(self.view.n_neurons, np.uint8)
         found = np.empty(min(self.view.n_tables * bucket_limit, self.view.n_neurons), np.int32)
         cdef int32_t[::1] candidates = found
-        cdef Rows rows = Rows(x, self.hasher.view.n_in)
+        cdef InputRows rows = self.hasher.rows_of(x)
+        cdef Vector row
         cdef uint64_t rng = seed
         result = []
         for i in range(x.shape[0]):
-            hash_query(&self.view, rows.ids(i), rows.values(i), rows.count(i), &scratch[0],
-                       &words[0], &codes[0])
+            row = vector_at(&rows.view, i)
+            hash_query(&self.view, &row, &scratch[0], &words[0], &codes[0])
             n = collect(&self.view, &codes[0], bucket_limit, &rng, &counts[0], &candidates[0])
             if min_collisions > 0:
                 n = keep_above(&candidates[0], n, &counts[0], min_collisions)

@@ -22,8 +22,7 @@ from libc.math cimport INFINITY, fabsf, sqrt
 
 from slide._base.largest cimport largest, offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport dense_vector, InputRows, InputView, Vector
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
@@ -113,11 +112,13 @@ cdef void _code_part(const HasherView *hasher, const Weights *weights, const flo
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total
     cdef const float32_t *w
+    cdef Vector neuron
     if interrupted(watch):
         return
     for i in range(n):
         w = row_of(weights, ids[i], row)
-        project(hasher, 0, NULL, w, d, folded_mean, scratch)
+        neuron = dense_vector(w, d)
+        project(hasher, 0, &neuron, folded_mean, scratch)
         chosen().sign_bits(scratch, size, words)
         length2, total = 0, 0
         for j in range(size):
@@ -397,9 +398,10 @@ cdef class Shortlist:
         cdef float32_t most = 0, total = 0, part, shrink = 1, inverse
         cdef float32_t *q = scratch.projections
         cdef float32_t sums[64]
+        cdef Vector vector = dense_vector(h, hasher.n_in)
         for _round in range(ROUNDS):
             shrink /= size
-        project(hasher, 0, NULL, h, hasher.n_in, self.folded_query_mean, q)
+        project(hasher, 0, &vector, self.folded_query_mean, q)
         for g in range(blocks_of(size, bits)):
             part = 0
             for j in range(g * bits, min((g + 1) * bits, size)):

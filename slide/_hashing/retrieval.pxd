@@ -1,8 +1,9 @@
 from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from slide._hashing.directions cimport Directions, DirectionsView
-from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport Hasher
+from slide._hashing.hasher cimport HasherView
+from slide._hashing.simhash cimport SimHash
+from slide._simd.dispatch cimport slide_simhash
 from slide._hashing.tables cimport HashTables, TablesView
 
 cdef enum Policy:
@@ -29,6 +30,7 @@ cdef struct RetrievalView:
     const TablesView *tables   # or NULL
     # for estimates: one code of n_bits a neuron, in n_words
     const HasherView *hasher   # or NULL
+    const slide_simhash *functions   # of the hasher
     int64_t n_bits
     int64_t n_words
     const uint64_t *codes      # (n_neurons, n_words)
@@ -70,7 +72,7 @@ cdef class Retrieval:
     cdef readonly bint transform
     cdef readonly int64_t n_coarse      # of the estimates; 0: no first ranking
     cdef readonly HashTables tables     # or None
-    cdef readonly Hasher hasher         # of the estimates, or None
+    cdef readonly SimHash hasher         # of the estimates, or None
     cdef readonly Directions directions   # of the estimates, or None
     cdef dict _settings
     cdef dict _arrays                   # what rebuilds write; the view points into them

@@ -26,15 +26,14 @@ from slide._base.typedefs cimport (
     blocks_of, float32_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t,
 )
 from slide._hashing.directions cimport add_directions, Directions, split_neuron, split_query
-from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport hash_vector, Hasher, simhash_rows_to_words, cut_codes
+from slide._hashing.hasher cimport cut_codes, DenseRows, hash_vector, Hasher, HasherView
+from slide._hashing.simhash cimport SimHash, simhash_rows_to_words
 from slide._hashing.tables cimport HashTables, keep_above, keep_most_frequent, hash_query, collect
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
 from slide._base.memory import aligned_zeros
 from slide._base.named_arrays import fill, flat, part_of
-from slide._hashing.hasher import make_hasher
 
 MOVED = 192  # updates of a neuron after which its code is stale
 
@@ -238,8 +237,8 @@ cdef class Retrieval:
                 self._arrays["coarse"] = np.zeros(n_neurons, np.uint64)
             self._cosines = _cosines(total)
             self._coarse_cosines = _cosines(COARSE_BITS)
-            self.hasher = make_hasher("simhash", n_in, n_tables, n_bits, random_state,
-                                      n_rounds=settings.get("n_rounds", 3))
+            self.hasher = SimHash.draw(n_in, n_tables, n_bits, random_state,
+                                       n_rounds=settings.get("n_rounds", 3))
         elif self.policy == "scan":
             self._arrays = {
                 "columns": aligned_zeros((n_in, n_neurons)),
@@ -268,7 +267,7 @@ cdef class Retrieval:
         codes, norms, biases, mean = (
             self._arrays[name] for name in ("codes", "norms", "biases", "mean"))
         cosines = self._cosines
-        view.hasher = &self.hasher.view
+        view.hasher, view.functions = &self.hasher.view, &self.hasher.functions
         view.n_words = codes.shape[1]
         view.n_bits = cosines.shape[0] - 1
         view.codes, view.norms, view.biases = &codes[0, 0], &norms[0], &biases[0]
@@ -445,11 +444,13 @@ cdef void _hash_some(const RetrievalView *view, const Weights *weights, const fl
     cdef const float32_t *rows
     cdef const float32_t *w
     cdef Vector neuron
+    cdef DenseRows block
     if interrupted(watch):
         return
     rows = rows_of(weights, 0, n, &left, unpacked)
     if view.directions == NULL:
-        simhash_rows_to_words(view.hasher, rows, d, left, ids, n, scratch,
+        block = DenseRows(rows, d, left, n, NULL, NULL)
+        simhash_rows_to_words(view.functions, &block, ids, scratch,
                               <uint16_t *>(scratch + n_scratch), view.n_words, codes)
     for k in range(n):
         i = ids[k]

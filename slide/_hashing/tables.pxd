@@ -1,7 +1,6 @@
 from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t, uint8_t
-from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport Hasher
+from slide._hashing.hasher cimport Hasher, HasherView
 
 # L flat bucket tables, read-only between two rebuilds.
 # Bucket c of table t is ids[t, offsets[t, c] : offsets[t, c + 1]].

@@ -29,14 +29,21 @@ from slide._base.typedefs cimport (
     uint64_t,
     uint8_t,
 )
-from slide._hashing.families cimport HasherView
-from slide._hashing.hasher cimport codes_in_table, hash_rows, hash_vector, Hasher, cut_codes
+from slide._hashing.hasher cimport (
+    codes_in_table,
+    cut_codes,
+    DenseRows,
+    hash_rows,
+    hash_vector,
+    Hasher,
+    HasherView,
+)
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
 from slide._base.memory import aligned_copy, aligned_zeros
 from slide._base.named_arrays import fill, flat, part_of
-from slide._hashing.hasher import make_hasher
+from slide._hashing.hash_families import make_hasher
 
 
 cdef void hash_query(const TablesView *tables, const Vector *x, float32_t *scratch, uint64_t *words,
@@ -170,9 +177,9 @@ cdef void _hash_block(const HasherView *hasher, const Weights *weights, int64_t 
                       int64_t stride) noexcept nogil:
     """`hash_rows` of n neurons from `first` on; rows as in `_block_statistics`."""
     cdef const int32_t *ids = NULL
-    cdef const float32_t *w = rows_of(weights, first, n, &ids, rows)
-    hash_rows(hasher, w, weights.width, n, extra_0 + first, extra_1 + first, scratch, words,
-              codes + first, stride)
+    cdef DenseRows block = DenseRows(rows_of(weights, first, n, &ids, rows), weights.width, NULL, n,
+                                     extra_0 + first, extra_1 + first)
+    hash_rows(hasher, &block, scratch, words, codes + first, stride)
 
 
 cdef void _extras(int64_t first, int64_t last, float32_t bias_mean, float32_t bias_scale,

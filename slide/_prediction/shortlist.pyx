@@ -40,14 +40,12 @@ from slide._engine.dense cimport rows_forward
 from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
-from slide._hashing.families cimport HasherView, project
-from slide._hashing.hasher cimport Hasher
+from slide._hashing.simhash cimport project, SimHash
 from slide._prototypes.index cimport allocate_sums, offer_postings, PostingsSums
-from slide._simd.dispatch cimport chosen, slide_codes
+from slide._simd.dispatch cimport chosen, slide_codes, slide_simhash
 from slide._simd.weights cimport row_of, WeightArray, Weights
 
 from slide._base.memory import aligned_zeros
-from slide._hashing.hasher import make_hasher
 from slide._prediction.faint import faint, mean_row
 
 cdef enum:
@@ -96,7 +94,7 @@ cdef struct Asked:
 
 # ------------------------------------------------------------------ neurons --
 
-cdef void _code_part(const HasherView *hasher, const Weights *weights, const float32_t *b,
+cdef void _code_part(const slide_simhash *hasher, const Weights *weights, const float32_t *b,
                      const float32_t *folded_mean, const float32_t *query_mean, float32_t offset,
                      const int32_t *ids, int64_t n, int entry_bits, float32_t *row,
                      float32_t *scratch,
@@ -156,14 +154,14 @@ cdef class Shortlist:
         Draws the directions and the order.
     n_threads : int
     """
-    cdef readonly Hasher hasher
+    cdef readonly SimHash hasher
     cdef readonly object codes, scales, biases, neuron_at, limits, coarse
     cdef readonly int64_t n_neurons, n_bytes
     cdef readonly int64_t n_strong         # neurons that are not faint
     cdef const float32_t *limits_at
     cdef int entry_bits
     cdef object _folded_query_mean
-    cdef const HasherView *view
+    cdef const slide_simhash *view
     cdef const float32_t *folded_query_mean   # the mean hidden vector, as the hasher takes it
     cdef slide_codes index
     cdef const int32_t *order_at
@@ -178,8 +176,8 @@ cdef class Shortlist:
         self.entry_bits = chosen().entry_bits
         self.n_bytes = n_bytes = size // 8 if self.entry_bits == 4 else blocks_of(size, 6)
         self.n_neurons = n
-        self.hasher = make_hasher("simhash", d, size // _BITS, _BITS, random_state, False, ROUNDS)
-        self.view = &self.hasher.view
+        self.hasher = SimHash.draw(d, size // _BITS, _BITS, random_state, False, ROUNDS)
+        self.view = &self.hasher.functions
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
         mean = mean_row(weights)
@@ -392,7 +390,7 @@ cdef class Shortlist:
         have more, in steps of LARGEST-th parts of the most that any has. Rounding adds a hundredth
         to the variance of the estimates' own error. Cost: a transform and an addition an entry.
         """
-        cdef const HasherView *hasher = self.view
+        cdef const slide_simhash *hasher = self.view
         cdef int64_t g, j, size = hasher.size
         cdef int _round, n, code, bits = self.entry_bits
         cdef float32_t most = 0, total = 0, part, shrink = 1, inverse

@@ -6,7 +6,7 @@ from helpers.page_end import at_page_end
 from twins import engine as reference
 from twins import hashing as reference_hash
 
-from slide._hashing import hasher as _hash
+from slide._hashing.simhash import SimHash
 from slide._simd import dispatch as _simd
 
 EPS = float(np.finfo(np.float32).eps)
@@ -31,7 +31,7 @@ def misaligned(values, dtype=np.float32):
 
 def make_hasher(n_in, n_tables, n_bits, n_rounds=3):
     random_state = np.random.RandomState(n_in)
-    return _hash.make_hasher("simhash", n_in, n_tables, n_bits, random_state, n_rounds=n_rounds)
+    return SimHash.draw(n_in, n_tables, n_bits, random_state, n_rounds=n_rounds)
 
 
 def simhash(name, hasher, shape, x, extras=(None, None), ids=None, n=None, pad=3):

@@ -3,7 +3,7 @@ from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32
 from slide._engine.bag cimport InputGroups
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport Pairs, PairScratch, Vectors
-from slide._hashing.retrieval cimport RetrievalScratch
+from slide._hashing.finder cimport RetrievalScratch
 
 # What a forward pass leaves behind, and its scratch; private to one thread.
 cdef struct HiddenScratch:

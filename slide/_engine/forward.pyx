@@ -24,15 +24,8 @@ from slide._engine.sparse cimport (
     vector_of,
     Vectors,
 )
-from slide._hashing.retrieval cimport (
-    allocate_retrieval,
-    ESTIMATE,
-    EXACT,
-    SCAN,
-    RetrievalScratch,
-    RetrievalView,
-    retrieve,
-)
+from slide._hashing.finder cimport RetrievalScratch, RetrievalView
+from slide._hashing.retrieval cimport allocate_retrieval, retrieve
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
@@ -63,8 +56,6 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
     cdef const RetrievalView *view = model.retrievals[i]
     cdef int64_t s, j, k = layer.n_active, cost = 0
     cdef int64_t stride = max(view.n_candidates, k)
-    cdef bint chance = view.policy != EXACT and view.policy != SCAN and (
-        view.policy != ESTIMATE or view.tables != NULL)
     cdef int32_t *ids = hidden.candidate_ids if stride > k else hidden.active[i]
     cdef Pairs *pairs = &hidden.candidates if stride > k else &hidden.pairs[i]
     cdef Vector query
@@ -72,7 +63,7 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
     hidden.retrieval_seconds -= seconds()
     for s in range(n):
         query = vector_of(x, s)
-        if rng == NULL and chance:
+        if rng == NULL and view.by_chance:
             own = _seed_of(rows, first + s, i)
         hidden.sizes[s] = <int32_t>retrieve(view, &query, rng if rng != NULL else &own,
                                             &hidden.retrieval[i], ids + s * stride, &cost)

@@ -1,8 +1,8 @@
 from slide._base.rows cimport Vector
-from slide._base.typedefs cimport float32_t, int32_t, int64_t
+from slide._base.typedefs cimport float32_t, int64_t
 from slide._hashing.hasher cimport Hasher
 
-# Orthonormal directions of a layer's inputs and what is known along them.
+# Orthonormal directions of a layer's inputs, and the coordinates of its neurons along them.
 cdef struct DirectionsView:
     int64_t n                  # directions
     int64_t n_in

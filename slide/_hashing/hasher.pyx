@@ -99,7 +99,7 @@ cdef class Hasher:
         raise NotImplementedError
 
     def fold(self, mean):
-        """The mean in the form that `hash_vector` subtracts it: float32, in the family's own layout.
+        """The mean in the form that `hash_vector` takes it: float32, in the family's own layout.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ cdef class Hasher:
         return self.view.fixed_cost + self.view.n_in * self.view.cost_per_value
 
     cdef InputRows rows_of(self, x):
-        """The rows of x, float32, dense or CSR; ValueError when they have another width than n_in."""
+        """The rows of x, float32, dense or CSR; ValueError where their width is not n_in."""
         if x.ndim != 2 or x.shape[1] != self.view.n_in:
             raise ValueError(f"x must have {self.view.n_in} columns; its shape is {x.shape}")
         return InputRows(x)

@@ -140,7 +140,7 @@ cdef class WTA(BinnedHasher):
         return 0
 
     def fold(self, mean):
-        """The mean's coordinates that have slots, and a number more, so that there is an address."""
+        """The mean's coordinates that have slots, and one number more for an address."""
         mean = np.ascontiguousarray(mean, np.float32)
         return np.append(mean[self.parameters["used"][:self.own.first_extra]], np.float32(0))
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from slide._base.arrays import Array, NamedArrays
 from slide._base.named_arrays import flat, part_of
-from slide._hashing.retrieval import Retrieval
+from slide._hashing.buckets import BUCKETS
+from slide._hashing.hash_families import FAMILIES
+from slide._hashing.retrieval import POLICIES, Retrieval
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
@@ -30,7 +32,6 @@ _MAX_INT64 = 2**63 - 1
 _SETTINGS_IN_FILE = {"retrieval": "search", "n_hard_kept": "n_listed"}
 _TALLY_IN_FILE = {"active_neurons": "n_active"}
 _MAX_STEPS = 2**30  # leaves room to train on
-_BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
 
 
 def _is_finite(value: Any) -> bool:
@@ -77,8 +78,8 @@ _LAYER_RULES = {
     "bias_rate": POSITIVE,
 }
 _RETRIEVAL_RULES = {
-    "policy": one_of("none", "exact", "estimate", "scan", *_BUCKETS),
-    "hash_family": one_of("simhash", "wta", "dwta", "minhash"),
+    "policy": one_of(*POLICIES),
+    "hash_family": one_of(*FAMILIES),
     "n_tables": integer(1, MAX_TABLES),
     "n_hash_bits": integer(1, 16),
     "use_tables": BOOL,
@@ -294,13 +295,13 @@ def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -
     if retrieval is not None:
         check(f"{where}search.", retrieval, _RETRIEVAL_RULES)
         retrieval = RetrievalSettings(**retrieval)
-        if retrieval.policy in _BUCKETS and not retrieval.use_tables:
+        if retrieval.policy in BUCKETS and not retrieval.use_tables:
             raise ValueError(f"{where}search.policy={retrieval.policy!r} needs use_tables")
         ranks_all = retrieval.policy == "estimate" and not retrieval.use_tables
         if retrieval.n_directions and not (ranks_all and retrieval.transform):
             raise ValueError(f"{where}search.n_directions is for estimates without tables")
-        n_bits = retrieval.n_tables * retrieval.n_hash_bits
-        if retrieval.n_coarse and not (ranks_all and n_bits > 64):
+        code_bits = retrieval.n_tables * retrieval.n_hash_bits
+        if retrieval.n_coarse and not (ranks_all and code_bits > 64):
             raise ValueError(
                 f"{where}search.n_coarse is for estimates without tables, of more than 64 bits"
             )

@@ -10,6 +10,7 @@ from twins import sparse as reference
 
 from slide._base import largest as _selection
 from slide._hashing import retrieval as _retrieval
+from slide._hashing.finder import MOVED
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")
@@ -323,7 +324,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     moved = np.arange(0, 300, 3)
     rng = np.random.default_rng(4)
     problem.w[moved] = rng.standard_normal((100, 64))
-    steps[moved] = _retrieval.MOVED - 1
+    steps[moved] = MOVED - 1
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     assert_same(before, retrieval.retrieve(problem.x))
     steps[moved] += 1
@@ -337,7 +338,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
     # The others were not looked at.
     problem.w[:] = 0
-    steps[moved] += _retrieval.MOVED
+    steps[moved] += MOVED
     retrieval.follow(problem.w, problem.b, steps, 1)
     if policy in ("estimate", "scan"):
         assert any(

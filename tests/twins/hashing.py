@@ -1,4 +1,4 @@
-"""Twins of the hash families of `_hashing.families` and `_hashing.hasher`: slow, obvious.
+"""Twins of the hash families, `_hashing.simhash`, `winners`, `minhash` and `bins`: slow, obvious.
 
 `twins.engine` has the twins of the other modules. SimHash computes in float64. The other families
 only compare, so that their twins round to float32 where the kernels do and agree exactly.

@@ -14,7 +14,7 @@ from libc.string cimport memset
 from slide._base.clock cimport seconds
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.random cimport next64, seed_stream
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, Vector, vector_at
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
     blocks_of,
@@ -35,7 +35,7 @@ from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.output cimport output_step
-from slide._engine.sparse cimport pairs_backward, Vectors
+from slide._engine.sparse cimport pairs_backward, vector_of, Vectors
 from slide._engine.workspace cimport allocate_workspaces, Counts, set_train, TrainView, Workspace
 
 
@@ -74,8 +74,7 @@ cdef int64_t _forward_hidden(ModelView *model, const TrainView *train, Workspace
     hidden.retrieval_seconds = 0
     for i in range(model.n_layers - 1):
         if train.tracked[i] and i > 0:
-            cost += _add_queries(&hidden.x[i], n, model.layers[i].n_in, ws.query_sums[i],
-                                 ws.query_norms2 + i)
+            cost += _add_queries(&hidden.x[i], n, ws.query_sums[i], ws.query_norms2 + i)
         cost += forward_layer(model, &train.x, i, first, n, hidden, rng)
         if train.dropout[i] > 0:
             drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], rng)
@@ -95,7 +94,7 @@ cdef int64_t _choose_active(ModelView *model, const TrainView *train, Workspace 
         return 0
     began = seconds()
     if train.tracked[last]:
-        cost += _add_queries(&ws.hidden.x[last], n, model.layers[last].width, ws.query_sums[last],
+        cost += _add_queries(&ws.hidden.x[last], n, ws.query_sums[last],
                              ws.query_norms2 + last)
     cost += choose_active(model, train, ws, first, n, rng, n_exact, n_active)
     ws.counts.retrieval_seconds += seconds() - began
@@ -136,36 +135,30 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
     return cost
 
 
-cdef int64_t _add_queries(const Vectors *x, int64_t n, int64_t width, float32_t *total,
+cdef int64_t _add_queries(const Vectors *x, int64_t n, float32_t *total,
                           float64_t *norms2) noexcept nogil:
     """total += sum of n vectors, norms2 += sum of their squared lengths; returns the cost."""
     cdef int64_t i, j, cost = 0
     cdef float32_t v
+    cdef Vector query
     for i in range(n):
-        if x.dense != NULL:
-            for j in range(width):
-                v = x.dense[i * x.ld + j]
-                total[j] += v
-                norms2[0] += v * v
-            cost += 2 * width
-        else:
-            for j in range(x.sizes[i]):
-                v = x.values[i][j]
-                total[x.ids[i][j]] += v
-                norms2[0] += v * v
-            cost += 2 * x.sizes[i]
+        query = vector_of(x, i)
+        for j in range(query.size):
+            v = query.values[j]
+            total[query.ids[j] if query.ids != NULL else j] += v
+            norms2[0] += v * v
+        cost += 2 * query.size
     return cost
 
 
 cdef int64_t _dense_cost(const ModelView *model, const TrainView *train, int64_t first,
                          int64_t n) noexcept nogil:
     """Multiply-adds of the same step in a dense network that reads the same input values."""
-    cdef int64_t i, row, cost, weights, n_pairs = n * train.x.n_features
+    cdef int64_t i, cost, weights, n_pairs = n * train.x.n_features
     if train.x.indptr != NULL:
         n_pairs = 0
         for i in range(n):
-            row = train.x.rows[first + i]
-            n_pairs += train.x.indptr[row + 1] - train.x.indptr[row]
+            n_pairs += vector_at(&train.x, first + i).size
     weights = model.layers[0].n_in * model.layers[0].n_out + model.layers[0].n_out
     cost = 2 * n_pairs * model.layers[0].n_out
     for i in range(1, model.n_layers):

@@ -1,4 +1,14 @@
+from libc.string cimport memcpy
+
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
+
+
+cdef inline uint32_t sortable(float32_t x) noexcept nogil:
+    # An integer that rises with x; those of NaN lie beyond those of the infinities.
+    cdef uint32_t bits
+    memcpy(&bits, &x, sizeof(bits))
+    return ~bits if bits >> 31 else bits | <uint32_t>0x80000000
+
 
 cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
                      int32_t *out) noexcept nogil

@@ -1,16 +1,9 @@
 """The k largest of many scores: of a list, or of parts that come one after the other."""
 import numpy as np
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
-
-
-cdef inline uint32_t _key(float32_t x) noexcept nogil:
-    # Rises with x; NaN lies beyond the infinities.
-    cdef uint32_t bits
-    memcpy(&bits, &x, sizeof(bits))
-    return ~bits if bits >> 31 else bits | <uint32_t>0x80000000
 
 
 cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
@@ -31,7 +24,7 @@ cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *ke
     if k <= 0:
         return 0
     for i in range(n):
-        keys[i] = _key(scores[i])
+        keys[i] = sortable(scores[i])
     shift = 32
     while shift > 0:
         width = 11 if shift > 10 else 10

@@ -5,10 +5,15 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t
 
 
 cdef class InputRows:
-    """Rows of X: a C-contiguous float32 array or a canonical CSR array.
+    """Rows of a C-contiguous float32 array, or of a CSR array of float32 without duplicates.
 
-    The arrays are kept alive and read only; indices that are not int32 are copied. With `rows`,
-    an int array, row i is that of x of the number rows[i]. `indptr` is that of x.
+    The arrays are kept alive and only read. Indices that are not int32 are copied.
+
+    Parameters
+    ----------
+    x : float32 (n, n_features), dense or CSR
+    rows : int (n_rows,) or None
+        Row i is then row rows[i] of x. `indptr` stays that of x.
     """
 
     def __init__(self, x, rows=None):
@@ -32,7 +37,7 @@ cdef class InputRows:
             self._keep_alive = x
         else:
             self.indptr = np.ascontiguousarray(x.indptr, dtype=np.int64)
-            # One element at least: a vector whose ids are NULL is a dense one.
+            # At least one element, so that there are addresses: NULL would mean a dense vector.
             indices_array = np.ascontiguousarray(x.indices if x.nnz else [0], dtype=np.int32)
             values_array = np.ascontiguousarray(x.data if x.nnz else np.zeros(1, np.float32))
             indptr, indices, values = self.indptr, indices_array, values_array

@@ -21,6 +21,7 @@ from slide._base.n_jobs import resolve_n_jobs
 from slide._cli.evaluation import evaluate_ranked, table_of
 from slide._cli.reading import FORMATS, read_rows
 from slide._engine.losses import LOSSES
+from slide._hashing.retrieval import LOOKUPS
 from slide._settings.rules import check_k, check_params
 
 if TYPE_CHECKING:
@@ -271,8 +272,8 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--retrieval", default="auto", metavar="POLICY",
-        help="how the neurons of sparse layers are found: auto, estimate, scan, vanilla, topk, "
-        "threshold, rerank, exact, lists or none (default: auto)",
+        help=f"how the neurons of sparse layers are found: auto, {', '.join(LOOKUPS)}, exact, "
+        "lists or none (default: auto)",
     )  # fmt: skip
     parser.add_argument(
         "--features", type=int, metavar="N",

@@ -1,10 +1,11 @@
 """The output layer's active set: the samples' labels, their hardest wrong neurons, a tail."""
 from slide._base.random cimport next_below
+from slide._base.rows cimport row_at, Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint64_t
 from slide._engine.dense cimport rows_forward
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport ModelView
-from slide._engine.sparse cimport Vectors
+from slide._engine.sparse cimport vector_of, Vectors
 from slide._engine.workspace cimport TrainView, Workspace
 from slide._hashing.retrieval cimport retrieve
 from slide._simd.dispatch cimport chosen
@@ -39,27 +40,20 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
     first, and their number n_hard. Raced reads of the output weights. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[last]
-    cdef int64_t i, j, n, size, cost = 0
+    cdef int64_t i, j, n, cost = 0
     cdef float32_t score
-    cdef const int32_t *ids = NULL
-    cdef const float32_t *values
-    if x.dense != NULL:
-        values = x.dense + s * x.ld
-        size = layer.width
-    else:
-        ids = x.ids[s]
-        values = x.values[s]
-        size = x.sizes[s]
-    n = retrieve(model.retrievals[last], ids, values, size, rng, &ws.hidden.retrieval[last],
-                 ws.candidates, &cost)
-    if ids == NULL:
-        rows_forward(layer, ws.candidates, n, values, layer.width, 1, ws.scores, n,
+    cdef Vector query = vector_of(x, s)
+    n = retrieve(model.retrievals[last], &query, rng, &ws.hidden.retrieval[last], ws.candidates,
+                 &cost)
+    if query.ids == NULL:
+        rows_forward(layer, ws.candidates, n, query.values, query.size, 1, ws.scores, n,
                      ws.hidden.unpacked)
     else:
         for i in range(n):
             ws.scores[i] = layer.b[ws.candidates[i]] + chosen().gather_dot(
-                row_of(&layer.w, ws.candidates[i], ws.hidden.scratch.row), ids, values, size)
-    cost += n * size
+                row_of(&layer.w, ws.candidates[i], ws.hidden.scratch.row), query.ids,
+                query.values, query.size)
+    cost += n * query.size
     n_hard[0] = 0
     for i in range(n):
         score = ws.scores[i]
@@ -93,18 +87,18 @@ cdef int64_t choose_active(const ModelView *model, const TrainView *train, Works
     cdef int32_t n_active = 0, neuron
     cdef int64_t target
     for i in range(n):
-        row = train.x.rows[first + i]
+        row = row_at(&train.x, first + i)
         for j in range(train.y_indptr[row], train.y_indptr[row + 1]):
             ws.label_slots[n_slots] = _include(ws, &n_active, train.y_indices[j])
             n_slots += 1
     for i in range(n if train.n_hard_kept > 0 else 0):
-        row = train.x.rows[first + i]
+        row = row_at(&train.x, first + i)
         for j in range(row * train.n_hard_kept, (row + 1) * train.n_hard_kept):
             if train.hard_kept[j] >= 0:
                 _include(ws, &n_active, train.hard_kept[j])
     if train.n_hard > 0:
         for i in range(n):
-            row = train.x.rows[first + i]
+            row = row_at(&train.x, first + i)
             j = train.y_indptr[row]
             cost += _hardest(model, train, ws, &ws.hidden.x[last], last, i, train.y_indices + j,
                              train.y_indptr[row + 1] - j, rng, &n_hard)

@@ -10,6 +10,7 @@ return how many multiply-adds they did.
 """
 from libc.string cimport memcpy, memset
 
+from slide._base.rows cimport InputView, row_at, Vector, vector_at
 from slide._base.signals cimport interrupted
 from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
 from slide._engine.dense cimport ROW_BLOCK
@@ -37,16 +38,17 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
 
     A stable radix sort by as few digits as n_features takes. Cost: O(pairs + 2^DIGIT) a digit.
     """
-    cdef int64_t i, j, row, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
+    cdef int64_t i, j, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
+    cdef Vector row
     cdef int32_t shift, digit
     cdef InputPair *pairs = groups.pairs
     cdef InputPair *sorted_pairs = groups.other_pairs
     for i in range(n):
-        row = x.rows[first + i] if x.rows != NULL else first + i
-        for j in range(x.indptr[row], x.indptr[row + 1]):
-            pairs[n_pairs].feature = x.indices[j]
+        row = vector_at(x, first + i)
+        for j in range(row.size):
+            pairs[n_pairs].feature = row.ids[j]
             pairs[n_pairs].sample = <int32_t>i
-            pairs[n_pairs].value = x.values[j]
+            pairs[n_pairs].value = row.values[j]
             n_pairs += 1
     while (x.n_features - 1) >> bits:
         bits += 1
@@ -97,22 +99,21 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
     Scratch dense (n, n_features), into which dense rows are gathered, and rows (ROW_BLOCK, n_out),
     for bfloat16 only. The sums run over ascending features, so all ways give the same bits.
     """
-    cdef int64_t i, row, cost = 0, h = layer.n_out, d = x.n_features
+    cdef int64_t i, cost = 0, h = layer.n_out, d = x.n_features
+    cdef Vector row
     for i in range(n):
         memcpy(out + i * h, layer.b, h * sizeof(float32_t))
     if x.indptr == NULL:
         for i in range(n):
-            row = x.rows[first + i] if x.rows != NULL else first + i
-            memcpy(dense + i * d, x.values + row * d, d * sizeof(float32_t))
+            memcpy(dense + i * d, x.values + row_at(x, first + i) * d, d * sizeof(float32_t))
         _add_rows(layer, NULL, d, dense, d, n, rows, out)
         return n * d * h
     if groups != NULL:
         return _grouped_forward(layer, groups, rows, out)
     for i in range(n):
-        row = x.rows[first + i] if x.rows != NULL else first + i
-        cost += x.indptr[row + 1] - x.indptr[row]
-        _add_rows(layer, x.indices + x.indptr[row], x.indptr[row + 1] - x.indptr[row],
-                  x.values + x.indptr[row], 0, 1, rows, out + i * h)
+        row = vector_at(x, first + i)
+        cost += row.size
+        _add_rows(layer, row.ids, row.size, row.values, 0, 1, rows, out + i * h)
     return cost * h
 
 

@@ -1,10 +1,9 @@
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, InputView
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._engine.bag cimport InputGroups
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport Pairs, PairScratch, Vectors
-from slide._hashing.retrieval cimport RetrievalScratch
+from slide._hashing.finder cimport RetrievalScratch
 
 # The results of a forward pass and its scratch; private to one thread.
 cdef struct HiddenScratch:

@@ -6,8 +6,7 @@ from libc.string cimport memcpy
 from slide._base.clock cimport seconds
 from slide._base.largest cimport largest
 from slide._base.random cimport mix64
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, InputView, Vector, vector_at
 from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._engine.activations cimport activate
@@ -23,37 +22,25 @@ from slide._engine.sparse cimport (
     point_at_active,
     point_at_dense,
     point_at_input,
+    vector_of,
     Vectors,
 )
-from slide._hashing.retrieval cimport (
-    allocate_retrieval,
-    ESTIMATE,
-    EXACT,
-    SCAN,
-    RetrievalScratch,
-    RetrievalView,
-    retrieve,
-)
+from slide._hashing.finder cimport RetrievalScratch, RetrievalView
+from slide._hashing.retrieval cimport allocate_retrieval, retrieve
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
     # A number that a row of X and the layer alone decide, the same for dense and for CSR X.
     # The layer's own input would not do: its rounding differs between the two.
-    cdef int64_t j, n = x.n_features, row = x.rows[position] if x.rows != NULL else position
-    cdef const float32_t *values = x.values
-    cdef const int32_t *ids = NULL
+    cdef int64_t j
+    cdef Vector row = vector_at(x, position)
     cdef uint64_t total = i
     cdef uint32_t bits
-    if x.indptr != NULL:
-        n = x.indptr[row + 1] - x.indptr[row]
-        ids = x.indices + x.indptr[row]
-        values += x.indptr[row]
-    else:
-        values += row * n
-    for j in range(n):
-        if values[j] != 0:
-            memcpy(&bits, values + j, sizeof(bits))
-            total += mix64((<uint64_t>bits << 32) | <uint32_t>(ids[j] if ids != NULL else j))
+    for j in range(row.size):
+        if row.values[j] != 0:
+            memcpy(&bits, row.values + j, sizeof(bits))
+            total += mix64((<uint64_t>bits << 32)
+                           | <uint32_t>(row.ids[j] if row.ids != NULL else j))
     return mix64(total)
 
 
@@ -68,30 +55,19 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
     cdef const Vectors *x = &hidden.x[i]
     cdef const LayerView *layer = &model.layers[i]
     cdef const RetrievalView *view = model.retrievals[i]
-    cdef int64_t s, j, size, k = layer.n_active, cost = 0
+    cdef int64_t s, j, k = layer.n_active, cost = 0
     cdef int64_t stride = max(view.n_candidates, k)
-    cdef bint chance = view.policy != EXACT and view.policy != SCAN and (
-        view.policy != ESTIMATE or view.tables != NULL)
     cdef int32_t *ids = hidden.candidate_ids if stride > k else hidden.active[i]
     cdef Pairs *pairs = &hidden.candidates if stride > k else &hidden.pairs[i]
-    cdef const int32_t *x_ids
-    cdef const float32_t *x_values
+    cdef Vector query
     cdef uint64_t own = 0
     hidden.retrieval_seconds -= seconds()
     for s in range(n):
-        if x.dense != NULL:
-            x_ids = NULL
-            x_values = x.dense + (x.rows[s] if x.rows != NULL else s) * x.ld
-            size = layer.n_in
-        else:
-            x_ids = x.ids[s]
-            x_values = x.values[s]
-            size = x.sizes[s]
-        if rng == NULL and chance:
+        query = vector_of(x, s)
+        if rng == NULL and view.by_chance:
             own = _seed_of(rows, first + s, i)
-        hidden.sizes[s] = <int32_t>retrieve(view, x_ids, x_values, size,
-                                            rng if rng != NULL else &own, &hidden.retrieval[i],
-                                            ids + s * stride, &cost)
+        hidden.sizes[s] = <int32_t>retrieve(view, &query, rng if rng != NULL else &own,
+                                            &hidden.retrieval[i], ids + s * stride, &cost)
     hidden.retrieval_seconds += seconds()
     group_by_neuron(ids, hidden.sizes, n, stride, hidden.scratch.slot_of, pairs)
     if stride == k:

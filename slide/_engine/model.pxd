@@ -1,6 +1,6 @@
 from slide._base.typedefs cimport int64_t
 from slide._engine.layer cimport LayerView
-from slide._hashing.retrieval cimport RetrievalView
+from slide._hashing.finder cimport RetrievalView
 from slide._prototypes.index cimport PostingsView
 
 # A network, shared by all threads. Weights and moments are raced on purpose (HOGWILD).

@@ -3,7 +3,8 @@ import numpy as np
 
 from slide._base.typedefs cimport float32_t, uint64_t, uint8_t
 from slide._engine.layer cimport LayerView, Progress
-from slide._hashing.retrieval cimport Retrieval, RetrievalView
+from slide._hashing.finder cimport RetrievalView
+from slide._hashing.retrieval cimport Retrieval
 from slide._prototypes.index cimport Postings
 from slide._simd.weights cimport WeightArray
 
@@ -53,7 +54,7 @@ cdef class Model:
             views[i].n_active = layer.n_active
             if layer.retrieval is not None:
                 retrieval = layer.retrieval
-                retrievals[i] = <uint64_t>&retrieval.view
+                retrievals[i] = <uint64_t>&retrieval.finder.view
         self._keep_alive = [layers]
         self.view.n_layers = len(layers)
         self.view.layers = views

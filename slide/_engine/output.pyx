@@ -2,6 +2,7 @@
 from libc.string cimport memset
 
 from slide._base.clock cimport seconds
+from slide._base.rows cimport row_at
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t
 from slide._engine.dense cimport halves_forward, multiplies_halves, rows_backward, rows_forward
 from slide._engine.layer cimport LayerView
@@ -62,7 +63,7 @@ cdef void _lose(const ModelView *model, const TrainView *train, Workspace *ws, i
     if n_active > n_exact:
         tail_weight = <float32_t>(n_out - n_exact) / <float32_t>(n_active - n_exact)
     for i in range(n):
-        row = train.x.rows[first + i]
+        row = row_at(&train.x, first + i)
         n_labels = train.y_indptr[row + 1] - train.y_indptr[row]
         if train.all_neurons:
             labels = train.y_indices + train.y_indptr[row]

@@ -1,10 +1,11 @@
-from slide._base.rows cimport InputView
+from slide._base.rows cimport dense_vector, InputView, Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint8_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport SolverView
 
 # The inputs of a layer in one micro-batch: row i is dense + row(i) * ld, row(i) = rows[i] or i
-# where rows is NULL; or, where dense is NULL, the sparse vector (ids[i], values[i]).
+# where rows is NULL; or, where dense is NULL, the sparse vector (ids[i], values[i]). ld is the
+# width of a dense row.
 cdef struct Vectors:
     const float32_t *dense
     int64_t ld
@@ -31,6 +32,18 @@ cdef struct PairScratch:
     uint8_t *touched           # (widest row,) all zero between two rows
     float32_t *row             # (widest row,) a row as floats, where weights are bfloat16
     int32_t *columns           # (widest row + 1,)
+
+
+cdef inline Vector vector_of(const Vectors *x, int64_t i) noexcept nogil:
+    # Row i as a vector.
+    cdef Vector found
+    if x.dense != NULL:
+        return dense_vector(x.dense + (x.rows[i] if x.rows != NULL else i) * x.ld, x.ld)
+    found.ids = x.ids[i]
+    found.values = x.values[i]
+    found.size = x.sizes[i]
+    return found
+
 
 cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil
 

@@ -8,7 +8,7 @@ Weights (LayerView) are shared and raced on purpose; all else belongs to the cal
 """
 from libc.string cimport memset
 
-from slide._base.rows cimport InputView
+from slide._base.rows cimport InputView, Vector, vector_at
 from slide._base.signals cimport interrupted
 from slide._base.typedefs cimport float32_t, int32_t, int64_t
 from slide._engine.layer cimport LayerView
@@ -45,8 +45,9 @@ cdef void point_at_active(Vectors *vectors, const int32_t *ids, const float32_t 
 
 cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
                          int64_t n) noexcept nogil:
-    """The rows of X at positions first..first + n of the order."""
-    cdef int64_t i, row
+    """The rows of X at positions first..first + n of the run."""
+    cdef int64_t i
+    cdef Vector row
     if x.indptr == NULL:
         vectors.ld = x.n_features
         vectors.rows = x.rows + first if x.rows != NULL else NULL
@@ -54,10 +55,10 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
         return
     vectors.dense = NULL
     for i in range(n):
-        row = x.rows[first + i] if x.rows != NULL else first + i
-        vectors.ids[i] = x.indices + x.indptr[row]
-        vectors.values[i] = x.values + x.indptr[row]
-        vectors.sizes[i] = x.indptr[row + 1] - x.indptr[row]
+        row = vector_at(x, first + i)
+        vectors.ids[i] = row.ids
+        vectors.values[i] = row.values
+        vectors.sizes[i] = row.size
 
 
 # ----------------------------------------------------------------- pairs --

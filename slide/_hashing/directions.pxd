@@ -1,7 +1,8 @@
-from slide._base.typedefs cimport float32_t, int32_t, int64_t
+from slide._base.rows cimport Vector
+from slide._base.typedefs cimport float32_t, int64_t
 from slide._hashing.hasher cimport Hasher
 
-# Orthonormal directions of a layer's inputs and what is known along them.
+# Orthonormal directions of a layer's inputs, and the coordinates of its neurons along them.
 cdef struct DirectionsView:
     int64_t n                  # directions
     int64_t n_in
@@ -12,8 +13,7 @@ cdef struct DirectionsView:
     const float32_t *at_mean   # (n,) coordinates of the queries' mean
     float32_t *neurons         # (n, n_neurons) coordinates of the neurons
 
-cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
-                           const float32_t *values, int64_t n_values, float32_t length,
+cdef float32_t split_query(const DirectionsView *view, const Vector *x, float32_t length,
                            const float32_t *folded_mean, float32_t *coordinates,
                            float32_t *own_folded_mean) noexcept nogil
 

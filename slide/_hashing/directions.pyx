@@ -1,21 +1,21 @@
-"""The leading directions of a layer's inputs, along which pre-activations are computed exactly.
+"""Directions of a layer's inputs along which pre-activations are computed exactly.
 
 Inputs vary far more along a few directions than along all others: 4 of Fashion-MNIST's 784 hold
 half of the variance. So vectors are split, for orthonormal directions v_j,
 
     w.x = sum_j (v_j.w) (v_j.x) + w'.x'
 
-the sum is computed and only the angle between the rests w' and x' is left to hash codes, whose
-error is proportional to |w'| |x'|. What centring the inputs is to their mean, this is to the
-directions of their largest variance. Hashing is linear up to the signs, so that a rest is hashed
-as the vector itself with another centre.
+The sum is computed, and only the angle between the rests w' and x' is left to hash codes, whose
+error is proportional to |w'| |x'|. The mean of the inputs is taken out in the same way. Hashing is
+linear up to the signs, so that a rest is hashed as the vector itself with another mean.
 """
 import numpy as np
 
 from libc.math cimport sqrtf
 from libc.string cimport memcpy, memset
 
-from slide._base.typedefs cimport float32_t, int32_t, int64_t
+from slide._base.rows cimport Vector
+from slide._base.typedefs cimport float32_t, int64_t
 from slide._hashing.hasher cimport Hasher
 from slide._simd.dispatch cimport chosen
 
@@ -23,24 +23,23 @@ from slide._base.memory import aligned_copy, aligned_zeros
 from slide._base.named_arrays import fill
 
 
-cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
-                           const float32_t *values, int64_t n_values, float32_t length,
+cdef float32_t split_query(const DirectionsView *view, const Vector *x, float32_t length,
                            const float32_t *folded_mean, float32_t *coordinates,
                            float32_t *own_folded_mean) noexcept nogil:
-    """Split x - mean, dense (ids NULL) or sparse; returns the length of its rest.
+    """Split x - mean; returns the length of its rest.
 
-    IN length = |x - mean|, folded_mean (size,); OUT coordinates (n,); own_folded_mean
-    (size,): the centre that hashes the rest. Cost: n (n_values + size).
+    IN x, length = |x - mean|, folded_mean (size,); OUT coordinates (n,) and own_folded_mean
+    (size,), the mean with which x is hashed as its rest. Cost: n (x.size + size).
     """
     cdef int64_t j
     cdef float32_t rest = length * length
-    if ids == NULL:
-        chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, values, view.n_in, 1,
+    if x.ids == NULL:
+        chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, x.values, view.n_in, 1,
                       view.n_in, coordinates, view.n)
     for j in range(view.n):
-        if ids != NULL:
-            coordinates[j] = chosen().gather_dot(view.vectors + j * view.n_in, ids, values,
-                                                 n_values)
+        if x.ids != NULL:
+            coordinates[j] = chosen().gather_dot(view.vectors + j * view.n_in, x.ids, x.values,
+                                                 x.size)
         coordinates[j] -= view.at_mean[j]
         rest -= coordinates[j] * coordinates[j]
     memcpy(own_folded_mean, folded_mean, view.size * sizeof(float32_t))
@@ -51,7 +50,7 @@ cdef float32_t split_query(const DirectionsView *view, const int32_t *ids,
 
 cdef void add_directions(const DirectionsView *view, const float32_t *coordinates,
                          const float32_t *biases, float32_t *offsets) noexcept nogil:
-    """What is known of every pre-activation.
+    """Add up the exact part of every pre-activation.
 
     IN coordinates (n,) of the query, biases (n_neurons,) = w.mean + b; OUT offsets (n_neurons,).
     Cost: n n_neurons.
@@ -64,10 +63,11 @@ cdef void add_directions(const DirectionsView *view, const float32_t *coordinate
 cdef void split_neuron(const DirectionsView *view, const float32_t *w, int64_t neuron,
                        float32_t *coordinates, float32_t *own_folded_mean,
                        float32_t *norm2) noexcept nogil:
-    """Split the weights w (n_in,) of a neuron and keep its coordinates in the view.
+    """Split the weights w (n_in,) of one neuron, and keep its coordinates in the view.
 
-    OUT coordinates (n,), own_folded_mean (size,): hashes the rest; INOUT norm2: |w|^2,
-    then that of the rest. Cost: n (n_in + size). Threads take different neurons.
+    OUT coordinates (n,) and own_folded_mean (size,), the mean with which w is hashed as its rest;
+    INOUT norm2: |w|^2, then that of the rest. Cost: n (n_in + size). Threads take different
+    neurons.
     """
     cdef int64_t j
     chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, w, view.n_in, 1, view.n_in,
@@ -96,7 +96,7 @@ cdef class Directions:
         self.neurons = aligned_zeros((len(vectors), n_neurons))
 
     cdef set_hasher(self, Hasher hasher):
-        """Fit the directions to new hash functions; `set_mean` has then to follow."""
+        """Fit the directions to new hash functions; the caller must then call `set_mean`."""
         cdef const float32_t[:, ::1] vectors = self.vectors
         cdef const float32_t[:, ::1] folded = aligned_copy(
             np.stack([hasher.fold(vector) for vector in self.vectors]))
@@ -114,9 +114,9 @@ cdef class Directions:
         self.view.at_mean = &at_mean[0]
 
     def named_arrays(self):
-        """The directions and what is known along them: arrays by name."""
+        """The directions and the coordinates of the neurons: arrays by name."""
         return {"vectors": self.vectors, "neurons": self.neurons}
 
     def set_named_arrays(self, arrays):
-        """Take over the arrays of others of the same shape; `fold` has then to follow."""
+        """Take over arrays of the same shapes; the caller must then call `set_hasher`."""
         fill(self.named_arrays(), arrays)

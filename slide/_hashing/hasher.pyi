@@ -1,12 +1,11 @@
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from slide._base.arrays import Floats, Halves, Matrix, NamedArrays
 
 class Hasher:
-    @property
-    def family(self) -> str: ...
+    family: ClassVar[str]
     @property
     def parameters(self) -> dict[str, Any]: ...
     @property
@@ -14,16 +13,26 @@ class Hasher:
     @property
     def rows_scratch_size(self) -> int: ...
     def __init__(
-        self, family: str, n_in: int, n_tables: int, n_bits: int, parameters: dict[str, Any]
+        self, n_in: int, n_tables: int, n_bits: int, parameters: dict[str, Any]
     ) -> None: ...
+    @classmethod
+    def draw(
+        cls,
+        n_in: int,
+        n_tables: int,
+        n_bits: int,
+        random_state: np.random.RandomState,
+        extras: bool = True,
+    ) -> Self: ...
+    def fold(self, mean: Floats) -> Floats: ...
     def named_arrays(self) -> NamedArrays: ...
     def set_named_arrays(self, arrays: NamedArrays) -> None: ...
+    def parameters_from(self, arrays: NamedArrays) -> dict[str, Any]: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
     def n_words(self) -> int: ...
     @property
     def multiply_adds(self) -> int: ...
-    def fold(self, mean: Floats) -> Floats: ...
     def codes(
         self,
         x: Matrix,
@@ -31,16 +40,3 @@ class Hasher:
         extra_0: Floats | None = None,
         extra_1: Floats | None = None,
     ) -> Halves: ...
-
-class Rows:
-    def __init__(self, x: Matrix, n_in: int) -> None: ...
-
-def make_hasher(
-    family: str,
-    n_in: int,
-    n_tables: int,
-    n_bits: int,
-    random_state: np.random.RandomState,
-    extras: bool = True,
-    n_rounds: int = 3,
-) -> Hasher: ...

@@ -4,25 +4,22 @@ import numpy as np
 
 from slide._base.arrays import Array, Floats, Ids, Matrix, NamedArrays
 from slide._hashing.directions import Directions
-from slide._hashing.hasher import Hasher
+from slide._hashing.finder import Finder
+from slide._hashing.simhash import SimHash
 from slide._hashing.tables import HashTables
 
-MOVED: int
-POLICIES: dict[str, int]
+LOOKUPS: dict[str, type[Finder]]
+POLICIES: dict[str, type[Finder]]
 
 class Retrieval:
     @property
     def policy(self) -> str: ...
     @property
-    def family(self) -> str: ...
-    @property
-    def transform(self) -> bool: ...
-    @property
-    def n_coarse(self) -> int: ...
+    def finder(self) -> Finder: ...
     @property
     def tables(self) -> HashTables | None: ...
     @property
-    def hasher(self) -> Hasher | None: ...
+    def hasher(self) -> SimHash | None: ...
     @property
     def directions(self) -> Directions | None: ...
     def __init__(

@@ -1,31 +1,6 @@
-from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t, uint8_t
-from slide._hashing.families cimport HasherView
+from slide._base.typedefs cimport float32_t, int64_t, uint16_t, uint64_t
+from slide._hashing.collisions cimport TablesView
 from slide._hashing.hasher cimport Hasher
-
-# L flat bucket tables, read-only between two rebuilds.
-# Bucket c of table t is ids[t, offsets[t, c] : offsets[t, c + 1]].
-cdef struct TablesView:
-    int32_t n_tables
-    int64_t n_buckets          # 2^K
-    int64_t n_neurons
-    const int32_t *offsets     # (n_tables, n_buckets + 1)
-    const int32_t *ids         # (n_tables, n_neurons)
-    const HasherView *hasher
-    const float32_t *folded_mean    # of the queries, as hash_vector takes it, or NULL
-    float32_t query_bias       # extra coordinate of every query
-
-cdef int64_t collect(const TablesView *tables, const uint16_t *codes, int64_t bucket_limit,
-                     uint64_t *rng, uint8_t *counts, int32_t *candidates) noexcept nogil
-
-cdef int64_t keep_most_frequent(int32_t *candidates, int64_t n, uint8_t *counts,
-                                int64_t n_keep) noexcept nogil
-
-cdef int64_t keep_above(int32_t *candidates, int64_t n, uint8_t *counts,
-                        int32_t min_collisions) noexcept nogil
-
-cdef void hash_query(const TablesView *tables, const int32_t *ids, const float32_t *values,
-                     int64_t n_values, float32_t *scratch, uint64_t *words,
-                     uint16_t *codes) noexcept nogil
 
 cdef class HashTables:
     cdef TablesView view

@@ -3,13 +3,13 @@ import numpy as np
 from slide._base.arrays import Array, Bytes, Floats, Ids
 from slide._base.rows import InputRows
 from slide._engine.model import Model
-from slide._hashing.hasher import Hasher
+from slide._hashing.simhash import SimHash
 
 MAX_WIDTH: int
 
 class Shortlist:
     @property
-    def hasher(self) -> Hasher: ...
+    def hasher(self) -> SimHash: ...
     @property
     def codes(self) -> Bytes: ...
     @property

@@ -22,8 +22,7 @@ from libc.math cimport INFINITY, fabsf, sqrt
 
 from slide._base.largest cimport largest, offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport dense_vector, InputRows, InputView, Vector
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
@@ -41,14 +40,12 @@ from slide._engine.dense cimport rows_forward
 from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
-from slide._hashing.families cimport HasherView, project
-from slide._hashing.hasher cimport Hasher
+from slide._hashing.simhash cimport project, SimHash
 from slide._prototypes.index cimport allocate_sums, offer_postings, PostingsSums
-from slide._simd.dispatch cimport chosen, slide_codes
+from slide._simd.dispatch cimport chosen, slide_codes, slide_simhash
 from slide._simd.weights cimport row_of, WeightArray, Weights
 
 from slide._base.memory import aligned_zeros
-from slide._hashing.hasher import make_hasher
 from slide._prediction.faint import faint, mean_row
 
 cdef enum:
@@ -97,7 +94,7 @@ cdef struct Asked:
 
 # ------------------------------------------------------------------ neurons --
 
-cdef void _code_part(const HasherView *hasher, const Weights *weights, const float32_t *b,
+cdef void _code_part(const slide_simhash *hasher, const Weights *weights, const float32_t *b,
                      const float32_t *folded_mean, const float32_t *query_mean, float32_t offset,
                      const int32_t *ids, int64_t n, int entry_bits, float32_t *row,
                      float32_t *scratch,
@@ -113,11 +110,13 @@ cdef void _code_part(const HasherView *hasher, const Weights *weights, const flo
     cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
     cdef float64_t length2, total
     cdef const float32_t *w
+    cdef Vector neuron
     if interrupted(watch):
         return
     for i in range(n):
         w = row_of(weights, ids[i], row)
-        project(hasher, 0, NULL, w, d, folded_mean, scratch)
+        neuron = dense_vector(w, d)
+        project(hasher, 0, &neuron, folded_mean, scratch)
         chosen().sign_bits(scratch, size, words)
         length2, total = 0, 0
         for j in range(size):
@@ -156,14 +155,14 @@ cdef class Shortlist:
         Draws the directions and the order.
     n_threads : int
     """
-    cdef readonly Hasher hasher
+    cdef readonly SimHash hasher
     cdef readonly object codes, scales, biases, neuron_at, limits, coarse
     cdef readonly int64_t n_neurons, n_bytes
     cdef readonly int64_t n_strong         # neurons that are not faint
     cdef const float32_t *limits_at
     cdef int entry_bits
     cdef object _folded_query_mean
-    cdef const HasherView *view
+    cdef const slide_simhash *view
     cdef const float32_t *folded_query_mean   # the mean hidden vector, as the hasher takes it
     cdef slide_codes index
     cdef const int32_t *order_at
@@ -178,8 +177,8 @@ cdef class Shortlist:
         self.entry_bits = chosen().entry_bits
         self.n_bytes = n_bytes = size // 8 if self.entry_bits == 4 else blocks_of(size, 6)
         self.n_neurons = n
-        self.hasher = make_hasher("simhash", d, size // _BITS, _BITS, random_state, False, ROUNDS)
-        self.view = &self.hasher.view
+        self.hasher = SimHash.draw(d, size // _BITS, _BITS, random_state, False, ROUNDS)
+        self.view = &self.hasher.functions
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
         mean = mean_row(weights)
@@ -393,15 +392,16 @@ cdef class Shortlist:
         hundredth to the variance of the estimates' own error. Cost: a transform and an addition per
         entry.
         """
-        cdef const HasherView *hasher = self.view
+        cdef const slide_simhash *hasher = self.view
         cdef int64_t g, j, size = hasher.size
         cdef int _round, n, code, bits = self.entry_bits
         cdef float32_t most = 0, total = 0, part, shrink = 1, inverse
         cdef float32_t *q = scratch.projections
         cdef float32_t sums[64]
+        cdef Vector vector = dense_vector(h, hasher.n_in)
         for _round in range(ROUNDS):
             shrink /= size
-        project(hasher, 0, NULL, h, hasher.n_in, self.folded_query_mean, q)
+        project(hasher, 0, &vector, self.folded_query_mean, q)
         for g in range(blocks_of(size, bits)):
             part = 0
             for j in range(g * bits, min((g + 1) * bits, size)):

@@ -8,7 +8,7 @@ import numpy as np
 from libc.math cimport sqrt
 
 from slide._base.largest cimport largest
-from slide._base.rows cimport InputView
+from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint8_t
@@ -18,50 +18,38 @@ cdef class Postings:
     """Pointers into a `slide._prototypes.prototypes.Prototypes`, whose arrays are kept alive."""
 
     def __init__(self, prototypes):
-        index = prototypes.by_feature
-        # One element at least, so that there is an address.
-        indptr = np.ascontiguousarray(index.indptr, np.int64)
-        labels = np.ascontiguousarray(index.indices if index.nnz else [0], np.int32)
-        values = np.ascontiguousarray(index.data if index.nnz else [0], np.float32)
+        # A row of the index is a feature and lists its labels.
+        cdef InputRows index = InputRows(prototypes.by_feature.T)
         weights = np.ascontiguousarray(prototypes.feature_weights, np.float32)
-        cdef const int64_t[::1] indptr_view = indptr
-        cdef const int32_t[::1] labels_view = labels
-        cdef const float32_t[::1] values_view = values, weights_view = weights
-        self.view.indptr = &indptr_view[0]
-        self.view.labels = &labels_view[0]
-        self.view.values = &values_view[0]
+        cdef const float32_t[::1] weights_view = weights
+        self.view.indptr = index.view.indptr
+        self.view.labels = index.view.indices
+        self.view.values = index.view.values
         self.view.feature_weights = &weights_view[0]
         self.view.weight = prototypes.weight
-        self._keep_alive = (indptr, labels, values, weights)
-        self._n_classes = index.shape[0]
+        self._keep_alive = (index, weights)
+        self._n_classes = index.view.n_features
 
     def scores(self, x, const int32_t[:, ::1] labels):
         """What the prototypes add to the scores of row i's labels[i]: float32, shaped as `labels`.
 
         x : canonical CSR, float32. Cost: a multiply-add per posting of the rows, in one thread.
         """
-        cdef const int64_t[::1] indptr = np.ascontiguousarray(x.indptr, np.int64)
-        cdef const int32_t[::1] indices = np.ascontiguousarray(x.indices, np.int32)
-        cdef const float32_t[::1] values = x.data
+        cdef InputRows rows = InputRows(x)
         out = np.empty((labels.shape[0], labels.shape[1]), np.float32)
         cdef float32_t[:, ::1] out_view = out
         cdef float32_t[::1] sums = np.zeros(self._n_classes, np.float32)
-        cdef InputView rows
         cdef int64_t i, j
         cdef Watch watch
-        if x.nnz == 0:
-            out[:] = 0
-            return out
-        rows.indptr, rows.indices, rows.values = &indptr[0], &indices[0], &values[0]
         start_watch(&watch)
         with nogil:
             for i in range(labels.shape[0]):
                 if interrupted(&watch):
                     break
-                _add_row(&self.view, &rows, i, &sums[0])
+                _add_row(&self.view, &rows.view, i, &sums[0])
                 for j in range(labels.shape[1]):
                     out_view[i, j] = sums[labels[i, j]]
-                _clear_row(&self.view, &rows, i, &sums[0])
+                _clear_row(&self.view, &rows.view, i, &sums[0])
         end_watch(&watch)
         return out
 

@@ -10,8 +10,7 @@ from cython.parallel cimport prange
 from libc.math cimport fabsf, sqrt
 
 from slide._base.openmp cimport omp_get_thread_num
-from slide._base.rows cimport InputView
-from slide._base.rows cimport InputRows
+from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t

@@ -16,6 +16,7 @@ import numpy as np
 from slide._base.arrays import Array, NamedArrays
 from slide._base.named_arrays import flat, part_of
 from slide._base.values import MAX_INT
+from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
 from slide._network.tally import Tally
@@ -23,7 +24,6 @@ from slide._prototypes.prototypes import Prototypes
 from slide._saving.tensors import ArraysInMemory
 from slide._settings.rules import ABOVE_0, BOOL, NOT_BELOW_0, NUMBER, RULES, Rule, integer
 from slide._settings.settings import (
-    BUCKETS,
     LayerSettings,
     RetrievalSettings,
     Settings,
@@ -285,8 +285,8 @@ def _layer_settings(where: str, header: dict[str, Any], n_in: int, n_out: int) -
         ranks_all = retrieval.policy == "estimate" and not retrieval.use_tables
         if retrieval.n_directions and not (ranks_all and retrieval.transform):
             raise ValueError(f"{where}search.n_directions is for estimates without tables")
-        n_bits = retrieval.n_tables * retrieval.n_hash_bits
-        if retrieval.n_coarse and not (ranks_all and n_bits > 64):
+        code_bits = retrieval.n_tables * retrieval.n_hash_bits
+        if retrieval.n_coarse and not (ranks_all and code_bits > 64):
             raise ValueError(
                 f"{where}search.n_coarse is for estimates without tables, of more than 64 bits"
             )

@@ -29,18 +29,18 @@ def hidden_retrieval(
     # of .91; 512 bits then find .8 of these. 256 bits of all would cost more and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
-    n_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS
+    code_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS
     sparse_input = n_values * 4 <= n_in
     if policy in ("auto", "lists"):
         policy = "estimate"
         if sparse_input:
             looked_at = 1000 if wide else n_coarse or size
-            ranking = looked_at * (n_bits // 64 + 1) + 4 * n_active * n_values
+            ranking = looked_at * (code_bits // 64 + 1) + 4 * n_active * n_values
             ranking += 2 * size if coarse else 0
-            if size * n_values <= 2 * (30 * min(n_in, n_bits) + ranking):
+            if size * n_values <= 2 * (30 * min(n_in, code_bits) + ranking):
                 policy = "scan"
     use_tables = _uses_tables(policy, size)
-    n_tables, n_hash_bits = _table_shape(params, size, 0 if use_tables else n_bits)
+    n_tables, n_hash_bits = _table_shape(params, size, 0 if use_tables else code_bits)
     bucket_limit = max(32, math.ceil(4 * n_active / n_tables))
     if policy == "estimate" and wide:
         # Ranking by codes is so cheap that buckets may be wide: of 100,000 neurons some thousands.

@@ -15,6 +15,8 @@ from slide._base.values import MAX_INT, as_float, as_int, shown
 from slide._engine.activations import ACTIVATIONS
 from slide._engine.losses import LOSSES
 from slide._engine.optimizer import SOLVERS
+from slide._hashing.hash_families import FAMILIES
+from slide._hashing.retrieval import LOOKUPS
 
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_TABLES = 255  # collisions are counted in a byte
@@ -109,21 +111,10 @@ RULES = {
         lambda value: _items(value) and all(map(_SHARE.accepts, _items(value))),
         "a sequence of them",
     ),
-    "hash_family": one_of("auto", "simhash", "wta", "dwta", "minhash"),
+    "hash_family": one_of("auto", *FAMILIES),
     "n_tables": _AUTO | integer(1, MAX_TABLES),
     "n_hash_bits": _AUTO | integer(1, 16),
-    "retrieval": one_of(
-        "auto",
-        "estimate",
-        "scan",
-        "vanilla",
-        "topk",
-        "threshold",
-        "rerank",
-        "exact",
-        "none",
-        "lists",
-    ),
+    "retrieval": one_of("auto", *LOOKUPS, "exact", "none", "lists"),
     "tail_size": _AUTO | integer(0),
     "rehash_every": _AUTO | integer(1),
     "solver": one_of(*SOLVERS),

@@ -14,6 +14,9 @@ from ml_dtypes import bfloat16
 
 from slide._base.arrays import Params
 from slide._engine.losses import LOSSES
+from slide._hashing.buckets import BUCKETS
+from slide._hashing.hash_families import FAMILIES
+from slide._hashing.retrieval import POLICIES
 from slide._settings.rules import (
     ABOVE_0,
     BELOW_1,
@@ -26,7 +29,6 @@ from slide._settings.rules import (
     one_of,
 )
 
-BUCKETS = ("vanilla", "topk", "threshold", "rerank")  # policies that only look into tables
 HASHING = ("estimate", *BUCKETS)  # policies that hash at all
 
 
@@ -42,8 +44,8 @@ def rules_of(settings: type) -> dict[str, Rule]:
 class RetrievalSettings:
     """How the neurons of one layer are found."""
 
-    policy: Annotated[str, one_of("none", "exact", "estimate", "scan", *BUCKETS)]
-    hash_family: Annotated[str, one_of("simhash", "wta", "dwta", "minhash")]
+    policy: Annotated[str, one_of(*POLICIES)]
+    hash_family: Annotated[str, one_of(*FAMILIES)]
     n_tables: Annotated[int, integer(1, MAX_TABLES)]
     n_hash_bits: Annotated[int, integer(1, 16)]
     use_tables: Annotated[bool, BOOL]

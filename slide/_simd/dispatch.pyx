@@ -179,7 +179,7 @@ def sign_bits(str name, const float32_t[::1] x, uint64_t[::1] out):
 def simhash(str name, dict parameters, int64_t n_in, int32_t n_tables, int32_t n_bits,
             const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
             extra_0, extra_1, float32_t[::1] scratch, uint16_t[:, ::1] codes):
-    """parameters: those of a SimHash `slide._hashing.hasher.Hasher`."""
+    """parameters: those of a `slide._hashing.simhash.SimHash`."""
     cdef const float32_t[:, ::1] signs = parameters["signs"]
     cdef const float32_t[:, :, ::1] later_signs = parameters["later_signs"]
     cdef const float32_t[:, ::1] extra = parameters["extra"]

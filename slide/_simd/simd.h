@@ -125,11 +125,11 @@ typedef struct {
     void (*sign_bits)(const float *x, int64_t n, uint64_t *out);
 
     /* codes[t * ldc + i] = bits t * n_bits to (t + 1) * n_bits - 1 of the SimHash of row
-     * id(i), the same bits as `slide._hashing.families.simhash` gives without a centre, under every
+     * id(i), the same bits as `slide._hashing.simhash` gives without a centre, under every
      * instruction set; id(i) = ids[i], or i where ids is NULL.
      * IN rows (., ldr), ids (n_rows,), extra_0, extra_1 (n_rows,) or NULL; OUT codes
      * (n_tables, ldc); scratch (2 * size * SLIDE_LANES,) of the thread, best 64-byte aligned.
-     * Cost: as of `slide._hashing.families.simhash`, a row. */
+     * Cost: as of `slide._hashing.simhash`, a row. */
     void (*simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
                     const int32_t *ids, int64_t n_rows, const float *extra_0,
                     const float *extra_1, float *scratch, uint16_t *codes, int64_t ldc);

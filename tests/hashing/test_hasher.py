@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 from twins import hashing as reference
 
-from slide._hashing.hasher import make_hasher
+from slide._hashing.hash_families import make_hasher
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
 # Trials of a collision: one bit or hash of each of so many independent function sets.

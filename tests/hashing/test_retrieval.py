@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from twins import hashing as reference
 
 from slide._base.largest import largest_of
-from slide._hashing.retrieval import MOVED, POLICIES, Retrieval
+from slide._hashing.finder import MOVED
+from slide._hashing.retrieval import POLICIES, Retrieval
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")

@@ -7,7 +7,7 @@ from helpers.page_end import at_page_end
 from twins import hashing as reference
 from twins import simd as reference_simd
 
-from slide._hashing.hasher import make_hasher
+from slide._hashing.simhash import SimHash
 from slide._simd import dispatch
 
 EPS = float(np.finfo(np.float32).eps)
@@ -25,7 +25,7 @@ def rng():
 
 def simhasher(n_in, n_tables, n_bits, n_rounds=3):
     random_state = np.random.RandomState(n_in)
-    return make_hasher("simhash", n_in, n_tables, n_bits, random_state, n_rounds=n_rounds)
+    return SimHash.draw(n_in, n_tables, n_bits, random_state, n_rounds=n_rounds)
 
 
 def simhash(name, hasher, shape, x, extras=(None, None), ids=None, n=None, pad=3):

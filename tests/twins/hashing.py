@@ -221,24 +221,24 @@ def largest(scores, k):
     return np.array(sorted(ranked[: max(k, 0)]), int)
 
 
-def estimates(hasher, n_bits, w, b, x, mean=None, directions=None, n_tables=None):
-    """Pre-activations for one vector that the codes of n_bits promise: (n_neurons,).
+def estimates(hasher, code_bits, w, b, x, mean=None, directions=None, n_tables=None):
+    """Pre-activations for one vector that the codes of code_bits promise: (n_neurons,).
 
-    |w| |x - mean| cos(pi * distance / n_bits) + w.mean + b. Without a mean neurons are found by
-    the angle alone: |x| cos(pi * distance / n_bits). With directions (n, n_in), orthonormal,
+    |w| |x - mean| cos(pi * distance / code_bits) + w.mean + b. Without a mean neurons are found by
+    the angle alone: |x| cos(pi * distance / code_bits). With directions (n, n_in), orthonormal,
     w and x - mean are split: what lies along these is exact. n_tables: of the codes only those of
-    the first tables, n_bits in all.
+    the first tables, code_bits in all.
     """
     if directions is not None:
         along_w, along_x = w @ directions.T, (x - mean) @ directions.T
         w_rest = w - along_w @ directions
         x_rest = x - mean - along_x @ directions
         zero = np.zeros_like(mean)
-        rest = estimates(hasher, n_bits, w_rest, 0, x_rest, zero, n_tables=n_tables)
+        rest = estimates(hasher, code_bits, w_rest, 0, x_rest, zero, n_tables=n_tables)
         return np.float64(along_w) @ along_x + rest + np.float64(w) @ mean + b
     query = hasher.codes(x[None], mean)[:n_tables, 0]
     distance = hamming(hasher.codes(w)[:n_tables].T, query)
-    cosine = np.cos(np.pi * distance / n_bits)
+    cosine = np.cos(np.pi * distance / code_bits)
     w, x = np.float64(w), np.float64(x)
     if mean is None:
         return np.linalg.norm(x) * cosine

@@ -1,0 +1,5 @@
+from slide._hashing.finder import Finder
+
+BUCKETS: tuple[str, ...]
+
+class Buckets(Finder): ...

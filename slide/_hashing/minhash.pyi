@@ -1,0 +1,3 @@
+from slide._hashing.bins import BinnedHasher
+
+class MinHash(BinnedHasher): ...

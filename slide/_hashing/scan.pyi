@@ -1,0 +1,3 @@
+from slide._hashing.finder import Finder
+
+class Scan(Finder): ...

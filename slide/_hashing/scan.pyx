@@ -1,0 +1,89 @@
+"""Scan of a copy of the weights by input: the finder of the policy "scan".
+
+A sparse vector reads the rows of its values only, one after the other, as an embedding bag does.
+For few values that costs less than hashing, and misses nothing but what moved since the last
+rebuild.
+"""
+import numpy as np
+
+from libc.string cimport memcpy
+
+from slide._base.largest cimport largest
+from slide._base.rows cimport Vector
+from slide._base.scratch cimport scratch_array
+from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
+from slide._hashing.finder cimport Finder, RetrievalScratch, RetrievalView
+from slide._simd.dispatch cimport chosen
+
+from slide._base.memory import aligned_zeros
+from slide._hashing.finder import take_moved
+
+cdef enum:
+    BLOCK = 256                # neurons that are copied at a time
+
+cdef struct ScanView:
+    const float32_t *columns   # (n_in, n_neurons) the weights of the last rebuild
+    const float32_t *biases    # (n_neurons,)
+
+cdef struct ScanScratch:
+    float32_t *scores          # (n_neurons,)
+    uint32_t *keys             # (n_neurons,)
+
+
+cdef int64_t _scan(const RetrievalView *view, const Vector *x, uint64_t *rng,
+                   RetrievalScratch *scratch, int32_t *out, int64_t *cost) noexcept nogil:
+    """The n_candidates neurons of the largest pre-activation under the weights of the copy."""
+    cdef const ScanView *own = <const ScanView *>view.own
+    cdef ScanScratch *work = <ScanScratch *>scratch.own
+    cdef int64_t n = view.n_neurons
+    memcpy(work.scores, own.biases, n * sizeof(float32_t))
+    chosen().accumulate(x.values, 0, 1, own.columns, n, x.ids, x.size, work.scores, n, 1, n)
+    cost[0] += n * x.size
+    return largest(work.scores, n, view.n_candidates, work.keys, out)
+
+
+cdef class Scan(Finder):
+    """A copy of a layer's weights and biases, with a row for each input."""
+
+    cdef ScanView own
+
+    def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
+                 directions=None):
+        Finder.__init__(self, n_neurons, n_in, settings, random_state)
+        self.arrays = {
+            "columns": aligned_zeros((n_in, n_neurons)),
+            "biases": np.zeros(n_neurons, np.float32),
+            "hashed_at": np.zeros(n_neurons, np.int32),
+        }
+        self.view.find, self.view.by_chance, self.view.own = _scan, False, &self.own
+        self.set_view()
+
+    cdef int set_view(self) except -1:
+        cdef const float32_t[:, ::1] columns = self.arrays["columns"]
+        cdef const float32_t[::1] biases = self.arrays["biases"]
+        self.own.columns, self.own.biases = &columns[0, 0], &biases[0]
+        return 0
+
+    def rebuild(self, weights, biases, mean, query_length, n_threads, steps=None):
+        if steps is not None:
+            self.arrays["hashed_at"][...] = steps
+        for i in range(0, self.view.n_neurons, BLOCK):  # blocks are faster, and heed Ctrl-C
+            self.arrays["columns"][:, i:i + BLOCK] = weights[i:i + BLOCK].T
+        self.arrays["biases"][...] = biases
+        return 0
+
+    def follow(self, weights, biases, steps, n_threads):
+        moved = take_moved(self.arrays["hashed_at"], steps)
+        if len(moved):
+            self.arrays["columns"][:, moved] = weights[moved].T
+            self.arrays["biases"][moved] = biases[moved]
+        return 0
+
+    cdef int allocate(self, RetrievalScratch *scratch, list keep_alive) except -1:
+        cdef int64_t n = self.view.n_neurons
+        cdef ScanScratch *work = <ScanScratch *>scratch_array(sizeof(ScanScratch), np.uint8,
+                                                              keep_alive)
+        work.scores = <float32_t *>scratch_array(n, np.float32, keep_alive)
+        work.keys = <uint32_t *>scratch_array(n, np.uint32, keep_alive)
+        scratch.own = work
+        return 0

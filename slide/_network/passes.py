@@ -150,8 +150,10 @@ def _keep_up(network: Network, done: Pass, queries: list[Any], n_rows: int, n_th
     """Rebuild the retrievals when that is due; else hash the neurons that moved much."""
     began = perf_counter()
     done.add_queries(queries, n_rows)
-    network.samples_to_rebuild -= n_rows
-    if network.samples_to_rebuild > 0:
+    left = network.samples_to_rebuild - n_rows
+    # A rebuild that Ctrl-C cuts short is due again after the next micro-batch.
+    network.samples_to_rebuild = max(1, left)
+    if left > 0:
         network.tally.multiply_adds += follow(network, n_threads)
     else:
         for i, query_sums in enumerate(done.queries):

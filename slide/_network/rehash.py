@@ -28,7 +28,6 @@ def rebuild(network: Network, n_threads: int) -> int:
     points when others are drawn (Fashion-MNIST, 5 epochs, every eighth rebuild).
     """
     cost = refresh(network, n_threads)
-    # After the rebuild: one that Ctrl-C cut short is then due when training goes on.
     network.samples_to_rebuild = int(network.rebuild_gap)
     longest = float(network.settings.rehash_at_last)
     network.rebuild_gap = min(network.rebuild_gap * _BACK_OFF, longest)

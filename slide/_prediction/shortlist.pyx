@@ -388,9 +388,8 @@ cdef class Shortlist:
         """Make the query of the hidden vector h (n_in,): tables of the sums of signed projections.
 
         The smallest sum of projections q is -|q_0| - |q_1| - ..; an entry is how much larger the
-        sum of a code's signs is, in units of 1 / LARGEST of the largest entry. Rounding adds a
-        hundredth to the variance of the estimates' own error. Cost: a transform and an addition per
-        entry.
+        sum of a code's signs is, in units of 1 / LARGEST of the largest one. Rounding adds 1/100 to
+        the variance of the estimates' own error. Cost: a transform and an addition per entry.
         """
         cdef const slide_simhash *hasher = self.view
         cdef int64_t g, j, size = hasher.size
@@ -430,10 +429,9 @@ cdef class Shortlist:
                     ScanScratch *scratch) noexcept nogil:
         """List the neurons first..seen that are not below the threshold, which may then rise.
 
-        A chunk is skipped if its largest scale and bias could not reach the threshold. After seeing
-        a random fraction p of the strong neurons, about p * n_candidates of the wanted ones have
-        been seen. Each time the number seen has quadrupled, keep that many plus two standard
-        deviations plus four, and raise the threshold.
+        A chunk is skipped if its largest scale and bias cannot reach the threshold. A random
+        fraction p of the strong neurons has about p * n_candidates of the wanted ones. Each time
+        the number seen has quadrupled, keep that many plus two standard deviations plus four.
         """
         cdef int64_t n
         cdef float64_t expected

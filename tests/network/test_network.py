@@ -105,3 +105,23 @@ def test_statistics_of_vectors(planted):
 def test_vectors_that_are_all_alike_have_a_length():
     x = np.tile(np.float32([0.1, 0.7]), (1000, 1))
     assert 0 < stats_of(*sums(x), 1000)[1] < 2e-3
+
+
+def test_an_interrupted_rebuild_is_due_again(classifier, planted, monkeypatch, tmp_path):
+    X, y = planted
+    sparse = {"hidden_layer_sizes": (64,), "active_fraction": (0.2, 1.0), "rehash_every": 200}
+    model = classifier(**sparse).fit(X, y)
+    model._network.samples_to_rebuild = 100
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slide._network.passes.rebuild", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X, y)
+    model.save(tmp_path / "model")
+    for twin in (type(model).load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), model):
+        n_before = twin.hash_params_["n_rebuilds"]
+        twin.partial_fit(X[:5], y[:5])
+        assert twin.hash_params_["n_rebuilds"] == n_before + 1

@@ -17,6 +17,7 @@ from slide._base.rows import InputRows
 from slide._data.labels import LabelRows
 from slide._engine import predict
 from slide._network.network import Network
+from slide._network.start import make_retrieval
 from slide._settings import auto
 from slide._settings.rules import check_params
 
@@ -201,7 +202,7 @@ def test_offsets_beyond_31_bits(name):
 def test_more_pairs_than_31_bits_count_are_refused(classifier):
     made = network(classifier, 20, 30, hidden_layer_sizes=(128, 60_000),
                    active_fraction=(1.0, 0.9, 1.0), retrieval="exact")  # fmt: skip
-    made.layers[1].retrieval = made._retrieval(1, np.zeros((4, 128), np.float32))
+    made.layers[1].retrieval = make_retrieval(made, 1, np.zeros((4, 128), np.float32))
     made.settings = replace(made.settings, batch_size=50_000)
     x = InputRows(csr_array((50_000, 20), dtype=np.float32))
     labels = LabelRows(np.arange(50_001), np.zeros(50_000, np.int32), 30)

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 
 from slide._base.arrays import Array, Floats, Ids, Matrix, NamedArrays
+from slide._hashing.buckets import BUCKETS as BUCKETS
 from slide._hashing.directions import Directions
 from slide._hashing.finder import Finder
 from slide._hashing.simhash import SimHash

@@ -111,7 +111,7 @@ def test_an_interrupted_rebuild_is_due_again(classifier, planted, monkeypatch, t
     X, y = planted
     sparse = {"hidden_layer_sizes": (64,), "active_fraction": (0.2, 1.0), "rehash_every": 200}
     model = classifier(**sparse).fit(X, y)
-    model._network.samples_to_rebuild = 100
+    model._fitted.network.samples_to_rebuild = 100
 
     def interrupted(*args):
         raise KeyboardInterrupt

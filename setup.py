@@ -52,6 +52,7 @@ MODULES = {
     "_engine.entry_points": False,
     "_engine.predict": True,
     "_engine.centroids": False,
+    "_prediction.coding": True,
     "_prediction.shortlist": True,
     "_core": True,
 }

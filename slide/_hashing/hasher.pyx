@@ -126,9 +126,6 @@ cdef class Hasher:
         """The inverse of `named_arrays`."""
         return dict(arrays)
 
-    def __reduce__(self):
-        return type(self), (self.view.n_in, self.view.n_tables, self.view.n_bits, self.parameters)
-
     @property
     def n_words(self):
         """Words of 64 bits that `hash_vector` writes."""

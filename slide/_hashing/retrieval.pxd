@@ -8,7 +8,6 @@ cdef int64_t retrieve(const RetrievalView *view, const Vector *x, uint64_t *rng,
 cdef class Retrieval:
     cdef readonly str policy
     cdef readonly Finder finder
-    cdef dict _settings
     cdef int64_t _n_in
 
 cdef int allocate_retrieval(RetrievalScratch *scratch, Retrieval retrieval,

@@ -83,7 +83,7 @@ cdef class Retrieval:
 
     def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
                  directions=None):
-        self.policy, self._settings, self._n_in = settings["policy"], settings, n_in
+        self.policy, self._n_in = settings["policy"], n_in
         self.finder = POLICIES[self.policy](n_neurons, n_in, settings, random_state, directions)
 
     @property
@@ -108,13 +108,6 @@ cdef class Retrieval:
     def set_named_arrays(self, arrays):
         """Take over the arrays of another of the same parameters and as many directions."""
         self.finder.set_named_arrays(arrays)
-
-    __setstate__ = set_named_arrays
-
-    def __reduce__(self):
-        vectors = None if self.directions is None else self.directions.vectors
-        return Retrieval, (self.finder.view.n_neurons, self._n_in, self._settings,
-                           np.random.RandomState(0), vectors), self.named_arrays()
 
     def rebuild(self, weights, const float32_t[::1] biases, const float32_t[::1] mean,
                 float query_length, int n_threads, steps=None):

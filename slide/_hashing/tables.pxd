@@ -10,8 +10,6 @@ cdef class HashTables:
     cdef readonly object offsets
     cdef readonly object ids
     cdef readonly object mean
-    cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
-              bint transform)
     cdef _fold_mean(self)
     cdef dict _arrays(self)
     cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,

@@ -37,11 +37,11 @@ from slide._hashing.collisions cimport (
     LookupScratch,
     TablesView,
 )
-from slide._hashing.hasher cimport codes_in_table, DenseRows, hash_rows, Hasher, HasherView
+from slide._hashing.hasher cimport codes_in_table, DenseRows, hash_rows, HasherView
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
-from slide._base.memory import aligned_copy, aligned_zeros
+from slide._base.memory import aligned_zeros
 from slide._base.named_arrays import fill, flat, part_of
 from slide._hashing.hash_families import make_hasher
 
@@ -172,28 +172,16 @@ cdef class HashTables:
             raise ValueError(
                 f"n_tables must be in 1..255 and n_bits in 1..16; got {n_tables} and {n_bits}"
             )
-        self._set(
-            make_hasher(family, n_in, n_tables, n_bits, random_state, transform),
-            np.zeros((n_tables, (1 << n_bits) + 1), np.int32),
-            np.zeros((n_tables, n_neurons), np.int32),
-            np.zeros(n_in, np.float32),
-            1.0 if transform else 0.0,
-            transform,
-        )
-
-    cdef _set(self, Hasher hasher, offsets_array, ids_array, mean_array, float32_t query_bias,
-              bint transform):
-        cdef int32_t[:, ::1] offsets = offsets_array
-        cdef int32_t[:, ::1] ids = ids_array
-        self.hasher, self.transform = hasher, transform
-        self.offsets, self.ids, self.mean = offsets_array, ids_array, mean_array
-        self.view.n_tables = ids.shape[0]
-        self.view.n_buckets = offsets.shape[1] - 1
-        self.view.n_neurons = ids.shape[1]
-        self.view.offsets = &offsets[0, 0]
-        self.view.ids = &ids[0, 0]
-        self.view.hasher = &hasher.view
-        self.view.query_bias = query_bias
+        cdef int32_t[:, ::1] offsets = np.zeros((n_tables, (1 << n_bits) + 1), np.int32)
+        cdef int32_t[:, ::1] ids = np.zeros((n_tables, n_neurons), np.int32)
+        self.hasher = make_hasher(family, n_in, n_tables, n_bits, random_state, transform)
+        self.transform, self.mean = transform, np.zeros(n_in, np.float32)
+        self.offsets, self.ids = np.asarray(offsets), np.asarray(ids)
+        self.view.n_tables, self.view.n_buckets = n_tables, 1 << n_bits
+        self.view.n_neurons = n_neurons
+        self.view.offsets, self.view.ids = &offsets[0, 0], &ids[0, 0]
+        self.view.hasher = &self.hasher.view
+        self.view.query_bias = 1.0 if transform else 0.0
         self._fold_mean()
 
     cdef _fold_mean(self):
@@ -224,10 +212,6 @@ cdef class HashTables:
 
     cdef dict _arrays(self):
         return {"offsets": self.offsets, "ids": self.ids, "mean": self.mean}
-
-    def __reduce__(self):
-        return _restore_tables, (self.hasher, self.offsets, self.ids, self.mean,
-                                 self.view.query_bias, self.transform)
 
     @property
     def query_bias(self):
@@ -362,11 +346,3 @@ def _check_buckets(offsets, ids):
     if ids.min() < 0 or ids.max() >= n or not all(
             (np.bincount(table, minlength=n) == 1).all() for table in ids):
         raise ValueError(f"hash buckets must hold each of the neurons 0 to {n - 1} once a table")
-
-
-def _restore_tables(hasher, offsets, ids, mean, query_bias, transform):
-    # Unpickled arrays may be read-only memory maps; a rebuild writes into them.
-    offsets, ids, mean = aligned_copy(offsets), aligned_copy(ids), aligned_copy(mean)
-    cdef HashTables tables = HashTables.__new__(HashTables)
-    tables._set(hasher, offsets, ids, mean, query_bias, transform)
-    return tables

@@ -41,16 +41,16 @@ from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._hashing.simhash cimport project, SimHash
+from slide._prediction.coding cimport BLOCK, code_block, Coding
 from slide._prototypes.index cimport allocate_sums, offer_postings, PostingsSums
 from slide._simd.dispatch cimport chosen, slide_codes, slide_simhash
-from slide._simd.weights cimport row_of, WeightArray, Weights
+from slide._simd.weights cimport WeightArray
 
 from slide._base.memory import aligned_zeros
 from slide._prediction.faint import faint, mean_row
 
 cdef enum:
     ROWS = 64                  # rows of X that share what is read of the codes
-    BLOCK = 64                 # neurons whose codes stand side by side
     CHUNK = 8192               # neurons that one row after the other looks at
     SAMPLE = 1024              # neurons before there is a threshold
     LARGEST = 23               # entry of a row's table of sums
@@ -92,47 +92,6 @@ cdef struct Asked:
     float32_t *apart_scores
 
 
-# ------------------------------------------------------------------ neurons --
-
-cdef void _code_part(const slide_simhash *hasher, const Weights *weights, const float32_t *b,
-                     const float32_t *folded_mean, const float32_t *query_mean, float32_t offset,
-                     const int32_t *ids, int64_t n, int entry_bits, float32_t *row,
-                     float32_t *scratch,
-                     uint64_t *words, uint8_t *codes, float32_t *scales, float32_t *biases,
-                     Watch *watch) noexcept nogil:
-    """Code, scale and bias of up to BLOCK neurons.
-
-    IN weights (., n_in), b, ids (n,), folded_mean: of the mean neuron, query_mean
-    (n_in,), offset: u.m; OUT codes (n_bytes, BLOCK), zero before, scales and biases of the block.
-    Cost: a transform and n_in a neuron. Threads take different blocks; row (n_in,), scratch and
-    words are their own, watch is shared.
-    """
-    cdef int64_t i, j, d = hasher.n_in, size = hasher.size, place, g
-    cdef float64_t length2, total
-    cdef const float32_t *w
-    cdef Vector neuron
-    if interrupted(watch):
-        return
-    for i in range(n):
-        w = row_of(weights, ids[i], row)
-        neuron = dense_vector(w, d)
-        project(hasher, 0, &neuron, folded_mean, scratch)
-        chosen().sign_bits(scratch, size, words)
-        length2, total = 0, 0
-        for j in range(size):
-            total += fabsf(scratch[j])
-            length2 += <float64_t>scratch[j] * scratch[j]
-        for j in range(size):
-            # Entry g is a byte of its own, or with four bits half of one.
-            g, place = j // entry_bits, j % entry_bits
-            if entry_bits == 4:
-                g, place = g // 2, place + 4 * (g & 1)
-            codes[g * BLOCK + i] |= <uint8_t>((words[j >> 6] >> (j & 63) & 1) << place)
-        scales[i] = <float32_t>(length2 / total) if total > 0 else 0
-        chosen().dots(w, d, NULL, b + ids[i], 1, query_mean, d, 1, d, biases + i, 1)
-        biases[i] -= offset
-
-
 cdef class Shortlist:
     """Codes, scales and biases of all neurons of an output layer.
 
@@ -172,6 +131,7 @@ cdef class Shortlist:
                  int n_threads):
         cdef int64_t n = weights.shape[0], d = weights.shape[1], block, n_blocks, n_bytes
         cdef float32_t offset
+        cdef Coding coding
         cdef Watch watch
         n_blocks, size = blocks_of(n, BLOCK), max(64, 1 << (d - 1).bit_length())
         self.entry_bits = chosen().entry_bits
@@ -201,15 +161,16 @@ cdef class Shortlist:
         self.index.codes, self.index.n_bytes = &codes[0, 0, 0], n_bytes
         self.index.scale, self.index.bias = &scales[0], &own_biases[0]
         self.order_at = &neuron_view[0]
+        coding.hasher, coding.weights, coding.weight_biases = self.view, &rows.view, &biases[0]
+        coding.folded_mean, coding.query_mean = &folded_mean[0], &query_mean[0]
+        coding.offset, coding.entry_bits = offset, self.entry_bits
+        coding.neurons, coding.n_neurons = &neuron_view[0], n
+        coding.codes, coding.n_bytes = &codes[0, 0, 0], n_bytes
+        coding.scales, coding.biases, coding.watch = &scales[0], &own_biases[0], &watch
         start_watch(&watch)
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
-            _code_part(self.view, &rows.view, &biases[0], &folded_mean[0], &query_mean[0], offset,
-                       &neuron_view[block * BLOCK], min(<int64_t>BLOCK, n - block * BLOCK),
-                       self.entry_bits, &row[omp_get_thread_num(), 0],
-                       &scratch[omp_get_thread_num(), 0],
-                       &words[omp_get_thread_num(), 0],
-                       &codes[block, 0, 0], &scales[block * BLOCK], &own_biases[block * BLOCK],
-                       &watch)
+            code_block(&coding, block, &row[omp_get_thread_num(), 0],
+                       &scratch[omp_get_thread_num(), 0], &words[omp_get_thread_num(), 0])
         end_watch(&watch)
         self._set_limits()
         if self.entry_bits == 6:

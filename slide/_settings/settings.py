@@ -159,3 +159,9 @@ class CourseSettings:
     def of(cls, params: Params) -> Self:
         """Those of an estimator's parameters, a dict that `check_params` returned."""
         return cls(**{item.name: params[item.name] for item in fields(cls)})
+
+    def rate_after(self, progress: float) -> float:
+        """The learning rate after the share `progress` of all epochs."""
+        if self.learning_rate == "constant":
+            return self.learning_rate_init
+        return self.learning_rate_init * max(1 - progress, 0.01)

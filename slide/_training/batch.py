@@ -15,6 +15,7 @@ from slide._network.input_stats import note_inputs
 from slide._network.start import start_network
 from slide._settings import auto
 from slide._settings.budget import check_network
+from slide._settings.settings import CourseSettings
 from slide._training.course import history_of, train_rows
 from slide._training.divergence import check_weights
 
@@ -48,7 +49,7 @@ def train_batch(
         network = before.network
         data = data.centered(network.x_mean)
     epoch = 1 if before is None else len(before.losses) + 1
-    history = _run_pass(network, data, rng, params, epoch, n_threads)
+    history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
     fitted = Fitted(
         network,
         coder,
@@ -65,7 +66,7 @@ def _run_pass(
     network: Network,
     data: TrainingRows,
     rng: np.random.RandomState,
-    params: Params,
+    settings: CourseSettings,
     epoch: int,
     n_threads: int,
 ) -> dict[str, Any]:
@@ -73,13 +74,13 @@ def _run_pass(
     began, counted = time.perf_counter(), copy(network.tally)
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
 
-    def learning_rate(share: float) -> Any:
-        return params["learning_rate_init"]
+    def learning_rate(share: float) -> float:
+        return settings.learning_rate_init
 
     rows = np.arange(len(data))
-    done = train_rows(network, trainer, rows, rng, params, learning_rate, epoch, n_threads)
+    done = train_rows(network, trainer, rows, rng, settings, learning_rate, epoch, n_threads)
     # A batch may be small next to the network: look only where it trained.
-    check_weights(network, params, epoch, np.unique(data.labels.indices))
+    check_weights(network, settings, epoch, np.unique(data.labels.indices))
     share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
     note_inputs(network, data.x, n_threads, share)
     return history_of(network, counted, done, time.perf_counter() - began)

@@ -19,6 +19,7 @@ from slide._network.fitted import Fitted
 from slide._network.input_stats import note_inputs
 from slide._network.rehash import refresh
 from slide._network.tally import Tally
+from slide._settings.settings import CourseSettings
 from slide._training import mining
 from slide._training.divergence import check_loss, check_weights, diverged
 
@@ -84,7 +85,8 @@ class Course:
         data, n_threads = task.data, task.n_threads
         self.task, self.network, self.stacking = task, network, stacking
         self.data, self.held_out, self.n_threads = data, task.held_out, n_threads
-        self.rng, self.params, self.max_iter = task.rng, task.params, task.settings.max_iter
+        self.settings = CourseSettings.of(task.params)
+        self.rng, self.max_iter = task.rng, task.settings.max_iter
         self.trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
         # With one label per row the score is the precision at 1.
         self.k = max(1, round(len(data.labels.indices) / len(data)))
@@ -132,7 +134,7 @@ class Course:
         fitted = Fitted(
             network,
             self.task.coder,
-            self.params,
+            self.task.params,
             self.rng,
             labels_per_row=len(self.data.labels.indices) / len(self.data),
             losses=tuple(losses),
@@ -142,7 +144,7 @@ class Course:
         return fitted.after(self.task.before)
 
     def _train_epoch(self, observer: Observer) -> None:
-        epoch, network, params = len(self.losses), self.network, self.params
+        epoch, network, settings = len(self.losses), self.network, self.settings
         began = time.perf_counter()
         if self.so_far is None:
             self.seconds, self.counted = 0.0, copy(network.tally)
@@ -150,7 +152,7 @@ class Course:
             self.drawn_by = deepcopy(self.rng)
 
         def learning_rate(share: float) -> float:
-            return _learning_rate(params, (epoch + share) / self.max_iter)
+            return settings.rate_after((epoch + share) / self.max_iter)
 
         def after_chunk(so_far: Pass) -> None:
             nonlocal began
@@ -159,14 +161,14 @@ class Course:
             observer.after_chunk(self)
 
         done = train_rows(
-            network, self.trainer, self._rows(), self.rng, params, learning_rate, epoch + 1,
+            network, self.trainer, self._rows(), self.rng, settings, learning_rate, epoch + 1,
             self.n_threads, self.so_far, after_chunk,
         )  # fmt: skip
         self.so_far = None
         self.losses.append(done.mean_loss)
         self.seconds += time.perf_counter() - began
         self.history.append(history_of(network, self.counted, done, self.seconds))
-        _report(params, f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
+        self._report(f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch: int) -> None:
         """Find the prototypes' weight and the hard neurons, once each, before certain epochs."""
@@ -185,24 +187,27 @@ class Course:
 
     def _judge(self) -> None:
         """Judge the last epoch, and decide whether training stops."""
-        params, merit = self.params, -self.losses[-1]
+        settings, merit = self.settings, -self.losses[-1]
         if self.held_out is not None:
             merit = validation_score(self.network, self.held_out, self.k, self.n_threads)
             self.scores.append(merit)
-            _report(params, f"Validation score: {merit:.6f}")
-        self.n_stale = self.n_stale + 1 if merit < self.best + params["tol"] else 0
+            self._report(f"Validation score: {merit:.6f}")
+        self.n_stale = self.n_stale + 1 if merit < self.best + settings.tol else 0
         if merit > self.best:
             self.best = merit
             if self.held_out is not None:
                 self.best_weights = _keep_weights(self.network, self.best_weights)
-        if self.n_stale > params["n_iter_no_change"]:
+        if self.n_stale > settings.n_iter_no_change:
             self.stopped = True
             what = "Training loss" if self.held_out is None else "Validation score"
-            _report(
-                params,
-                f"{what} did not improve more than tol={params['tol']:f} for "
-                f"{params['n_iter_no_change']} consecutive epochs. Stopping.",
+            self._report(
+                f"{what} did not improve more than tol={settings.tol:f} for "
+                f"{settings.n_iter_no_change} consecutive epochs. Stopping."
             )
+
+    def _report(self, line: str) -> None:
+        if self.settings.verbose:
+            print(line)
 
     def _finish(self) -> None:
         network = self.network
@@ -211,7 +216,7 @@ class Course:
                 copy_blocks(w, layer.w)
                 layer.b[...] = b
             refresh(network, self.n_threads)
-        check_weights(network, self.params, len(self.losses))
+        check_weights(network, self.settings, len(self.losses))
         if self.stacking is not None:
             self.stacking.apply(network, self.n_threads)
         note_inputs(network, self.data.x, self.n_threads)
@@ -245,7 +250,7 @@ def train_rows(
     trainer: Trainer,
     rows: Array,
     rng: np.random.RandomState,
-    params: Params,
+    settings: CourseSettings,
     learning_rate: Callable[[float], float],
     epoch: int,
     n_threads: int,
@@ -253,22 +258,16 @@ def train_rows(
     after_chunk: Callable[[Pass], None] | None = None,
 ) -> Pass:
     """One pass over the rows `rows`; returns its Pass."""
-    rows = (rng.permutation(rows) if params["shuffle"] else rows).astype(np.int32)
+    rows = (rng.permutation(rows) if settings.shuffle else rows).astype(np.int32)
     try:
         with np.errstate(all="ignore"):  # an overflow is found by the checks of finite values
             done = passes.train(
                 network, trainer, rows, learning_rate, n_threads, so_far, after_chunk
             )
     except FloatingPointError as error:
-        raise diverged(network, params, epoch, "the loss is no longer finite") from error
-    check_loss(network, params, epoch, done.mean_loss)
+        raise diverged(network, settings, epoch, "the loss is no longer finite") from error
+    check_loss(network, settings, epoch, done.mean_loss)
     return done
-
-
-def _learning_rate(params: Params, progress: float) -> float:
-    """The learning rate after the share `progress` of all epochs."""
-    rate: float = params["learning_rate_init"]
-    return rate if params["learning_rate"] == "constant" else rate * max(1 - progress, 0.01)
 
 
 def _keep_weights(
@@ -281,8 +280,3 @@ def _keep_weights(
         (copy_blocks(layer.w, w), copy_blocks(layer.b, b))
         for layer, (w, b) in zip(network.layers, kept, strict=True)
     ]
-
-
-def _report(params: Params, line: str) -> None:
-    if params["verbose"]:
-        print(line)

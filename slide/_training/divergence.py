@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Params
+from slide._base.arrays import Array
 from slide._network.losses import LOSSES
 
 if TYPE_CHECKING:
     from slide._network.network import Network
+    from slide._settings.settings import CourseSettings
 
 # Most nats of loss per decision. The smallest probability of float32 is exp(-104). Scores of a
 # million have no digits left for single nats, so nothing can be learnt from them.
 _MOST = 1e6
 
 
-def check_loss(network: Network, params: Params, epoch: int, loss: float) -> None:
+def check_loss(network: Network, settings: CourseSettings, epoch: int, loss: float) -> None:
     """Refuse a mean loss per row that only absurdly large weights give."""
     n_decisions = LOSSES[network.settings.loss].n_decisions(network.n_classes)
     if not loss <= _MOST * n_decisions:
-        raise diverged(network, params, epoch, f"the loss of a row is {loss:.3g}")
+        raise diverged(network, settings, epoch, f"the loss of a row is {loss:.3g}")
 
 
 def check_weights(
-    network: Network, params: Params, epoch: int, output_rows: Array | None = None
+    network: Network, settings: CourseSettings, epoch: int, output_rows: Array | None = None
 ) -> None:
     """Refuse a network whose weights are not finite, or so large that scores overflow.
 
@@ -44,14 +45,16 @@ def check_weights(
         sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
         sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
     if not np.isfinite(sums).all():
-        raise diverged(network, params, epoch, "weights are no longer finite")
+        raise diverged(network, settings, epoch, "weights are no longer finite")
 
 
-def diverged(network: Network, params: Params, epoch: int, what: str) -> FloatingPointError:
+def diverged(
+    network: Network, settings: CourseSettings, epoch: int, what: str
+) -> FloatingPointError:
     """The error of a training that diverged; `what` tells by which sign it was found."""
     return FloatingPointError(
         f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
-        f"learning_rate_init={params['learning_rate_init']!r} is too large, or the values of X are "
+        f"learning_rate_init={settings.learning_rate_init!r} is too large, or the values of X are "
         "too large or too small: scale X, for example with MaxAbsScaler"
     )
 

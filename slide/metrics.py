@@ -93,7 +93,7 @@ def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        As `precision_at_k` does.
+        In the same cases as `precision_at_k`.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        As `precision_at_k` does.
+        In the same cases as `precision_at_k`.
 
     References
     ----------
@@ -173,8 +173,8 @@ def psp_at_k(
     Raises
     ------
     ValueError
-        As `precision_at_k` does, if `y_true` is not an indicator, or if `propensities` holds a
-        value outside of (0, 1] or its length is not the number of columns of `y_true`.
+        In the same cases as `precision_at_k`, if `y_true` is not an indicator, or if `propensities`
+        holds a value outside of (0, 1] or its length is not the number of columns of `y_true`.
 
     References
     ----------

@@ -155,7 +155,7 @@ def _load(args: argparse.Namespace) -> SparseMLPClassifier:
 
 
 def _known_k(k: int | None, model: SparseMLPClassifier) -> int:
-    """`k` if it is given, else 5 or the number of classes if that is smaller."""
+    """Return `k` if it is given, else 5, or the number of classes if that is smaller."""
     if k is None:
         return min(5, model.n_outputs_)
     check_k(k, model.n_outputs_)
@@ -181,7 +181,7 @@ def _evaluate(
 
 
 def _ranked(model: SparseMLPClassifier, x: Matrix, k: int) -> Iterator[tuple[Array, Floats]]:
-    """`predict_topk` for a block of rows at a time, which limits the memory."""
+    """Call `predict_topk` for a block of rows at a time, which limits the memory."""
     for start in range(0, x.shape[0], _BLOCK):
         yield model.predict_topk(x[start : start + _BLOCK], k)
 

@@ -20,7 +20,7 @@ FORMATS = ("auto", "xmc", "svmlight")
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows of a file.
+    """Labelled rows of a file.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from slide._training.begin import begin, go_on, resume
 from slide._training.task import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
-_with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
+_with_callbacks: Callable[[F], F] = with_callbacks  # with_callbacks has no types
 
 
 class SparseMLPClassifier(
@@ -59,8 +59,8 @@ class SparseMLPClassifier(
     active_fraction : "auto", float or sequence of float, default="auto"
         Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
         number applies to every layer of at least 128 neurons. A sequence has one number per layer;
-        the last is the output's and sets `tail_size` "auto". "auto" keeps hidden layers of up to
-        8,192 neurons dense and gives wider ones 128 active neurons.
+        the last is for the output and decides what `tail_size` "auto" is. "auto" keeps hidden
+        layers of up to 8,192 neurons dense and gives wider ones 128 active neurons.
     hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
         Hash functions: signs of random projections, winner take all, winner take all densified for
         sparse vectors, or minwise hashing of the largest values.
@@ -95,8 +95,8 @@ class SparseMLPClassifier(
         one. With sparse hidden layers the gap stops growing when rebuilds cost a tenth of the
         training.
     solver : {"adam", "sgd", "adagrad"}, default="adam"
-        Adam, SGD with momentum, or Adagrad. It updates only weights that had a gradient. Adam and
-        Adagrad keep one second moment per row of weights.
+        Adam, SGD with momentum, or Adagrad. All of them update only weights that had a gradient.
+        Adam and Adagrad keep one second moment per row of weights.
     alpha : float, default=0.0
         Strength of the L2 penalty on the weights that are updated.
     dropout : "auto" or float, default="auto"
@@ -105,7 +105,8 @@ class SparseMLPClassifier(
     batch_size : "auto" or int, default="auto"
         Samples per micro-batch. They share the active output neurons and make one update.
     learning_rate : {"constant", "linear"}, default="linear"
-        "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
+        With "linear" the step size falls to a hundredth over `max_iter` epochs. `partial_fit`
+        always uses "constant".
     learning_rate_init : float, default=0.001
         Step size at the start.
     momentum : float, default=0.9
@@ -118,10 +119,10 @@ class SparseMLPClassifier(
         Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
         Whether `fit` can add to a class's score the cosine of the row and the class's mean training
-        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These then set the
-        cosine's weight, which can be 0, and scale the scores for more honest probabilities. "auto"
-        is True for sparse X with at least 100 classes and 1,000 rows. `partial_fit` makes no
-        prototypes.
+        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These rows then decide
+        the weight of the cosine, which can be 0, and scale the scores for more honest
+        probabilities. "auto" is True for sparse X with at least 100 classes and 1,000 rows.
+        `partial_fit` makes no prototypes.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4
@@ -139,8 +140,8 @@ class SparseMLPClassifier(
     random_state : int, RandomState instance or None, default=None
         Seed of all random numbers. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. A
-        process that was forked after slide used several threads uses only one and warns.
+        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. If
+        slide used several threads before a fork, the child process uses one thread and warns.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         Type of the stored weights and first moments. "bfloat16" halves their memory and is faster
         with very many classes. It rounds each update up or down at random, so that small updates

@@ -173,8 +173,9 @@ def psp_at_k(
     Raises
     ------
     ValueError
-        In the same cases as `precision_at_k`, if `y_true` is not an indicator, or if `propensities`
-        holds a value outside of (0, 1] or its length is not the number of columns of `y_true`.
+        In the same cases as `precision_at_k`. Also if `y_true` is not an indicator, or if
+        `propensities` holds a value outside of (0, 1] or its length is not the number of columns of
+        `y_true`.
 
     References
     ----------

@@ -36,9 +36,10 @@ class Prediction(FittedAttributes):
         """Predict labels.
 
         With a multilabel target a row gets every class whose probability is above 1/2 (sigmoid
-        loss) or above 1 / (1 + mean labels of a training row) (softmax loss). With `predict_mode`
-        "lsh" only the classes that codes rank highest are scored, see `predict_topk`. There is one
-        exception: a multilabel target with the softmax loss needs the scores of all classes.
+        loss) or above 1 / (1 + mean number of labels of a training row) (softmax loss). With
+        `predict_mode` "lsh" only the classes that codes rank highest are scored, see
+        `predict_topk`. There is one exception: a multilabel target with the softmax loss needs the
+        scores of all classes.
 
         Parameters
         ----------
@@ -48,7 +49,7 @@ class Prediction(FittedAttributes):
         Returns
         -------
         y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
-            The best class of every row, or an indicator, which is sparse if that of `fit` was.
+            The best class of every row, or an indicator, which is sparse if y was sparse in `fit`.
 
         Examples
         --------

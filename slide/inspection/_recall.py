@@ -71,7 +71,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
 
 
 def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
-    """Mean recall of hidden layer i."""
+    """Compute the mean recall of hidden layer i."""
     layer, hits = network.layers[i], 0
     # In this model the layer is the last hidden one; the model's output layer does not matter.
     model = network.model(i + 2)

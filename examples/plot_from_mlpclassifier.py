@@ -86,7 +86,7 @@ show("only SparseMLPClassifier", [n for n in ours if n not in theirs])
 # %%
 # When to stay with MLPClassifier
 # -------------------------------
-# With few classes, few features and few rows nothing can be left out. L-BFGS, which only
+# With few classes, few features and few rows slide has no neurons to leave out. L-BFGS, which only
 # MLPClassifier has, is then hard to beat. Five-fold cross-validation, all with their defaults:
 
 problems = {

@@ -125,9 +125,10 @@ plt.show()
 # layer a thousand times as wide would need some ten bits more for buckets of the same size.)
 #
 # Estimates cost less than most of the tables. With 512 bits they find as much as 250 tables of 4
-# bits, because a long code ranks all neurons, while a table only says yes or no. Except for
-# computing everything, 250 tables have slightly the best accuracy in this run, but need one and a
-# half times the multiplications. So leave ``retrieval``, ``n_tables`` and ``n_hash_bits`` at "auto"
-# (256 bits for such a layer), and look at ``retrieval_recall``. If it is low and accuracy matters,
-# first try longer codes, with a larger ``n_tables``, and only then tables. With 600 test images,
-# accuracies that differ by less than two or three hundredths may be equal.
+# bits, because a long code ranks all neurons, while a table only says yes or no. Computing
+# everything is most accurate in this run. 250 tables are second, slightly better than estimates,
+# but need one and a half times the multiplications of estimates. So leave ``retrieval``,
+# ``n_tables`` and ``n_hash_bits`` at "auto" (256 bits for such a layer), and look at
+# ``retrieval_recall``. If it is low and accuracy matters, first try longer codes, with a larger
+# ``n_tables``, and only then tables. With 600 test images, accuracies that differ by less than two
+# or three hundredths may be equal.

@@ -170,5 +170,5 @@ plt.show()
 # "came after any", a simple count that is ready in a second and hard to beat by far. "Came after
 # the last" is nearly as good for the first place, but fails when the visitor changes shelves. "Seen
 # together" knows the shelves but not the order of their items. It is worse for the first places,
-# but best for twenty items, because the two shelves have twenty items. It would be the better
-# choice if another system re-ranks a long list afterwards.
+# but best for twenty items, because the two shelves have twenty items. This count would be the
+# better choice if another system re-ranks a long list afterwards.

@@ -59,7 +59,8 @@ print(f"{len(X_train):,} training and {len(X_test):,} test photographs of {SIDE}
 #
 # The fourth way is a dense layer of 1,000 neurons or fewer. ``compute_fraction_`` counts all
 # multiplications of the training, including those of the hashing, and divides by those of a dense
-# network of the same widths. A dense layer of 100 neurons needs a tenth of what 1,000 need.
+# network of the same widths. A dense layer of 100 neurons needs a tenth of the multiplications of
+# 1,000 neurons.
 
 WIDTH, SHARES = 1_000, (0.02, 0.05, 0.1, 0.2)
 

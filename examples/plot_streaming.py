@@ -51,7 +51,7 @@ def days(start, stop):
 # Four ways to keep up
 # --------------------
 # All models start with the first ten days. Each morning every model predicts the labels of the
-# day. Only in the evening it learns the true labels ("test, then train"):
+# day. In the evening it learns the true labels ("test, then train"):
 #
 # - the first model is never trained again;
 # - the second trains once on every day's rows, with ``partial_fit``;
@@ -120,8 +120,8 @@ plt.show()
 # as any. The model that sees every row only once needs two weeks to reach it. ``fit`` makes many
 # passes and adds prototypes; ``partial_fit`` does neither.
 #
-# When labels trade places, all models lose the same accuracy, because no model can know. Five
-# passes per day recover most of it after a week. One pass per day is not enough: two weeks recover
-# about half. So if a stream changes, train on its rows several times. A new model on the last ten
-# days needs ten days to forget the old meaning, and is then as good or better. But it costs four
-# times as much as five passes per day. New labels lead to the same result.
+# When labels trade places, all models lose the same accuracy, because no model can know this in
+# advance. Five passes per day recover most of it after a week. One pass per day is not enough: two
+# weeks recover about half. So if a stream changes, train on its rows several times. A new model on
+# the last ten days needs ten days to forget the old meaning, and is then as good or better. But it
+# costs four times as much as five passes per day. New labels lead to the same result.

@@ -1,4 +1,4 @@
-"""Train on 100,000 classes and on handwritten digits. Print quality, seconds and share of work.
+"""Train on 100,000 classes and on handwritten digits; print quality, seconds and cost.
 
 python examples/quickstart.py
 """

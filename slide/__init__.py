@@ -12,8 +12,8 @@ else. So the cost of a sample grows with the number of active neurons, not with 
     from slide.callback import Checkpoint       trainings that survive a kill
     python -m slide --help                      train, predict and evaluate from files
 
-Map of the package. A room imports only from the rooms below it (tests/test_layout.py checks this).
-The docstring of each room is its own map::
+Map of the package. A room is a module or a subpackage. It imports only from the rooms below it
+(tests/test_layout.py checks this). The docstring of each room is its own map::
 
     __main__       python -m slide
     _cli           the command line: arguments, files in, lines and files out

@@ -14,16 +14,16 @@ class Checkpoint:
 
     Set it with ``clf.set_callbacks(Checkpoint(path))`` and call `fit`. If the process dies, run the
     same program again: `fit` finds the file and continues from it, on the same data and with the
-    same parameters. With one thread the result has the same bits as an uninterrupted training. With
-    several threads, at most the work since the last checkpoint is lost. After `fit` the file holds
-    the finished model. If you run the same `fit` again, it returns this model immediately.
+    same parameters. At most the work since the last checkpoint is lost. With one thread the result
+    has the same bits as an uninterrupted training. After `fit` the file holds the finished model.
+    If you run the same `fit` again, it returns this model immediately.
 
     Parameters
     ----------
     path : str or path-like
         File that keeps the training. Each checkpoint replaces it as a whole, so there is always one
-        to continue from. `SparseMLPClassifier.load` can read it at any time. It makes the estimator
-        as if training had stopped at the checkpoint.
+        to continue from. `SparseMLPClassifier.load` can read it at any time. The loaded estimator
+        is the same as if training had stopped at the checkpoint.
     every_n_epochs : int or None, default=1
         Epochs between two checkpoints.
     every_n_seconds : float or None, default=None
@@ -35,13 +35,14 @@ class Checkpoint:
     ------
     ValueError
         When an argument is wrong. `fit` raises it when the file holds no checkpoint, or the
-        training of other data or other parameters, and never overwrites such a file. Only `n_jobs`,
-        `verbose` and `predict_mode` may change.
+        checkpoint of a training with other data or other parameters. `fit` never overwrites such a
+        file. Only `n_jobs`, `verbose` and `predict_mode` may change.
 
     Notes
     -----
     Use one path per training. In a grid search with several fits, the second fit refuses the path.
-    A digest of X, y and the weights identifies the data. It takes a second per gigabyte.
+    A digest of X, y and the sample weights identifies the data. Computing it takes a second per
+    gigabyte.
 
     Examples
     --------

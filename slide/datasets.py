@@ -45,9 +45,9 @@ def make_extreme_classification(
 
     Every class has a signature of ``2 * n_informative`` features. A sample has a random half of the
     signature of its class, with values in [1, 2) before normalisation. Its other features are
-    noise: they are drawn from a log-uniform popularity, which is the same for all classes, and have
-    values in [0.2, 1). Time and memory are O(``n_samples * n_nonzero + n_classes``), with about 12
-    bytes per class. So a million classes are no problem.
+    noise: they have values in [0.2, 1) and are drawn with a log-uniform popularity, which is the
+    same for all classes. Time and memory are O(``n_samples * n_nonzero + n_classes``), with about
+    12 bytes per class. So a million classes are no problem.
 
     This problem is easy. `n_siblings` makes it hard: classes then come in families, and siblings
     share a part of their signature. Only the other features of the signature distinguish siblings.
@@ -87,8 +87,8 @@ def make_extreme_classification(
         With 0 all classes are equally frequent. Class ids are shuffled, so they do not tell the
         frequency.
     random_state : int, RandomState instance or None, default=None
-        Pass an int to get the same problem at each call. It determines signatures and samples
-        together. So to get test rows of the same problem, make one problem and split it.
+        Pass an int to get the same problem at each call. The int determines signatures and samples
+        together. To get training rows and test rows of one problem, make one problem and split it.
 
     Returns
     -------
@@ -191,7 +191,7 @@ class _Signatures:
     n_shared: int
 
     def features(self, labels: Array, slots: Array) -> Array:
-        """The features in these slots of these classes' signatures, elementwise."""
+        """Compute the features in the given slots of the signatures of `labels`, elementwise."""
         families = labels // self.n_siblings
         shared = _hash(families * self.n_slots + slots, self.seed) % np.uint64(self.n_features)
         if self.n_shared == self.n_slots:
@@ -205,7 +205,7 @@ class _Signatures:
         return slots < self.n_shared
 
     def by_popularity(self, ranks: Array) -> Array:
-        """Features by their rank in the noise's popularity; rank 0 is the most popular."""
+        """Map ranks in the popularity of the noise to features; rank 0 is the most popular."""
         # The factor is a prime above any n_features, so this maps ranks to features one to one.
         return (ranks * 2654435761 + self.seed % self.n_features) % self.n_features
 
@@ -213,7 +213,7 @@ class _Signatures:
 def _draw_labels(
     rng: np.random.Generator, n_samples: int, n_classes: int, n_labels: int, zipf_exponent: float
 ) -> tuple[Array, Array]:
-    """Draw (n_samples, 2 * n_labels - 1) labels, distinct within a row, and each row's number."""
+    """Draw labels (n_samples, 2 * n_labels - 1), distinct in a row, and how many a row keeps."""
     cumulative = np.arange(1, n_classes + 1, dtype=np.float64)
     np.power(cumulative, -zipf_exponent, out=cumulative)
     np.cumsum(cumulative, out=cumulative)
@@ -232,7 +232,7 @@ def _draw_rows(
     """Draw the features and the values of some samples, each row sorted by feature."""
     n_rows, n_slots, n_features = len(labels), signatures.n_slots, signatures.n_features
     n_informative = n_slots // 2
-    # A random n_informative of the slots; the j-th of them is filled by the (j mod count)-th label.
+    # Choose n_informative slots at random; the (j mod count)-th label fills the j-th of them.
     slots = np.argsort(rng.random((n_rows, n_slots), dtype=np.float32), axis=1)[:, :n_informative]
     turns = np.arange(n_informative) % counts[:, np.newaxis]
     owners = np.take_along_axis(labels, turns, axis=1)
@@ -255,7 +255,7 @@ def _draw_rows(
 
 
 def _make_distinct(rng: np.random.Generator, ids: Array, n_ids: int) -> None:
-    """Redraw in place, uniformly from [0, n_ids), entries that repeat an earlier one of a row."""
+    """Redraw entries that repeat an earlier entry of their row, uniformly from [0, n_ids)."""
     rows = np.arange(len(ids))
     while len(rows):
         part = ids[rows]
@@ -282,7 +282,7 @@ def _to_csr(data: Array, indices: Array, indptr: Array, n_columns: int) -> csr_a
 
 
 def _checked(name: str, value: Any, low: int, high: int, why: str = "") -> int:
-    """`value` as an int, if it is one in [low, high]; else a ValueError."""
+    """Return `value` as an int; ValueError if it is not an int in [low, high]."""
     number = as_int(value)
     if number is None or not low <= number <= high:
         limit = f"{high} = {why}" if why else f"{high}"
@@ -295,12 +295,14 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
 
     The first line holds ``n_samples n_features n_labels``. Each further line is one sample,
     ``label,label feature:value feature:value``, with ids from 0 and features in ascending order. A
-    line without labels starts with a space. A line can also lack features, or both.
+    line without labels starts with a space. A line can also have no features, or neither labels nor
+    features.
 
     Parameters
     ----------
     path : str or path-like
-        A plain or gzip-compressed file. The content decides which of the two it is, not the name.
+        A plain or gzip-compressed file. The content of the file, not its name, decides which of the
+        two it is.
 
     Returns
     -------
@@ -371,8 +373,8 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
 class _XMCRows(Lines):
     """The lines of an XMC file, changed so that `load_svmlight_file` makes a row of each line.
 
-    That parser skips blank lines, cuts a line at "#" and drops a "qid:". Here a blank line becomes
-    an explicit zero, and a byte that the format does not use is an error.
+    The parser of scikit-learn skips blank lines, cuts a line at "#" and drops a "qid:". Here a
+    blank line becomes an explicit zero, and a byte that the format does not use is an error.
     """
 
     def __init__(self, stream: io.BufferedIOBase, size: int) -> None:

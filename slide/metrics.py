@@ -93,7 +93,7 @@ def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        As `precision_at_k` does.
+        In the same cases as `precision_at_k`.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     """Compute the normalised discounted cumulative gain of the `k` best-ranked labels.
 
     A right label at place i (from 1) gains 1 ÷ log2(i + 1). The sum is divided by the gain of the
-    row's best ranking, which has its labels, at most `k` of them, in the first places.
+    best ranking, which has the labels of the row (at most `k`) in the first places.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Raises
     ------
     ValueError
-        As `precision_at_k` does.
+        In the same cases as `precision_at_k`.
 
     References
     ----------
@@ -150,8 +150,8 @@ def psp_at_k(
     """Compute the propensity scored precision of the `k` best-ranked labels.
 
     A right label gains 1 ÷ its propensity. So a rare label, which the data often lack, is worth
-    more than a frequent one. The sum over all rows is divided by the gain of the best rankings,
-    which have the `k` labels with the smallest propensities of every row.
+    more than a frequent one. The sum over all rows is divided by the sum for the best rankings. In
+    the best ranking of a row its `k` labels with the smallest propensities come first.
 
     Parameters
     ----------
@@ -160,8 +160,8 @@ def psp_at_k(
     y_ranked : array-like of shape (n_samples, at least k)
         Columns of `y_true` for each row, best first. The first `k` of a row must differ.
     propensities : array-like of shape (n_labels,)
-        Probability of every label that it was recorded if it applies, in (0, 1], as
-        `label_propensities` returns them. Do not pass their inverses.
+        For every label, the probability that it was recorded if it applies, in (0, 1].
+        `label_propensities` estimates these probabilities. Do not pass their inverses.
     k : int, default=1
         Number of labels per row to evaluate.
 
@@ -173,8 +173,9 @@ def psp_at_k(
     Raises
     ------
     ValueError
-        As `precision_at_k` does, if `y_true` is not an indicator, or if `propensities` holds a
-        value outside of (0, 1] or its length is not the number of columns of `y_true`.
+        In the same cases as `precision_at_k`. Also if `y_true` is not an indicator, or if
+        `propensities` holds a value outside of (0, 1] or its length is not the number of columns of
+        `y_true`.
 
     References
     ----------
@@ -194,7 +195,7 @@ def psp_at_k(
     k = hits.shape[1]
     gains = weights[np.asarray(y_ranked)[:, :k][hits]]
 
-    # The labels of each row, those of the largest weights first, and their places in that order.
+    # Sort the labels of each row by weight, the largest first, and find their places in that order.
     rows, columns = _true_labels("y_true", y_true)
     best = weights[columns]
     order = np.lexsort((-best, rows))
@@ -208,7 +209,8 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
     """Estimate the probability that a label was recorded if it applies, from its frequency.
 
     The propensity of a label that n of the N rows have is ``1 / (1 + C * (n + B) ** -A)``, with
-    ``C = (log(N) - 1) * (B + 1) ** A``. It assumes that rare labels are forgotten more often.
+    ``C = (log(N) - 1) * (B + 1) ** A``. The formula assumes that rare labels are forgotten more
+    often.
 
     Parameters
     ----------
@@ -253,7 +255,7 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
     A, B = float(A), float(B)
     _, columns = _true_labels("Y_train", Y_train)
     counts = np.bincount(columns, minlength=n_labels)
-    # The power of the ratio: with a large A the powers of its parts would overflow.
+    # Take the power of the ratio: with a large A the powers of its parts would overflow.
     with np.errstate(over="ignore"):
         found: npt.NDArray[np.float64] = 1 / (
             1 + (log(n_samples) - 1) * ((B + 1) / (counts + B)) ** A
@@ -371,7 +373,7 @@ def _score(
 
 
 def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
-    """Check all three and compare them.
+    """Check all three arguments and compare the ranked labels with the true ones.
 
     Returns
     -------
@@ -445,7 +447,7 @@ def _check_ranked(y_true: Any, y_ranked: Array, k: Any) -> None:
 
 
 def _as_array(name: str, Y: Any) -> Any:
-    """Y as CSR where it is sparse, else as it is in NumPy."""
+    """Convert Y to CSR if it is sparse, otherwise to a NumPy array."""
     if issparse(Y):
         check_structure(name, Y)
         return csr_array(Y)
@@ -454,7 +456,7 @@ def _as_array(name: str, Y: Any) -> Any:
 
 
 def _as_indicator(name: str, Y: Any) -> Any:
-    """Y of two dimensions, CSR or dense."""
+    """Convert Y to an indicator of two dimensions, CSR or dense."""
     Y = _as_array(name, Y)
     if Y.ndim != 2:
         raise ValueError(f"{name} must be an indicator of 2 dimensions; got shape {Y.shape}")
@@ -462,7 +464,7 @@ def _as_indicator(name: str, Y: Any) -> Any:
 
 
 def _true_labels(name: str, indicator: Any) -> tuple[Array, Array]:
-    """Row and column, int64, of every label of an indicator, once each and by rows."""
+    """Find row and column (int64) of every label of an indicator, sorted, without duplicates."""
     entries = indicator.data if issparse(indicator) else indicator
     if not np.isin(entries, (0, 1)).all():
         raise ValueError(f"{name} of two dimensions must be an indicator of zeros and ones")

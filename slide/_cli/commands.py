@@ -44,7 +44,7 @@ files:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code.
+    """Run a command and return the exit code.
 
     0: success. 1: wrong files or values; a line on stderr explains. 130: interrupted. 141: the
     reader of the output has closed it. For wrong options argparse itself exits with 2.
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     Parameters
     ----------
     argv : list of str or None
-        Arguments; None means those of the process.
+        Arguments; None means the arguments of the process.
     """
     args = _parser().parse_args(argv)
     try:
@@ -141,7 +141,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _printable(path: str) -> str:
-    """The path in a form that stdout accepts: a file's name may hold bytes that are not text."""
+    """Convert a path for stdout: the name of a file may hold bytes that are not text."""
     encoding = sys.stdout.encoding or "utf-8"
     return path.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -155,7 +155,7 @@ def _load(args: argparse.Namespace) -> SparseMLPClassifier:
 
 
 def _known_k(k: int | None, model: SparseMLPClassifier) -> int:
-    """`k` if it is given, else 5 or the number of classes if that is smaller."""
+    """Return `k` if it is given, else 5, or the number of classes if that is smaller."""
     if k is None:
         return min(5, model.n_outputs_)
     check_k(k, model.n_outputs_)
@@ -168,7 +168,7 @@ def _evaluate(
     ks: list[int] | None,
     trained_on: LabelledRows | None = None,
 ) -> tuple[dict[str, float], float]:
-    """Figures by name, and the seconds of prediction; ks None means the default ones."""
+    """Compute figures by name and the seconds of prediction; ks=None means the default ks."""
     x = rows.features(model.n_features_in_)
     shape = model._result().coder.multilabel, model.n_outputs_
     y = rows.target_for(*shape)
@@ -181,7 +181,7 @@ def _evaluate(
 
 
 def _ranked(model: SparseMLPClassifier, x: Matrix, k: int) -> Iterator[tuple[Array, Floats]]:
-    """`predict_topk` for a block of rows at a time, which limits the memory."""
+    """Call `predict_topk` for a block of rows at a time, which limits the memory."""
     for start in range(0, x.shape[0], _BLOCK):
         yield model.predict_topk(x[start : start + _BLOCK], k)
 
@@ -193,7 +193,7 @@ def _line(ranked: Any) -> str:
 
 @contextmanager
 def _output(path: str) -> Iterator[Callable[[str], object]]:
-    """A function that writes text to a file, which appears whole, or to stdout for "-"."""
+    """Yield a function that writes text to a file that appears whole, or to stdout for "-"."""
     if path == "-":
         yield sys.stdout.write
         return

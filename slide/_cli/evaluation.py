@@ -44,7 +44,7 @@ def evaluate_ranked(y: Any, ranked: Array, ks: list[int], y_train: Any = None) -
 
 
 def table_of(figures: dict[str, float]) -> str:
-    """The figures as text: one line per metric, one column per k."""
+    """Format the figures as text: one line per metric, one column per k."""
     names = list(dict.fromkeys(name.split("@")[0] for name in figures))
     ks = list(dict.fromkeys(name.split("@")[1] for name in figures))
     lines = ["    " + "".join(f" {'@' + k:>8}" for k in ks)]
@@ -55,7 +55,7 @@ def table_of(figures: dict[str, float]) -> str:
 
 
 def _in_columns(y: Any, ranked: Array, y_train: Any) -> tuple[csr_array, Array, csr_array]:
-    """Map all three to the same columns, one for each label that occurs anywhere."""
+    """Map all three arguments to the same columns, one for each label in any of them."""
     if y.ndim == 2:
         n_columns = max(y.shape[1], y_train.shape[1])
         return _widened(y, n_columns), ranked, _widened(y_train, n_columns)

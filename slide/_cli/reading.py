@@ -1,4 +1,4 @@
-"""Labelled rows from files, for the command line: the XMC text format and svmlight's."""
+"""Labelled rows from files, for the command line: XMC text format and svmlight format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("auto", "xmc", "svmlight")
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows of a file.
+    """Labelled rows of a file.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class LabelledRows:
         Path of the file, for messages.
     x : csr_array of shape (n_rows, n_features), dtype=float32
     counts : ndarray of shape (n_rows,)
-        Labels of each row.
+        Number of labels of each row.
     labels : ndarray of shape (counts.sum(),)
         Labels of the first row, then of the second, and so on.
     n_labels : int or None
@@ -42,13 +42,13 @@ class LabelledRows:
     n_labels: int | None
 
     def target(self) -> Any:
-        """y to train on: an indicator, or the labels if a svmlight file has one label per row."""
+        """Make y to train on: an indicator, or labels if a svmlight file has one label per row."""
         if self.n_labels is None and (self.counts == 1).all():
             return self.labels
         return self.indicator()
 
     def target_for(self, multilabel: bool, n_classes: int) -> Any:
-        """y to compare with the labels that a model predicts; unknown labels are never right."""
+        """Make y to compare predicted labels with; labels that the model lacks are never right."""
         if multilabel:
             return self.indicator(n_classes)
         if not (self.counts == 1).all():
@@ -59,7 +59,7 @@ class LabelledRows:
         return self.labels
 
     def indicator(self, least: int = 1) -> csr_array:
-        """Label indicator of at least `least` columns, csr_array of int8."""
+        """Make a label indicator of at least `least` columns, a csr_array of int8."""
         labels = self.labels
         good = (labels >= 0) & (labels < MAX_INT) & (labels == np.floor(labels))
         if not good.all():
@@ -78,7 +78,7 @@ class LabelledRows:
         return y
 
     def features(self, width: int) -> csr_array:
-        """X with `width` columns; columns that the file lacks are 0."""
+        """Make X with `width` columns; columns that the file lacks are 0."""
         n = self.x.shape[1]
         if n > width:
             raise ValueError(
@@ -90,7 +90,7 @@ class LabelledRows:
 
 
 def read_rows(path: str, format: str = "auto") -> LabelledRows:
-    """Read a plain or gzip-compressed file; the content decides which, not the name.
+    """Read a plain or gzip-compressed file; its content, not its name, decides which it is.
 
     Parameters
     ----------

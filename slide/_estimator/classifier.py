@@ -28,7 +28,7 @@ from slide._training.begin import begin, go_on, resume
 from slide._training.task import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
-_with_callbacks: Callable[[F], F] = with_callbacks  # which has no types
+_with_callbacks: Callable[[F], F] = with_callbacks  # with_callbacks has no types
 
 
 class SparseMLPClassifier(
@@ -59,8 +59,8 @@ class SparseMLPClassifier(
     active_fraction : "auto", float or sequence of float, default="auto"
         Share of a layer's neurons that are computed for a sample, in (0, 1]; 1.0 is dense. One
         number applies to every layer of at least 128 neurons. A sequence has one number per layer;
-        the last is the output's and sets `tail_size` "auto". "auto" keeps hidden layers of up to
-        8,192 neurons dense and gives wider ones 128 active neurons.
+        the last is for the output and decides what `tail_size` "auto" is. "auto" keeps hidden
+        layers of up to 8,192 neurons dense and gives wider ones 128 active neurons.
     hash_family : {"auto", "simhash", "wta", "dwta", "minhash"}, default="auto"
         Hash functions: signs of random projections, winner take all, winner take all densified for
         sparse vectors, or minwise hashing of the largest values.
@@ -70,29 +70,33 @@ class SparseMLPClassifier(
         Bits of a hash value, 1 to 16. A table has ``2 ** n_hash_bits`` buckets.
     retrieval : {"auto", "estimate", "scan", "vanilla", "topk", "threshold", "rerank", "exact", \
 "lists", "none"}, default="auto"
-        How sparse hidden layers find their neurons, and the output its hardest wrong classes:
+        How sparse hidden layers find their neurons, and how the output layer finds its hardest
+        wrong classes. "Both" means that a policy works in hidden layers and in the output:
 
         - "auto" (hidden layers): "estimate", or "scan" if a sparse input makes that cheap.
         - "auto" (output): "lists" if every row has one label, else "none".
-        - "estimate" (both): largest pre-activations as SimHash codes predict them; above 32,768
-          neurons only hash tables' candidates are compared.
-        - "scan" (both): largest pre-activations under the weights of the last rebuild.
-        - "exact" (both): largest pre-activations, all of them computed.
+        - "estimate" (both): neurons with the largest pre-activations according to SimHash codes;
+          above 32,768 neurons, only among candidates from hash tables.
+        - "scan" (both): neurons with the largest pre-activations under the weights of the last
+          rebuild.
+        - "exact" (both): neurons with the largest pre-activations; computes all pre-activations.
         - "vanilla" (both): first neurons found in the input's hash buckets.
         - "topk" (both): neurons that share most buckets with the input.
         - "threshold" (both): neurons that share at least two buckets with the input.
-        - "rerank" (both): largest inner products among many "topk" neurons.
-        - "lists" (output): hardest wrong classes by one-bit codes, found once for every row, a
-          quarter of the way through `fit`. Hidden layers use "auto".
+        - "rerank" (both): neurons with the largest inner products among many "topk" neurons.
+        - "lists" (output): searches for the hardest wrong classes of every row with one-bit codes,
+          once, a quarter of the way through `fit`. Hidden layers use "auto".
         - "none": random neurons (hidden layers), no hard classes (output).
     tail_size : "auto" or int, default="auto"
-        Neurons that a micro-batch draws uniformly from the neurons it did not choose.
+        Number of output neurons that a micro-batch draws uniformly from the neurons that it has not
+        chosen otherwise.
     rehash_every : "auto" or int, default="auto"
         Samples before the first rebuild of codes and tables. Each gap is 1.5 times the previous
-        one. With sparse hidden layers it stops growing when rebuilds cost a tenth of the training.
+        one. With sparse hidden layers the gap stops growing when rebuilds cost a tenth of the
+        training.
     solver : {"adam", "sgd", "adagrad"}, default="adam"
-        Adam, SGD with momentum, or Adagrad. It updates only weights that had a gradient. Adam and
-        Adagrad keep one second moment per row of weights.
+        Adam, SGD with momentum, or Adagrad. All of them update only weights that had a gradient.
+        Adam and Adagrad keep one second moment per row of weights.
     alpha : float, default=0.0
         Strength of the L2 penalty on the weights that are updated.
     dropout : "auto" or float, default="auto"
@@ -101,7 +105,8 @@ class SparseMLPClassifier(
     batch_size : "auto" or int, default="auto"
         Samples per micro-batch. They share the active output neurons and make one update.
     learning_rate : {"constant", "linear"}, default="linear"
-        "linear" falls to a hundredth over `max_iter` epochs. `partial_fit` is always "constant".
+        With "linear" the step size falls to a hundredth over `max_iter` epochs. `partial_fit`
+        always uses "constant".
     learning_rate_init : float, default=0.001
         Step size at the start.
     momentum : float, default=0.9
@@ -114,16 +119,17 @@ class SparseMLPClassifier(
         Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
         Whether `fit` can add to a class's score the cosine of the row and the class's mean training
-        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These then set the
-        cosine's weight, which can be 0, and scale the scores for more honest probabilities. "auto"
-        is True for sparse X, 100 classes and 1,000 rows or more. `partial_fit` makes no prototypes.
+        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These rows then decide
+        the weight of the cosine, which can be 0, and scale the scores for more honest
+        probabilities. "auto" is True for sparse X with at least 100 classes and 1,000 rows.
+        `partial_fit` makes no prototypes.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4
         An epoch that improves by less than this makes no progress; see `n_iter_no_change`.
     n_iter_no_change : int, default=10
-        `fit` stops after more than this many epochs in a row without progress of the training loss,
-        or with `early_stopping` of the validation score.
+        `fit` stops after more than this many epochs in a row in which the training loss (with
+        `early_stopping`: the validation score) makes no progress.
     early_stopping : bool, default=False
         Hold rows out, stop when their score stops improving, and return to the best weights.
     validation_fraction : float, default=0.1
@@ -134,8 +140,8 @@ class SparseMLPClassifier(
     random_state : int, RandomState instance or None, default=None
         Seed of all random numbers. With one thread, the same seed gives the same bits.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. A
-        process that was forked after slide used several threads uses only one and warns.
+        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. If
+        slide used several threads before a fork, the child process uses one thread and warns.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         Type of the stored weights and first moments. "bfloat16" halves their memory and is faster
         with very many classes. It rounds each update up or down at random, so that small updates
@@ -164,7 +170,7 @@ class SparseMLPClassifier(
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
         Weights of every layer: views, or copies if `weight_dtype` is "bfloat16".
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
-        Biases of every layer, for X as you pass it.
+        Biases of every layer, for X that is not centred.
     n_iter_ : int
         Number of epochs and of calls of `partial_fit`.
     t_ : int
@@ -177,15 +183,16 @@ class SparseMLPClassifier(
         "n_active", the mean number of neurons computed in every layer (in the output per
         micro-batch). "seconds_in" has the seconds of the "search" for neurons, of "forward", of
         "backward" with the updates and of the "rebuild" of codes and tables; the rest of "seconds"
-        went elsewhere. `save` leaves `history_` out.
+        is other work. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Last and smallest value of `loss_curve_`; `best_loss_` is None with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
         With `early_stopping`, the weighted `slide.metrics.ndcg_at_k` of the held-out rows, with k
         the rounded mean number of labels per row. With one label per row it is the accuracy.
     compute_fraction_ : float
-        Counted multiply-adds of all training steps, with hashing and rebuilds, divided by those of
-        a dense network on the same input, counted alike. A population count of 64 bits is one.
+        Multiply-adds of all training steps, hashing and rebuilds included, divided by the
+        multiply-adds of a dense network on the same input. Both numbers are counted in the same
+        way. A population count of 64 bits counts as one multiply-add.
     hash_params_ : dict
         The value of every "auto", the number of table rebuilds and the instruction set in use.
 
@@ -341,7 +348,8 @@ class SparseMLPClassifier(
         try:
             self._fit(X, y, sample_weight, before)
         except BaseException as error:
-            # Wrong input is found before training begins: a network to go on with is still whole.
+            # Wrong input is found before training begins, so the network of the last fit is still
+            # whole.
             if before is None or not isinstance(error, ValueError | TypeError):
                 self._forget()
             raise
@@ -375,8 +383,9 @@ class SparseMLPClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on another batch: one pass over it, at a constant learning rate.
 
-        The first batch decides the initial weights and the values of "auto": take a fair sample. No
-        prototypes are made and no hard classes are found. Use `fit` if all rows fit in memory.
+        The first batch decides the initial weights and the values of "auto", so it should be a
+        representative sample. No prototypes are made and no hard classes are found. Use `fit` if
+        all rows fit in memory.
 
         Parameters
         ----------
@@ -453,7 +462,8 @@ class SparseMLPClassifier(
         rng: np.random.RandomState,
         before: Fitted | None,
     ) -> CheckpointFile | None:
-        # scikit-learn keeps the callbacks there; a clone has nothing else of them.
+        # scikit-learn keeps the callbacks in this attribute, and a clone copies only this
+        # attribute.
         checkpoint = the_checkpoint(getattr(self, "_skl_callbacks", ()))
         if checkpoint is None:
             return None

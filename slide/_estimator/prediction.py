@@ -1,4 +1,4 @@
-"""The methods that predict, and what they have in common."""
+"""Prediction methods of the estimator, and the steps that they share."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class Prediction(FittedAttributes):
         """Predict labels.
 
         With a multilabel target a row gets every class whose probability is above 1/2 (sigmoid
-        loss) or above 1 / (1 + mean labels of a training row) (softmax loss). With `predict_mode`
-        "lsh" only the classes that codes rank highest are scored, see `predict_topk`. There is one
-        exception: a multilabel target with the softmax loss needs the scores of all classes.
+        loss) or above 1 / (1 + mean number of labels of a training row) (softmax loss). With
+        `predict_mode` "lsh" only the classes that codes rank highest are scored, see
+        `predict_topk`. There is one exception: a multilabel target with the softmax loss needs the
+        scores of all classes.
 
         Parameters
         ----------
@@ -48,7 +49,7 @@ class Prediction(FittedAttributes):
         Returns
         -------
         y : ndarray of shape (n_samples,) or {ndarray, sparse} of shape (n_samples, n_classes)
-            The best class of every row, or an indicator, which is sparse if that of `fit` was.
+            The best class of every row, or an indicator, which is sparse if y was sparse in `fit`.
 
         Examples
         --------
@@ -97,7 +98,7 @@ class Prediction(FittedAttributes):
         result = self._log_probabilities(X, fitted)
         with np.errstate(under="ignore"):
             np.exp(result, out=result)
-        # Where no other class limits it, a probability of 1 would be rounding, not certainty.
+        # Probabilities of several labels do not sum to 1, so one can round up to 1: keep it below.
         return np.minimum(result, _BELOW_1, out=result) if fitted.coder.multilabel else result
 
     def predict_log_proba(self, X: Any) -> Floats:
@@ -158,18 +159,19 @@ class Prediction(FittedAttributes):
     ) -> tuple[Array, Floats]:
         """Rank the best classes of every row.
 
-        It makes no table of all classes, so memory is that of the result.
+        It makes no table of all classes, so it needs memory only for the result.
 
         With `predict_mode` "lsh" it first estimates the scores of all classes from one-bit codes.
         The code of a neuron is the signs of its randomly rotated weights [1]_; the hidden vector of
         the row is rotated too but keeps its values [2]_ [3]_. Then it scores the `n_candidates`
-        classes with the highest estimates exactly. It misses one of the best k classes if the
-        estimate is too low; `slide.inspection.prediction_recall` measures how often. Scores are the
-        same as in the exact mode, and rows do not depend on each other.
+        classes with the highest estimates exactly. It misses one of the best k classes if its
+        estimate for this class is too low; `slide.inspection.prediction_recall` measures how often.
+        Scores are the same as in the exact mode, and rows do not depend on each other.
 
-        The first such call after training hashes the output layer, which takes as long as some
-        hundred exact rows. The codes stay in memory and are not saved. With 128 hidden neurons they
-        take up to 38 bytes per class (weights: 512), with 256 hidden neurons 59 (weights: 1,024).
+        The first such call after training hashes the output layer, which takes as long as the exact
+        prediction of some hundred rows. The codes stay in memory and are not saved. With 128 hidden
+        neurons they take up to 38 bytes per class (the weights take 512), with 256 hidden neurons
+        up to 59 bytes (the weights take 1,024).
 
         In these cases exact prediction is as fast and is used instead:
 
@@ -182,7 +184,7 @@ class Prediction(FittedAttributes):
         X : {array-like, sparse} of shape (n_samples, n_features)
             Features.
         k : int, default=5
-            Number of classes per row, at most all.
+            Number of classes per row, at most the number of all classes.
         n_candidates : "auto" or int, default="auto"
             With `predict_mode` "lsh", number of classes that are scored exactly per row, at least
             k. More candidates miss fewer of the best classes but take longer. "auto" is
@@ -224,7 +226,7 @@ class Prediction(FittedAttributes):
         return fitted.coder.decode(ids), scores
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the share of rows whose labels, all of them, are predicted right.
+        """Compute the share of rows whose predicted labels are exactly the true labels.
 
         Parameters
         ----------

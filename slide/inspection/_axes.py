@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def axes(ax: Any = None, n: int = 1) -> list[Any]:
-    """`ax` as a list, or n new axes side by side; ImportError without matplotlib."""
+    """Return `ax` as a list, or make n axes side by side; ImportError without matplotlib."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -25,7 +25,7 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
 
 
 def history_of(estimator: SparseMLPClassifier) -> list[dict[str, Any]]:
-    """The `history_` of a fitted estimator; ValueError if it is empty."""
+    """Return the `history_` of a fitted estimator; ValueError if it is empty."""
     check_is_fitted(estimator)
     if not estimator.history_:
         raise ValueError(

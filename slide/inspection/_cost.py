@@ -1,4 +1,4 @@
-"""The cost of a sample as networks get wider."""
+"""Plot of the cost of a training sample as networks get wider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CostDisplay:
-    """Multiply-adds of a training sample against the width of the widest layer.
+    """Plot of the multiply-adds of a training sample against the width of the widest layer.
 
     Make it with `from_estimators`. It draws the multiply-adds that were counted, and those that
     dense networks of the same shapes need.
@@ -26,7 +26,7 @@ class CostDisplay:
     widths : ndarray of shape (n_estimators,)
         Number of neurons in the widest layer, in rising order.
     cost, dense_cost : ndarray of shape (n_estimators,)
-        Multiply-adds per sample: counted, and of a dense network.
+        Multiply-adds per sample that were counted, and those that a dense network needs.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The improvement of a training, over its time or over its work."""
+"""Plot of the progress of a training against seconds, multiply-adds or epochs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LABELS = {
 
 
 class TrainingCurveDisplay:
-    """Loss or validation score of every epoch, against seconds, multiplications or epochs.
+    """Plot of the loss or validation score of every epoch against seconds, work or epochs.
 
     Make it with `from_estimator`. (scikit-learn's `LearningCurveDisplay` shows another curve:
     scores against the number of training rows.)

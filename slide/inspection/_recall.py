@@ -1,4 +1,4 @@
-"""Recall of the hashing in a fitted network, in hidden layers and in prediction."""
+"""Recall of the hashing in a fitted network: in hidden layers and in prediction."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _ROWS = 256  # rows per block, whose pre-activations are all computed
 
 
 def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]:
-    """Share of the neurons with the largest pre-activations that every sparse layer computes.
+    """Measure how many of the neurons with the largest pre-activations a sparse layer computes.
 
     Suppose that a layer has n active neurons. For each row they are compared with the n neurons
-    that have the largest pre-activations on the layer's own input. Random neurons have a recall of
-    the layer's share of active neurons, an exhaustive search has a recall of 1.
+    that have the largest pre-activations on the layer's own input. The recall is the share of these
+    neurons that are active. It would be 1 for an exhaustive search, and equal to the layer's share
+    of active neurons for random neurons.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
 
 
 def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
-    """Mean recall of hidden layer i."""
+    """Compute the mean recall of hidden layer i."""
     layer, hits = network.layers[i], 0
     # In this model the layer is the last hidden one; the model's output layer does not matter.
     model = network.model(i + 2)
@@ -88,7 +89,7 @@ def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
 def prediction_recall(
     estimator: SparseMLPClassifier, X: Any, k: int = 1, *, n_candidates: int | str = "auto"
 ) -> float:
-    """Share of the best k classes that prediction with `predict_mode` "lsh" finds.
+    """Measure the share of the best k classes that prediction with `predict_mode` "lsh" finds.
 
     Each row is predicted in both modes, whatever the estimator's `predict_mode` is. The true labels
     of the rows do not matter. If "lsh" is exact, for example with few classes, the recall is 1.
@@ -100,7 +101,7 @@ def prediction_recall(
     X : {array-like, sparse} of shape (n_samples, n_features)
         Rows to test; some hundreds are enough.
     k : int, default=1
-        Number of classes per row, at most all.
+        Number of classes per row, at most the number of all classes.
     n_candidates : "auto" or int, default="auto"
         Parameter of :meth:`slide.SparseMLPClassifier.predict_topk`.
 

@@ -1,4 +1,4 @@
-"""Quality of hash tables: the sizes of their buckets, and their recall."""
+"""Plot of the quality of hash tables: the sizes of their buckets, and their recall."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class HashTablesDisplay:
-    """Sizes of the buckets that neurons are in, for all tables of a layer, and its recall.
+    """Plot of the sizes of the buckets that neurons are in, for all hash tables of each layer.
 
-    Make it with `from_estimator`. Good tables spread the neurons: most neurons share their bucket
-    with a few others. If most neurons are in a few full buckets, use more `n_hash_bits`. If most
-    neurons are alone in their bucket, use fewer `n_hash_bits` or more `n_tables`.
+    Make it with `from_estimator`. With rows of X, it also shows the recall of each sparse layer.
+    Good tables spread the neurons: most neurons share their bucket with a few others. If most
+    neurons are in a few full buckets, use more `n_hash_bits`. If most neurons are alone in their
+    bucket, use fewer `n_hash_bits` or more `n_tables`.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class HashTablesDisplay:
     n_buckets : dict of int to int
         Number of buckets per table of every layer.
     recall : dict of int to float
-        Share of the largest neurons that a layer finds, if it is known.
+        Share of the neurons with the largest pre-activations that a layer finds, if it is known.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class HashTablesDisplay:
             Fitted estimator with hash tables: its `retrieval` is "vanilla", "topk", "threshold" or
             "rerank", or "estimate" in a wide layer.
         X : {array-like, sparse} of shape (n_samples, n_features), default=None
-            Some hundred rows. They measure the recall of sparse hidden layers.
+            Some hundred rows, on which the recall of sparse hidden layers is measured.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The time of a training, by the work that took it."""
+"""Plot of the time of a training, by kind of work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLORS = ("tab:blue", "tab:green", "tab:orange", "tab:red", "tab:gray")
 
 
 class TimeSpentDisplay:
-    """Seconds of every epoch, by the work that took them.
+    """Plot of the seconds of every epoch, by kind of work.
 
     Make it with `from_estimator`. It leaves out the time before the first epoch, for initial
     weights, and the time after the last epoch, for prototypes.

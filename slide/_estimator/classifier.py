@@ -25,7 +25,7 @@ from slide._saving.checkpoint import CheckpointFile, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
 from slide._training.batch import train_batch
 from slide._training.begin import begin, go_on, resume
-from slide._training.task import Task
+from slide._training.task import Task, center
 
 F = TypeVar("F", bound=Callable[..., Any])
 _with_callbacks: Callable[[F], F] = with_callbacks  # with_callbacks has no types
@@ -363,8 +363,9 @@ class SparseMLPClassifier(
         if kept:
             rng = kept.generator(rng)
         task = Task.of(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before)
+        del data  # the task has the rows that are trained on, centred
         if kept:
-            kept.check(task.network_settings, data.x.shape[1], coder.classes)
+            kept.check(task.network_settings, task.data.x.shape[1], coder.classes)
         elif before is None:
             task.check_memory()
         observers = Observers(self, task.settings.max_iter, X, y, sample_weight, file)
@@ -434,7 +435,9 @@ class SparseMLPClassifier(
         )
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
-        return train_batch(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        data, x_mean = center(data, before)  # frees the rows as they came
+        return train_batch(params, coder, data, x_mean, rng, n_threads, before)
 
     def _check(
         self,

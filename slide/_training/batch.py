@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Params
+from slide._base.arrays import Floats, Params
 from slide._base.rows import InputRows
 from slide._network.fitted import Fitted
 from slide._network.input_stats import note_inputs
@@ -31,23 +31,23 @@ def train_batch(
     params: Params,
     coder: LabelCoder,
     data: TrainingRows,
+    x_mean: Floats | None,
     rng: np.random.RandomState,
     n_threads: int,
     before: Fitted | None,
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
-    The first batch (`before` is None) decides the initial weights and what "auto" becomes.
+    The rows are centred by `x_mean` (`slide._training.task.center`). The first batch, for which
+    `before` is None, decides the initial weights and what "auto" becomes.
     """
     if before is None:
-        data, x_mean = data.centered_by_mean()
         shape = data.shape(coder.multilabel)
         settings = auto.resolve(params, shape)
         check_network(params, settings, data, shape, n_threads, 1)
         network = start_network(params, settings, data, None, x_mean, rng, n_threads)
     else:
         network = before.network
-        data = data.centered(network.x_mean)
     epoch = 1 if before is None else len(before.losses) + 1
     history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
     fitted = Fitted(

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from slide._settings.settings import Settings
 
 
+def center(data: TrainingRows, before: Fitted | None) -> tuple[TrainingRows, Floats | None]:
+    """Subtract the mean that the network `before` is used to, or the rows' own; return it too."""
+    if before is None:
+        return data.centered_by_mean()
+    return data.centered(before.network.x_mean), before.network.x_mean
+
+
 @dataclass(frozen=True)
 class Task:
     """The rows to train on, and how to train.
@@ -70,11 +77,7 @@ class Task:
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
-        if before is None:
-            data, x_mean = data.centered_by_mean()
-        else:
-            x_mean = before.network.x_mean
-            data = data.centered(x_mean)
+        data, x_mean = center(data, before)
         if held_out is not None:
             held_out = held_out.centered(x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out)

@@ -1,4 +1,4 @@
-# The hashes, or bins, of the families that see a coordinate only by its rank.
+# The hashes, or bins, of the families that use only the ranks of coordinates.
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint64_t
 from slide._hashing.hasher cimport Hasher, HasherView
 

@@ -10,8 +10,8 @@ cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *ke
                      int32_t *out) noexcept nogil:
     """Find the places of the k largest of n scores, rising; on ties the lower place is taken.
 
-    The method is radix selection. IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns their number. Cost: O(n), no
-    multiplication.
+    The method is radix selection. IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns
+    the number of places. Cost: O(n), no multiplication.
     """
     cdef int64_t histogram[2048]
     cdef int64_t i, room = k, kept = 0

@@ -58,7 +58,7 @@ cdef class Postings:
 
 cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
                    float32_t *sums) noexcept nogil:
-    """Add what the prototype of label l adds to a row's score to sums[l].
+    """Add to sums[l], for every label l, the part of a row's score that its prototype gives.
 
     INOUT sums (n_classes,).
     """

@@ -2,8 +2,8 @@
 
 The only parallel loop over training samples is here. A thread takes a micro-batch and forwards its
 rows to the last hidden layer. It unites the labels, the hardest neurons that retrieval finds and a
-uniform tail into one active set. It scores that set for all rows at once and goes back along the
-same set: every weight row is read and updated once per micro-batch. Threads share the weights
+uniform tail into one active set. It scores that set for all rows at once and goes backward through
+the same set: every weight row is read and updated once per micro-batch. Threads share the weights
 without locks (HOGWILD; Niu et al., NIPS 2011). Everything else is private to a thread.
 """
 import numpy as np
@@ -184,7 +184,7 @@ cdef class Trainer:
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (one rate a hidden layer),
+        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (a rate per hidden layer),
         solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
@@ -209,7 +209,7 @@ cdef class Trainer:
         return <Workspace *>&memory[0]
 
     def run(self, const int32_t[::1] rows, uint64_t counter, float learning_rate):
-        """Train on some rows of X, one micro-batch after the other.
+        """Train on some rows of X, in micro-batches.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The k largest of many scores: of a list, or of parts that come one after the other."""
+"""The k largest of many scores, which come as one list or part by part."""
 import numpy as np
 
 from libc.string cimport memset

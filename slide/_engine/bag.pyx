@@ -205,7 +205,7 @@ cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noe
 cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
                                const InputGroups *groups, const float32_t *delta,
                                float32_t *gradient) noexcept nogil:
-    """`input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
+    """Do `input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
     cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
     cdef float32_t steps[FEATURE_GROUP]
     for slot in range(min(<int64_t>FEATURE_GROUP, n_features)):

@@ -3,7 +3,7 @@
 This file defines every solver completely: its row in SOLVERS and its step in `_step_size`.
 
 Adam, SGD with momentum and Adagrad share one form: a first moment for every weight, and for
-every row one step size, found from the row's gradient alone:
+every row one step size, computed from the row's gradients alone:
 
     m = b1 m + (1 - b1) g;  w -= step * m
 
@@ -61,7 +61,7 @@ cdef enum:
     ADAGRAD
 
 cdef enum:
-    CORRECTED = 8192           # the table has the bias corrections of fewer steps
+    CORRECTED = 8192           # length of the table of bias corrections, in steps
 
 
 class Solver(NamedTuple):
@@ -210,9 +210,9 @@ cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
                           const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil:
-    """Update n columns of a row, as `update_row` does; the other columns have no gradient.
+    """Update n columns of a row, as `update_row` does; the other columns are not touched.
 
-    The other columns are not touched. IN columns (n,), distinct; INOUT gradient (width,): its
+    The other columns must have no gradient. IN columns (n,), distinct; INOUT gradient (width,): its
     elements in these columns are read, then set to zero. The mean square is taken over the whole
     row. Cost: update_cost times n.
     """

@@ -25,8 +25,7 @@ cdef bint densify(const BinsView *bins, int32_t *hashes, int32_t *next_full) noe
     is empty try the same bins.
 
     INOUT hashes (n_hashes,), -1 where empty; OUT next_full (n_hashes,).
-    Cost: n_hashes, and a random number per attempt. Thread-safe where the arrays belong to the
-    thread.
+    Cost: n_hashes, and a random number per attempt. Thread-safe on one thread's own arrays.
     Source: Shrivastava, ICML 2017 (optimal densification).
     """
     cdef int64_t i, j = 0, attempt, n = bins.n_hashes

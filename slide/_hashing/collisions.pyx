@@ -68,7 +68,7 @@ cdef int64_t collect(const TablesView *tables, int64_t bucket_limit, uint64_t *r
 cdef int64_t keep_most_frequent(LookupScratch *scratch, int64_t n, int64_t n_keep) noexcept nogil:
     """Keep the n_keep candidates with the most collisions, and set all counts to zero.
 
-    Ties at the last place go to the earlier candidate. Order is kept.
+    Ties at the last place go to the earlier candidate. The order of the candidates is kept.
     INOUT scratch.found, of which n are candidates, and counts; returns the number kept.
     Cost: O(n).
     """
@@ -106,8 +106,8 @@ cdef int64_t keep_most_frequent(LookupScratch *scratch, int64_t n, int64_t n_kee
 cdef int64_t keep_above(LookupScratch *scratch, int64_t n, int32_t min_collisions) noexcept nogil:
     """Keep the candidates with at least min_collisions collisions, and set all counts to zero.
 
-    Order is kept. INOUT scratch.found, of which n are candidates, and counts; returns the number
-    kept. Cost: O(n). Source: Chen et al., MLSys 2020 ("hard thresholding").
+    Their order is kept. INOUT scratch.found, of which n are candidates, and counts; returns the
+    number kept. Cost: O(n). Source: Chen et al., MLSys 2020 ("hard thresholding").
     """
     cdef int64_t i, kept = 0
     cdef int32_t neuron

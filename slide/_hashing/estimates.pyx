@@ -58,7 +58,7 @@ from slide._hashing.finder import take_moved
 
 cdef enum:
     COARSE_BITS = 64           # bits of a code that the first ranking uses
-    BLOCK = 64                 # neurons that a thread codes at a time
+    BLOCK = 64                 # neurons whose codes a thread computes at a time
 
 # The codes of the neurons, and everything else that estimates need.
 cdef struct EstimatesView:
@@ -356,5 +356,5 @@ cdef class Estimates(Finder):
 
 
 def _cosines(code_bits):
-    """The cosine that each distance between codes of code_bits bits stands for."""
+    """The cosines that the distances 0 to code_bits between two codes stand for."""
     return np.cos(np.pi * np.arange(code_bits + 1) / code_bits).astype(np.float32)

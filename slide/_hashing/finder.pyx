@@ -93,12 +93,12 @@ cdef class Finder:
         return 0
 
     cdef int allocate(self, RetrievalScratch *scratch, list keep_alive) except -1:
-        """Allocate the finder's own scratch of one thread, after scratch.counts."""
+        """Allocate the finder's own scratch of one thread; scratch.counts is set before."""
         return 0
 
 
 cdef class Everything(Finder):
-    """Every neuron: the policy "exact"."""
+    """Finder that returns every neuron: the policy "exact"."""
 
     def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
                  directions=None):
@@ -108,7 +108,9 @@ cdef class Everything(Finder):
 
 
 def take_moved(looked_at, steps):
-    """Return the neurons that had MOVED updates since the last look, int32; this is a look.
+    """Return the neurons that had MOVED updates since they were last looked at, int32.
+
+    From now on these neurons count as looked at.
 
     looked_at : int32 (n_neurons,), INOUT
         Updates of each neuron when it was last looked at.

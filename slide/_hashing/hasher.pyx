@@ -1,4 +1,4 @@
-"""Hash functions of L tables of K bits: what the families share.
+"""Hash functions of L tables of K bits: the part that all families share.
 
     simhash    signs of random projections: for angles, so for inner products
     wta        the place of the largest of 8 coordinates: for the order of coordinates
@@ -66,7 +66,7 @@ cdef void _one_by_one(const HasherView *hasher, const DenseRows *rows, float32_t
 
 
 cdef class Hasher:
-    """L tables of K bits of hash functions; each family is a subclass.
+    """Hash functions for L tables of K bits; each family is a subclass.
 
     A subclass has its name in `family` and defines `draw`, `fold` and `set_view`, which sets the
     family's kernels, costs and scratch sizes.

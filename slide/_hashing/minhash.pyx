@@ -25,8 +25,8 @@ cdef struct MinHashView:
 
 cdef inline int64_t _add_key(uint64_t *keys, int64_t n, float32_t value,
                              int64_t coordinate) noexcept nogil:
-    # A larger value gets a larger key, and so does the lower one of equal coordinates; zeros get
-    # none.
+    # Keys sort as values do; of two equal values, the one of the lower coordinate has the larger
+    # key. Zeros get no key.
     if value == 0:
         return n
     keys[n] = (<uint64_t>sortable(value) << 32) | (<uint64_t>0xFFFFFFFF - <uint64_t>coordinate)
@@ -122,8 +122,8 @@ cdef void _minhash(const HasherView *hasher, const Vector *x, const float32_t *f
 
     IN x; folded_mean or NULL: the mean (n_in,) and, as int32, the coordinates in the order of
     falling -mean, with zeros last (n_in,), and the place of each coordinate in that order (n_in,);
-    OUT words (n_words,); scratch of the calling thread, 8-byte aligned: 4 n_hashes + 2 (n_in / 64 +
-    1) + 2 (n_in + 2 n_copies).
+    OUT words (n_words,); scratch of the calling thread, 8-byte aligned:
+    4 n_hashes + 2 (n_in / 64 + 1) + 2 (n_in + 2 n_copies).
     Cost: some 4 (x.size + t + 2 n_copies) + n_hashes, and a random number per attempt.
     Source: Li, Owen & Zhang, NIPS 2012 (one permutation); Shrivastava & Li, ICML 2014 and
     Shrivastava, ICML 2017 (densified); Li & Koenig, WWW 2010 (b bits).
@@ -185,7 +185,7 @@ cdef class MinHash(BinnedHasher):
         return 0
 
     def fold(self, mean):
-        """The mean, the coordinates in the order of -mean and the place of each in that order."""
+        """The mean, the coordinates in the order of falling -mean, and the place of each in it."""
         mean = np.ascontiguousarray(mean, np.float32)
         order = np.lexsort((mean, mean == 0)).astype(np.int32)
         rank = np.empty_like(order)

@@ -106,7 +106,7 @@ cdef class Retrieval:
         return self.finder.named_arrays()
 
     def set_named_arrays(self, arrays):
-        """Take over the arrays of another one with equal parameters and as many directions."""
+        """Take over the arrays of a Retrieval with the same parameters and number of directions."""
         self.finder.set_named_arrays(arrays)
 
     __setstate__ = set_named_arrays

@@ -67,7 +67,7 @@ cdef class Scan(Finder):
     def rebuild(self, weights, biases, mean, query_length, n_threads, steps=None):
         if steps is not None:
             self.arrays["hashed_at"][...] = steps
-        for i in range(0, self.view.n_neurons, BLOCK):  # faster in blocks, and lets Ctrl-C in
+        for i in range(0, self.view.n_neurons, BLOCK):  # blocks are faster, and Ctrl-C works
             self.arrays["columns"][:, i:i + BLOCK] = weights[i:i + BLOCK].T
         self.arrays["biases"][...] = biases
         return 0

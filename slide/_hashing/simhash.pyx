@@ -116,7 +116,7 @@ cdef void _rows(const slide_simhash *functions, int32_t n_codes, int32_t n_bits,
     OUT codes (n_codes, stride): code t of the i-th row, at t * stride + i, has bits t * n_bits to
     (t + 1) * n_bits - 1 of that row's SimHash. Scratch (2 * size * SLIDE_LANES,) of the calling
     thread.
-    Cost: `_simhash` per row.
+    Cost of each row: that of `_simhash`.
     """
     cdef slide_simhash cut = functions[0]
     cut.n_tables, cut.n_bits = n_codes, n_bits
@@ -137,8 +137,8 @@ cdef void simhash_rows_to_words(const slide_simhash *functions, const DenseRows 
     """Write the first n_words words of the SimHash of dense rows, without a mean.
 
     IN rows; ids (n,), where the words of row i go to words[ids[i]]; OUT words (., n_words), in the
-    rows of ids; scratch (rows_scratch_size,) and quarters (4 * n_words, n) of the thread. Cost:
-    `_simhash` per row.
+    rows of ids; scratch (rows_scratch_size,) and quarters (4 * n_words, n) of the thread. Cost
+    of each row: that of `_simhash`.
     """
     cdef int64_t i, q, n = rows.n
     cdef uint64_t *out

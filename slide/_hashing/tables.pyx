@@ -6,10 +6,10 @@ A table is a counting-sorted array of neuron ids and the offsets of its 2^K buck
 The tables answer inner-product queries: for a query x they should return the neurons
 with the largest w.x + b. A neuron is hashed as (w, b' / s, sqrt(M^2 - |w|^2 - (b' / s)^2)), where
 b' is w.mean + b minus its average over the neurons, s is the root mean square of |x - mean|, and M
-is large enough for every root. A query is hashed as (x - mean, s, 0). Their inner product is the
-pre-activation up to a constant of the query, and all neurons have length M (Neyshabur & Srebro,
-ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4). Without the transform neurons
-are hashed as w and queries as x.
+is the smallest number for which every root is real. A query is hashed as (x - mean, s, 0). The
+inner product of both is the pre-activation up to a constant of the query, and all neurons have
+length M (Neyshabur & Srebro, ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4).
+Without the transform, neurons are hashed as w and queries as x.
 """
 import numpy as np
 
@@ -54,8 +54,8 @@ cdef struct Rebuild:
     const Weights *weights
     const float32_t *b         # (n_neurons,)
     const float32_t *mean      # (n_in,)
-    float32_t *extra_0         # (n_neurons,) before `_extras` w.mean + b
-    float32_t *extra_1         # (n_neurons,) before `_extras` |w|^2
+    float32_t *extra_0         # (n_neurons,) w.mean + b, until `_extras` changes it
+    float32_t *extra_1         # (n_neurons,) |w|^2, until `_extras` changes it
     uint16_t *codes            # (n_tables, stride)
     int64_t stride
 
@@ -68,9 +68,10 @@ cdef struct RebuildScratch:
 
 cdef void _block_statistics(const Rebuild *rebuild, int64_t first, int64_t n, float32_t *unpacked,
                             Watch *watch) noexcept nogil:
-    """extra_0[i] = w[i].mean + b[i] and extra_1[i] = |w[i]|^2 for n neurons from `first` on.
+    """Compute w[i].mean + b[i] and |w[i]|^2 for n neurons i from `first` on.
 
-    Scratch unpacked (n, n_in) of the thread. Threads take disjoint ranges; watch is shared.
+    OUT rebuild.extra_0 and rebuild.extra_1, in this order. Scratch unpacked (n, n_in) of the
+    thread. Threads take disjoint ranges; watch is shared.
     """
     cdef const int32_t *ids = NULL
     cdef const float32_t *w
@@ -285,7 +286,7 @@ cdef class HashTables:
                 _block_statistics(&rebuild, block * BLOCK, min(<int64_t>BLOCK, n - block * BLOCK),
                                   scratch[omp_get_thread_num()].unpacked, &watch)
             end_watch(&watch)
-            # Nothing may stop it from here on: the buckets are not valid until they are sorted.
+            # Nothing may stop the rebuild from here on: buckets are invalid until they are sorted.
             own_mean[:] = mean
             self._fold_mean()
             bias_mean = np.mean(bias_array)

@@ -78,13 +78,14 @@ cdef void _winner_take_all(const HasherView *hasher, const Vector *x,
     permutation
 
     Two vectors x, y of d coordinates share a hash of WTA with probability
-    sum_i C(|{j: x_j < x_i and y_j < y_i}|, 7) / C(d, 8). Zeros are values like any other. For DWTA
-    a zero is an absent coordinate; a window that has only zeros borrows the hash of another one
-    (`densify`). Let A be the probability that a window is non-empty in both vectors and they agree,
-    P10 that it is empty in just one of them, and P00 that it is empty in both. Where it is empty in
-    one vector, the borrowed hash agrees by chance. Where it is empty in both, they go on to the
-    same next window. So P = A + P10 / 8 + P00 P, or P = (A + P10 / 8) / (1 - P00). A vector of
-    zeros has the code 0.
+    sum_i C(|{j: x_j < x_i and y_j < y_i}|, 7) / C(d, 8). Zeros are values like any other.
+
+    For DWTA a zero is an absent coordinate, and a window that has only zeros is empty: it borrows
+    the hash of another window (`densify`). Let P be the probability that two vectors share a hash.
+    Let A be the probability that the window is empty in neither vector and the hashes agree, P10
+    that it is empty in just one vector, and P00 that it is empty in both. Where it is empty in one,
+    the borrowed hash agrees by chance. Where it is empty in both, both go on to the same window.
+    So P = A + P10 / 8 + P00 P, or P = (A + P10 / 8) / (1 - P00). A vector of zeros has the code 0.
 
     IN x, folded_mean (first_extra,) or NULL; OUT words (n_words,); scratch
     (n_used + 2 n_hashes,) of the calling thread.
@@ -173,8 +174,7 @@ cdef class DWTA(WTA):
 
 
 def _draw_windows(width, n_hashes, random_state):
-    """Draw windows of distinct coordinates in random order, repeated where there are fewer than 8.
-    """
+    """Draw windows of distinct coordinates in random order; fewer than 8 are repeated."""
     if width <= 64:
         windows = random_state.random_sample((n_hashes, width)).argsort(axis=1)
         return windows[:, np.arange(WINDOW) % width]

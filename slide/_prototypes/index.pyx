@@ -58,10 +58,7 @@ cdef class Postings:
 
 cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
                    float32_t *sums) noexcept nogil:
-    """Add to sums[l], for every label l, the part of a row's score that its prototype gives.
-
-    INOUT sums (n_classes,).
-    """
+    """Add the prototypes' scores of one row to the sums; INOUT sums (n_classes,)."""
     cdef int64_t p, q
     cdef float32_t v
     cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
@@ -106,7 +103,7 @@ cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64
 
 cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
                               int64_t row) noexcept nogil:
-    """The factor that scales a row times the features' weights to length 1; 0 for zeros."""
+    """The factor that scales a row times the features' weights to length 1; 0 for a zero row."""
     cdef int64_t p
     cdef float64_t norm2 = 0
     cdef float32_t v

@@ -49,7 +49,7 @@ cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratc
                   int64_t n) noexcept nogil:
     """Add factor times a row of X to the sums; returns how many features are then listed.
 
-    n features are listed before. The loop has no branch, because it would be unpredictable. So a
+    n features are listed on entry. The loop has no branch, because it would be unpredictable. So a
     feature whose sum became zero in between is listed again.
     """
     cdef int64_t p

@@ -111,7 +111,7 @@ static ALWAYS_INLINE TARGET_AVX2 unsigned sums_avx2(const int blocks, const uint
 }
 
 
-#define VBMI_ENTRIES 11 /* entries of at most 23 that fit into a byte: 253 */
+#define VBMI_ENTRIES 11 /* entries of at most 23: their sum, 253, fits into a byte */
 
 static ALWAYS_INLINE TARGET_VBMI void add_vbmi(const int blocks, const int n,
                                                const uint8_t *codes, int64_t n_bytes,

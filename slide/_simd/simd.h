@@ -1,7 +1,7 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in kernels.h, hash.h and shortlist.h, over a
- * dozen vector macros; tables.c includes these once per instruction set with function
+ * The kernels are written once, in kernels.h, hash.h, half.h and shortlist.h, over
+ * vector macros; tables.c includes these once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
  * where the processor (or the compiler) does not have it.

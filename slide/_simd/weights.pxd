@@ -15,7 +15,7 @@ cdef class WeightArray:
 
 cdef inline const float32_t *row_of(const Weights *w, int64_t row,
                                     float32_t *scratch) noexcept nogil:
-    # One row as floats: where it lies, or unpacked into scratch (width,).
+    # One row as floats: in its own place, or unpacked into scratch (width,).
     if w.half == NULL:
         return w.single + row * w.width
     chosen().unpack(w.half + row * w.width, w.width, NULL, 1, w.width, scratch)

@@ -15,7 +15,7 @@ cdef struct TablesView:
     const float32_t *folded_mean    # mean of the queries for `hash_vector`, or NULL
     float32_t query_bias       # extra coordinate of every query
 
-# Scratch of one thread that looks tables up.
+# Scratch of one thread that looks neurons up in tables.
 cdef struct LookupScratch:
     float32_t *hashing         # scratch of the hasher
     uint64_t *words            # the query's bits

@@ -112,7 +112,7 @@ FN void NAME(load_lanes)(const float *const *r, int64_t c, int64_t n, float *out
     }
 }
 
-/* Where the codes of VW rows are written to, and how many bits and tables are done. */
+/* Where the codes of VW rows are written to, and how many bits and tables are left. */
 typedef struct {
     VI code, bit;
     int32_t n_left; /* bits that this code still needs */

@@ -1,10 +1,10 @@
-"""Training: micro-batches through the network, forward, back and updated, in parallel.
+"""Training: forward pass, backward pass and update of micro-batches, in parallel.
 
 The only parallel loop over training samples is here. A thread takes a micro-batch and forwards its
 rows to the last hidden layer. It unites the labels, the hardest neurons that retrieval finds and a
-uniform tail into one active set. It scores that set for all rows at once and goes back along the
-same set: every weight row is read and updated once a micro-batch. Threads share the weights without
-locks (HOGWILD; Niu et al., NIPS 2011). All else is private to a thread.
+uniform tail into one active set. It scores that set for all rows at once and goes backward through
+the same set: every weight row is read and updated once per micro-batch. Threads share the weights
+without locks (HOGWILD; Niu et al., NIPS 2011). Everything else is private to a thread.
 """
 import numpy as np
 
@@ -43,7 +43,7 @@ from slide._engine.workspace cimport allocate_workspaces, Counts, set_train, Tra
 
 cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
                              int64_t first, int64_t n, uint64_t counter) noexcept nogil:
-    """Forward, loss, backward and update of n rows from position `first` of the run.
+    """Train on n rows from position `first` of the run: forward, loss, backward and update.
 
     Raced: the arrays behind `model`. Private: `ws`, whose counts grow. `counter` and the seed
     decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
@@ -86,7 +86,7 @@ cdef int64_t _forward_hidden(ModelView *model, const TrainView *train, Workspace
 cdef int64_t _choose_active(ModelView *model, const TrainView *train, Workspace *ws,
                             int64_t first, int64_t n, uint64_t *rng, int64_t *n_exact,
                             int64_t *n_active) noexcept nogil:
-    """The active set of the output layer, as `choose_active`, or all of its neurons."""
+    """Choose the active set of the output layer: by `choose_active`, or all of its neurons."""
     cdef int64_t last = model.n_layers - 1, cost = 0
     cdef float64_t began
     if train.all_neurons:
@@ -103,9 +103,10 @@ cdef int64_t _choose_active(ModelView *model, const TrainView *train, Workspace 
 
 cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const SolverView *solver,
                               Workspace *ws, int64_t n) noexcept nogil:
-    """From ws.delta, the gradient of the last hidden layer's activations, back to the input.
+    """Back-propagate through the hidden layers and update them.
 
-    Every row of weights is updated once. Returns the multiply-adds.
+    On entry ws.delta is the gradient of the last hidden layer's activations. Every row of weights
+    is updated once. Returns the multiply-adds.
     """
     cdef int64_t i, cost = 0, ld_below = 0
     cdef LayerView *layer
@@ -137,7 +138,7 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
 
 cdef int64_t _add_queries(const Vectors *x, int64_t n, float32_t *total,
                           float64_t *norms2) noexcept nogil:
-    """total += sum of n vectors, norms2 += sum of their squared lengths; returns the cost."""
+    """Add n vectors to total, and their squared lengths to norms2; returns the cost."""
     cdef int64_t i, j, cost = 0
     cdef float32_t v
     cdef Vector query
@@ -172,7 +173,7 @@ cdef int64_t _dense_cost(const ModelView *model, const TrainView *train, int64_t
 cdef class Trainer:
     """Trains one network on one data set.
 
-    All scratch is allocated here, before any thread starts, so that too little memory is a
+    The constructor allocates all scratch, before any thread starts, so that a lack of memory raises
     MemoryError.
 
     Parameters
@@ -183,7 +184,7 @@ cdef class Trainer:
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (one rate a hidden layer),
+        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (a rate per hidden layer),
         solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
@@ -208,12 +209,12 @@ cdef class Trainer:
         return <Workspace *>&memory[0]
 
     def run(self, const int32_t[::1] rows, uint64_t counter, float learning_rate):
-        """Train on some rows of X, one micro-batch after the other.
+        """Train on some rows of X, in micro-batches.
 
         Parameters
         ----------
         rows : int32 (n,), IN
-            Distinct, for scratch is sized for distinct rows.
+            Numbers of the rows. They must be distinct: scratch is sized for distinct rows.
         counter : int
             Number of the first micro-batch. With the seed it decides the random numbers.
         learning_rate : float
@@ -221,9 +222,9 @@ cdef class Trainer:
         Returns
         -------
         counts : dict
-            The fields of `slide._engine.workspace.Counts`, summed over the threads, and "queries":
-            for every layer None, or where its inputs are hashed their sum, float32 (n_in,), and the
-            sum of their squared lengths.
+            The fields of `slide._engine.workspace.Counts`, summed over the threads, and "queries",
+            a list with an item for each layer. The item is None, or, where the inputs of the layer
+            are hashed, their sum, float32 (n_in,), and the sum of their squared lengths.
         """
         cdef int64_t n = rows.shape[0], size = self.micro_batch, n_micro = blocks_of(n, size), i
         cdef ModelView *model = &self.model.view

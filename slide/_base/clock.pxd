@@ -1,4 +1,4 @@
-# The time, for what happens now and then in a loop. A look costs 25 ns.
+# The time in seconds, for checks that a loop makes now and then. A call costs 25 ns.
 from slide._base.typedefs cimport float64_t
 
 cdef extern from *:

@@ -4,7 +4,7 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
 
 
 cdef inline uint32_t sortable(float32_t x) noexcept nogil:
-    # An integer that rises with x; those of NaN lie beyond those of the infinities.
+    # An integer that rises with x. The integers of NaNs lie beyond those of the infinities.
     cdef uint32_t bits
     memcpy(&bits, &x, sizeof(bits))
     return ~bits if bits >> 31 else bits | <uint32_t>0x80000000

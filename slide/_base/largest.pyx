@@ -1,4 +1,4 @@
-"""The k largest of many scores: of a list, or of parts that come one after the other."""
+"""The k largest of many scores, which come as one list or part by part."""
 import numpy as np
 
 from libc.string cimport memset
@@ -8,10 +8,10 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
 
 cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
                      int32_t *out) noexcept nogil:
-    """Places of the k largest of n scores, rising; on ties the lower place. Radix selection.
+    """Find the places of the k largest of n scores, rising; on ties the lower place is taken.
 
-    IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns their number. Cost: O(n), no
-    multiplication.
+    The method is radix selection. IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns
+    the number of places. Cost: O(n), no multiplication.
     """
     cdef int64_t histogram[2048]
     cdef int64_t i, room = k, kept = 0
@@ -58,7 +58,7 @@ cdef inline bint _worse(float32_t s0, int32_t i0, float32_t s1, int32_t i1) noex
 
 
 cdef inline void _sift_down(float32_t *s, int32_t *ids, int64_t n, int64_t i) noexcept nogil:
-    """Let item i of the heap s, ids (n,), INOUT, sink to its place; O(log n)."""
+    """Let item i of a heap sink to its place. INOUT s, ids (n,), the heap. Cost: O(log n)."""
     cdef int64_t child
     cdef float32_t score = s[i]
     cdef int32_t item = ids[i]
@@ -78,7 +78,7 @@ cdef inline void _sift_down(float32_t *s, int32_t *ids, int64_t n, int64_t i) no
 
 
 cdef inline bint _any_reaches(const float32_t *z, float32_t least) noexcept nogil:
-    """Whether one of 16 numbers is not below `least`; without a branch, so that it vectorises."""
+    """Whether any of 16 numbers is at least `least`; without a branch, so that it vectorises."""
     cdef int32_t reached = 0
     cdef int j
     for j in range(16):
@@ -88,11 +88,12 @@ cdef inline bint _any_reaches(const float32_t *z, float32_t least) noexcept nogi
 
 cdef void offer(const float32_t *z, const int32_t *z_ids, int64_t offset, int64_t n, float32_t *s,
                 int32_t *ids, int64_t k) noexcept nogil:
-    """Offer n scores z to a heap s, ids (k,), INOUT, that has been offered `offset` before.
+    """Offer n scores z to a heap that keeps the k best.
 
-    IN z_ids (n,): the items that they are of, or NULL: items offset + 0, 1, ... Items differ.
-    Every k items or more leave the k best in the heap. Cost: O(n + k), and O(log k) for an item
-    that comes in.
+    The heap has been offered `offset` scores before. INOUT s, ids (k,), the heap. IN z_ids (n,),
+    the items of the scores, or NULL: they are items offset, offset + 1, ... All items are distinct.
+    After k or more items the heap holds the k best. Cost: O(n + k), and O(log k) for every item
+    that enters the heap.
     """
     cdef int64_t i, j
     cdef int64_t fill = max(<int64_t>0, min(k - offset, n))
@@ -105,7 +106,7 @@ cdef void offer(const float32_t *z, const int32_t *z_ids, int64_t offset, int64_
             _sift_down(s, ids, k, j)
     i = fill
     while i < n:
-        # Hardly any score comes in: sixteen at a time are seen not to.
+        # Hardly any score enters the heap: sixteen scores at a time are skipped.
         while i + 16 <= n and not _any_reaches(z + i, s[0]):
             i += 16
         for j in range(i, min(i + 16, n)):
@@ -119,7 +120,7 @@ cdef void offer(const float32_t *z, const int32_t *z_ids, int64_t offset, int64_
 
 
 cdef void sort_heap(float32_t *s, int32_t *ids, int64_t k) noexcept nogil:
-    """Turn the heap s, ids (k,), INOUT, into a list, best first; O(k log k)."""
+    """Turn a heap into a list, best first. INOUT s, ids (k,), the heap. Cost: O(k log k)."""
     cdef int64_t end
     cdef float32_t score
     cdef int32_t item

@@ -1,4 +1,4 @@
-# OpenMP where the compiler has it; one thread where it has not.
+# OpenMP where the compiler has it, else one thread.
 cdef extern from *:
     """
     #ifdef _OPENMP

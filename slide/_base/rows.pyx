@@ -13,7 +13,7 @@ cdef class InputRows:
     ----------
     x : float32 (n, n_features), dense or CSR
     rows : int (n_rows,) or None
-        Row i is then row rows[i] of x. `indptr` stays that of x.
+        Where rows is given, row i is row rows[i] of x. `indptr` stays that of x.
     """
 
     def __init__(self, x, rows=None):

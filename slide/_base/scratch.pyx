@@ -5,7 +5,10 @@ from slide._base.memory import aligned_zeros
 
 
 cdef void *scratch_array(size, dtype, list keep_alive) except NULL:
-    """An aligned array of zeros, of at least one element so that it has an address."""
+    """Allocate an aligned array of zeros, which joins keep_alive; returns its address.
+
+    It has at least one element, so that there is an address.
+    """
     array = aligned_zeros(max(1, size), dtype)
     keep_alive.append(array)
     return <void *><uint64_t>array.ctypes.data

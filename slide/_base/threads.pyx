@@ -1,4 +1,4 @@
-"""What OpenMP says of this process."""
+"""OpenMP in this process: whether it is built in, and how many threads it may use."""
 from slide._base.openmp cimport omp_get_max_threads, SLIDE_OPENMP
 
 

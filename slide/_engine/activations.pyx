@@ -18,11 +18,11 @@ ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu":
 
 
 cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil:
-    """z = f(z), in place."""
+    """Apply an activation: z = f(z), in place."""
     cdef int64_t i
     if activation == RELU:
         for i in range(n):
-            # NaN passes, so that a diverged network is seen.
+            # NaN passes through, so that a diverged network is noticed.
             z[i] = 0 if z[i] < 0 else z[i]
     elif activation == TANH:
         for i in range(n):
@@ -34,7 +34,7 @@ cdef void activate(int activation, float32_t *z, int64_t n) noexcept nogil:
 
 cdef void activate_backward(int activation, const float32_t *a, float32_t *delta,
                             float32_t keep, const float32_t *mask, int64_t n) noexcept nogil:
-    """delta *= f'(z) * mask, in place.
+    """Back-propagate through an activation: delta *= f'(z) * mask, in place.
 
     IN a (n,), the activations after dropout: f(z) * mask; keep = 1 - dropout rate; mask (n,), or
     NULL for a layer without dropout.
@@ -61,7 +61,7 @@ cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
                uint64_t *rng) noexcept nogil:
     """Inverted dropout: a *= mask; mask is 0 with probability `rate`, else 1 / (1 - rate).
 
-    INOUT a (n,); OUT mask (n,); 16 random bits decide an element.
+    INOUT a (n,); OUT mask (n,); 16 random bits decide whether an element is kept.
     """
     cdef int64_t i, j
     cdef uint64_t bits

@@ -1,4 +1,4 @@
-"""The output layer's active set: the samples' labels, their hardest wrong neurons, a tail."""
+"""The active set of the output layer: labels, the hardest wrong neurons and a random tail."""
 from slide._base.random cimport next_below
 from slide._base.rows cimport row_at, Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint64_t
@@ -34,10 +34,11 @@ cdef inline bint _contains(const int32_t *items, int64_t n, int32_t item) noexce
 cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace *ws,
                       const Vectors *x, int64_t last, int64_t s, const int32_t *labels,
                       int64_t n_labels, uint64_t *rng, int64_t *n_hard) noexcept nogil:
-    """The wrong neurons of the largest pre-activation among what retrieval returns for sample s.
+    """Find the wrong neurons with the largest pre-activations among those that retrieval returns.
 
-    IN x, labels (n_labels,), never returned; OUT ws.hard and ws.hard_scores (train.n_hard,), best
-    first, and their number n_hard. Raced reads of the output weights. Returns the multiply-adds.
+    IN x, whose row s is the query; labels (n_labels,), which are never returned. OUT ws.hard and
+    ws.hard_scores (train.n_hard,), best first; n_hard, the number of neurons found. Reads of the
+    output weights are raced. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[last]
     cdef int64_t i, j, n, cost = 0
@@ -76,10 +77,11 @@ cdef int64_t _hardest(const ModelView *model, const TrainView *train, Workspace 
 cdef int64_t choose_active(const ModelView *model, const TrainView *train, Workspace *ws,
                            int64_t first, int64_t n, uint64_t *rng, int64_t *n_exact,
                            int64_t *n_active_out) noexcept nogil:
-    """Unite labels, hardest neurons and a uniform tail; the first n_exact are not of the tail.
+    """Unite labels, hardest neurons and a uniform random tail in one active set.
 
-    IN ws.hidden.x of the output layer; OUT ws.active (n_active,), ws.label_slots (places of the n
-    rows' labels, in order). Returns the multiply-adds of hashing and re-ranking.
+    IN ws.hidden.x of the output layer. OUT ws.active (n_active,), whose first n_exact neurons are
+    not part of the tail; ws.label_slots, the places of the n rows' labels in ws.active, row after
+    row. Returns the multiply-adds of hashing and re-ranking.
     """
     cdef int64_t last = model.n_layers - 1
     cdef const LayerView *layer = &model.layers[last]
@@ -106,8 +108,8 @@ cdef int64_t choose_active(const ModelView *model, const TrainView *train, Works
                 _include(ws, &n_active, ws.hard[j])
     n_exact[0] = n_active
     target = min(n_active + train.tail_size, layer.n_out)
-    # A draw that hits an active neuron is repeated. Only a tail nearly as large as the layer meets
-    # the bound on draws; it is then a little shorter.
+    # A draw that hits an active neuron is repeated. The number of draws is bounded. Only a tail
+    # that is nearly as large as the layer reaches the bound, and is then a little shorter.
     for _draw in range(64 + 8 * train.tail_size):
         if n_active >= target:
             break

@@ -8,12 +8,12 @@ cdef struct InputPair:
     int32_t sample
     float32_t value
 
-# The (sample, feature) pairs of a micro-batch of CSR rows, grouped by feature, and the scratch of
+# The (sample, feature) pairs of a micro-batch of CSR rows, grouped by feature, and the scratch for
 # grouping them; private to a thread.
 cdef struct InputGroups:
     int64_t n_features         # number of distinct features of the micro-batch
     int32_t *features          # (max_pairs,) their ids in ascending order
-    int32_t *starts            # (max_pairs + 1,) first pair of each
+    int32_t *starts            # (max_pairs + 1,) first pair of each feature
     int32_t *samples           # (max_pairs,)
     float32_t *values          # (max_pairs,)
     InputPair *pairs           # (max_pairs,) scratch

@@ -1,8 +1,9 @@
 """A dense first layer on rows of X: an embedding bag over their features, forward and back.
 
 The layer keeps a row of weights for every feature. A micro-batch of CSR rows is grouped by feature
-once. A row of weights is then read once forward, and read and written once back, however many
-samples have its feature. Frequent features cost little, and threads rarely write the same row.
+once. Each row of weights is then read once in the forward pass, and read and written once in the
+backward pass, however many samples have its feature. Frequent features cost little, and threads
+rarely write the same row.
 
 Every function works on one micro-batch in one thread. Weights and moments (LayerView) are shared
 and raced on purpose; every other array belongs to the calling thread. Functions that multiply
@@ -27,16 +28,17 @@ from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport prefetch_row, row_of, rows_of
 
 cdef enum:
-    DIGIT = 10                 # most bits of a feature that one pass of the sort looks at
+    DIGIT = 10                 # most bits of a feature's id that one pass of the sort looks at
     FEATURE_GROUP = 8          # features whose rows are updated together
     FEATURE_AHEAD = 6          # features between the prefetch of a row and its use
 
 
 cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
                            InputGroups *groups) noexcept nogil:
-    """Group the pairs of n CSR rows from `first` on by feature; features and samples ascend.
+    """Group the (sample, feature) pairs of n CSR rows, from position `first` on, by feature.
 
-    A stable radix sort by as few digits as n_features takes. Cost: O(pairs + 2^DIGIT) a digit.
+    Features ascend, and so do the samples of a feature. The method is a stable radix sort with as
+    few digits as n_features needs. Cost: O(pairs + 2^DIGIT) for each digit.
     """
     cdef int64_t i, j, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
     cdef Vector row
@@ -71,7 +73,7 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
 
 cdef void _sort_by_digit(const InputPair *pairs, int64_t n, int32_t shift, int32_t size,
                          InputPair *out) noexcept nogil:
-    """Sort pairs by the `size` bits of their features from bit `shift` on; the sort is stable."""
+    """Sort pairs by `size` bits of their features, from bit `shift` on; the sort is stable."""
     cdef int32_t starts[1 << DIGIT]
     cdef int32_t mask = (1 << size) - 1, digit, total = 0, count
     cdef int64_t i
@@ -93,11 +95,12 @@ cdef void _sort_by_digit(const InputPair *pairs, int64_t n, int32_t shift, int32
 cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t first, int64_t n,
                            const InputGroups *groups, float32_t *dense, float32_t *rows,
                            float32_t *out) noexcept nogil:
-    """out[i] = b + X[row i] W for n rows from position `first`; OUT out (n, n_out).
+    """Compute out[i] = b + X[row i] W for n rows from `first` on, for a dense first layer.
 
-    IN groups, made of these rows; NULL reads each row of X by itself, which is faster for few rows.
-    Scratch dense (n, n_features), into which dense rows are gathered, and rows (ROW_BLOCK, n_out),
-    for bfloat16 only. The sums run over ascending features, so all ways give the same bits.
+    IN groups, the pairs of these rows, or NULL: then each row of X is read by itself, which is
+    faster for few rows. OUT out (n, n_out). Scratch dense (n, n_features), into which dense rows
+    are copied, and rows (ROW_BLOCK, n_out), for bfloat16 only. The sums run over ascending
+    features, so that every way gives the same bits.
     """
     cdef int64_t i, cost = 0, h = layer.n_out, d = x.n_features
     cdef Vector row
@@ -120,7 +123,10 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
 cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                     const float32_t *values, int64_t ldv, int64_t n, float32_t *rows,
                     float32_t *out) noexcept nogil:
-    """out[i] += sum over k of values[i * ldv + k] W[id(k)]; OUT out (n, n_out)."""
+    """Add rows of weights: out[i] += sum over k of values[i * ldv + k] W[id(k)].
+
+    id(k) = ids[k], or k where ids is NULL. INOUT out (n, n_out).
+    """
     cdef int64_t h = layer.n_out, k, step, block
     cdef const int32_t *left
     cdef const float32_t *block_rows
@@ -155,12 +161,13 @@ cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups,
 cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
                             int64_t n, const InputGroups *groups, const float32_t *dense,
                             const float32_t *delta, float32_t *gradient) noexcept nogil:
-    """Update the first layer's rows from delta (n, n_out), each feature's row once.
+    """Update the rows of the first layer from delta (n, n_out), each feature's row once.
 
     W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
 
-    IN groups, those of the micro-batch, for CSR X; dense (n, n_features), its rows, for dense X.
-    Features that are zero in all rows are not updated. Scratch gradient (ROW_BLOCK, n_out).
+    IN groups, the pairs of the micro-batch, for CSR X; dense (n, n_features), the rows of the
+    micro-batch, for dense X. Features that are zero in all rows are not updated. Scratch gradient
+    (ROW_BLOCK, n_out).
     """
     cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
     cdef int64_t cost = h * solver.update_cost
@@ -198,7 +205,7 @@ cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noe
 cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
                                const InputGroups *groups, const float32_t *delta,
                                float32_t *gradient) noexcept nogil:
-    """`input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
+    """Do `input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
     cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
     cdef float32_t steps[FEATURE_GROUP]
     for slot in range(min(<int64_t>FEATURE_GROUP, n_features)):

@@ -1,4 +1,4 @@
-"""Output rows from the centroids of their labels' samples."""
+"""Rows of output weights from centroids: the mean of the samples of each label."""
 import numpy as np
 
 from libc.math cimport sqrtf
@@ -9,7 +9,7 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t
 
 def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
                    const int32_t[::1] y_indices, int64_t first, float32_t[:, ::1] sums):
-    """sums[l] += h[i] for every label l of row first + i.
+    """Sum samples by label: sums[l] += h[i] for every label l of row first + i.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
 
     Notes
     -----
-    One addition per label and coordinate, in one thread: some 1 % of a training epoch.
+    The cost is one addition per label and coordinate, in one thread: about 1 % of a training epoch.
     """
     cdef int64_t i, j, c, label, width = h.shape[1]
     cdef Watch watch
@@ -40,7 +40,7 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
 
 def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_indices,
                           int64_t first, float32_t[:, ::1] sums):
-    """`add_label_sums` of a CSR array h with int32 indices."""
+    """Add the samples of a CSR array h to the sums of their labels, as `add_label_sums` does."""
     cdef const int32_t[::1] indices = h.indices.astype(np.int32, copy=False)
     cdef const int64_t[::1] indptr = h.indptr.astype(np.int64, copy=False)
     cdef const float32_t[::1] values = h.data
@@ -60,7 +60,7 @@ def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_i
 
 def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
                      const float32_t[::1] mean, float length):
-    """sums[l] = length * unit(sums[l] / counts[l] - mean).
+    """Center and scale the label sums: sums[l] = length * unit(sums[l] / counts[l] - mean).
 
     The result is zero for a label that was never seen, and for one whose centroid differs from the
     mean by no more than rounding.

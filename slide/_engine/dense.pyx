@@ -1,4 +1,4 @@
-"""Rows of weights forward, backward and updated, for dense inputs.
+"""Dense inputs: the forward pass, the backward pass and the update of rows of weights.
 
 Every function works on one micro-batch in one thread. Weights and moments (LayerView) are
 shared and raced on purpose; every other array belongs to the calling thread. Functions that
@@ -30,7 +30,7 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
     out[s * ldo + i] = W[id(i)] . x[s] + b[id(i)], where id(i) = ids[i], or i where ids is NULL
 
     IN ids (n_rows,) or NULL, x (n, ldx); OUT out (n, ldo); scratch rows (ROW_BLOCK, width), for
-    bfloat16 only. Raced reads of the weights. A result depends on its own row and input alone.
+    bfloat16 only. Reads of the weights are raced. A result depends on its own row and input alone.
     """
     cdef int64_t d = layer.width, step, k, block, i
     cdef const int32_t *block_ids
@@ -75,9 +75,9 @@ cdef int allocate_halves(HalfScratch *scratch, int64_t n, int64_t width,
 cdef int64_t halves_forward(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *x, int64_t n, float32_t *out, int64_t ldo,
                             HalfScratch *scratch) noexcept nogil:
-    """`rows_forward` in products of bfloat16, to which x is rounded; for training only.
+    """Do the same as `rows_forward` with products of bfloat16; for training only.
 
-    IN x (n, width). Only where `multiplies_halves`.
+    IN x (n, width), which is rounded to bfloat16. Call it only where `multiplies_halves` is true.
     """
     cdef int64_t d = layer.width
     chosen().pairs.halves(x, d, n, d, scratch.x)
@@ -97,9 +97,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
 
     IN ids (n_rows,), or NULL for the first n_rows; IN delta (n, ldd), x (n, n_in); INOUT x_delta
     (n, n_in), or NULL where it is not needed; scratch gradient (UPDATE_GROUP, n_in), rows
-    (ROW_BLOCK, n_in) for bfloat16, halves where `multiplies_halves`, else NULL. Raced: layer. Each
-    row is read before it is changed. During the arithmetic of one block, the moments and weights of
-    later rows are prefetched.
+    (ROW_BLOCK, n_in) for bfloat16 only, and halves, which is NULL unless `multiplies_halves`.
+    Raced: layer. Each row is read before it is changed. During the arithmetic of one block, the
+    moments and weights of later rows are prefetched.
     """
     cdef int64_t d = layer.width, step, k, block, i, j, row, p, s, part, group, asked, pairs
     cdef const int32_t *block_ids

@@ -23,9 +23,9 @@ cdef class OutputRows:
     ----------
     model : Model
     n_samples : int
-        Most samples of a call.
+        The most samples that one call may pass.
     settings : dict
-        The solver's, as `slide._core.Trainer` takes them.
+        The settings of the solver, as `slide._core.Trainer` takes them.
     """
     cdef Model model
     cdef SolverView solver

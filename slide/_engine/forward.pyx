@@ -30,8 +30,9 @@ from slide._hashing.retrieval cimport allocate_retrieval, retrieve
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:
-    # A number that a row of X and the layer alone decide, the same for dense and for CSR X.
-    # The layer's own input would not do: its rounding differs between the two.
+    # A seed that depends only on a row of X and on the number of the layer. It is the same for
+    # dense and for CSR X. It is not made from the layer's own input, because the rounding of that
+    # input differs between dense and CSR X.
     cdef int64_t j
     cdef Vector row = vector_at(x, position)
     cdef uint64_t total = i
@@ -84,10 +85,10 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil:
-    """Activations of hidden layer i for n rows from position `first`, and the next layer's input.
+    """Compute the activations of hidden layer i for n rows from position `first`.
 
-    The layers below must have been forwarded. IN model, x; INOUT hidden; rng as in
-    `_forward_sparse`. Returns the multiply-adds.
+    They become the input of the next layer. The layers below must have been computed before. IN
+    model, x; INOUT hidden; rng as in `_forward_sparse`. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[i]
     cdef float32_t *a = hidden.a[i]
@@ -120,7 +121,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
                          int64_t n_output, list keep_alive) except -1:
     """Allocate the scratch of one thread for micro-batches of n_rows; arrays join keep_alive.
 
-    n_output is the most output neurons that are computed at a time.
+    n_output is the largest number of output neurons that are computed at a time.
     """
     cdef const ModelView *view = &model.view
     cdef const LayerView *layer

@@ -21,7 +21,7 @@ cdef struct LayerView:
     Weights w                  # (rows, width)
     float32_t *b               # (n_out,)
     Weights w_m                # (rows, width) first moment
-    Progress *progress         # (rows + 1,), the last one counts the updates of a shared bias
+    Progress *progress         # (rows + 1,), the last one counts updates of a first layer's biases
     Progress *bias_progress    # (n_out,); where a row is a neuron, this is `progress`
     float32_t rate             # factor of the learning rate for weights
-    float32_t bias_rate        # and for biases
+    float32_t bias_rate        # factor of the learning rate for biases

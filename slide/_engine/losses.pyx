@@ -1,4 +1,4 @@
-"""Losses: what one sample loses on its active output neurons, and the gradient.
+"""Losses of one sample over its active output neurons, and their gradients.
 
 Every function works in one thread, on arrays that belong to it. `slide._network.losses` has the
 other half of a loss: prior, probabilities, threshold, calibration.
@@ -20,11 +20,11 @@ LOSSES = {"softmax": SOFTMAX, "sigmoid": SIGMOID}
 cdef float64_t loss_gradient(int loss, float32_t *z, int64_t n, int64_t n_exact,
                              float32_t tail_weight, const int32_t *labels, int64_t n_labels,
                              float32_t scale) noexcept nogil:
-    """The loss of one sample over its active neurons; z becomes scale * dL/dz.
+    """Compute the loss of one sample over its active neurons; z becomes scale * dL/dz.
 
-    INOUT z (n,), first the pre-activations of the active neurons; IN labels (n_labels,), places of
-    the sample's labels in z. The n_exact first neurons stand for themselves. The others are the
-    sampled tail: each stands for tail_weight neurons that were not drawn. Cost: O(n).
+    INOUT z (n,), on entry the pre-activations of the active neurons; IN labels (n_labels,), places
+    of the sample's labels in z. Each of the first n_exact neurons stands for itself alone. The
+    other neurons are the sampled tail: each of them stands for tail_weight neurons. Cost: O(n).
     """
     if loss == SOFTMAX:
         return _softmax_gradient(z, n, n_exact, tail_weight, labels, n_labels, scale)
@@ -36,9 +36,9 @@ cdef float64_t _softmax_gradient(float32_t *z, int64_t n, int64_t n_exact,
                                  int64_t n_labels, float32_t scale) noexcept nogil:
     """Cross-entropy of the softmax over one sample's active neurons.
 
-    p = softmax(z + log weight), where the n_exact first neurons have weight 1 and those of the
-    tail tail_weight (Mussmann et al., UAI 2017, section 3.2). The targets are 1 / n_labels at the
-    places `labels`. A sample without labels has no loss and no gradient.
+    p = softmax(z + log weight), where the first n_exact neurons have weight 1 and the neurons of
+    the tail have weight tail_weight (Mussmann et al., UAI 2017, section 3.2). The targets are 1 /
+    n_labels at the places `labels`. A sample without labels has no loss and no gradient.
     """
     cdef int64_t i
     cdef float32_t shift, share, log_weight
@@ -69,9 +69,9 @@ cdef float64_t _sigmoid_gradient(float32_t *z, int64_t n, int64_t n_exact,
     """Sum of the binary cross-entropies of one sample's active neurons.
 
     log(tail_weight) is added to the pre-activation of a neuron of the tail, as in the softmax.
-    While its probability p is small, this equals multiplying the gradient by tail_weight; but it
-    saturates at 1, whereas a plain importance weight would let one unlucky draw push tail_weight
-    times as hard as a label.
+    While the probability p of the neuron is small, this has the effect of multiplying the gradient
+    by tail_weight. But the gradient never exceeds 1. With a plain importance weight, one unlucky
+    draw would push tail_weight times as hard as a label.
     """
     cdef int64_t i
     cdef float64_t loss = 0

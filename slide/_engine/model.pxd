@@ -10,7 +10,7 @@ cdef struct ModelView:
     const RetrievalView **retrievals   # (n_layers,) each finds a layer's neurons, or is NULL
     int activation
     int loss
-    const PostingsView *postings    # the prototypes', or NULL; only prediction adds their scores
+    const PostingsView *postings    # of the prototypes, or NULL; only prediction reads them
 
 cdef class Model:
     cdef ModelView view

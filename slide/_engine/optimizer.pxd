@@ -14,7 +14,7 @@ cdef struct SolverView:
     int64_t update_cost        # multiplications of one step on one weight
     const float32_t *corrections  # (CORRECTED, 2) bias corrections by number of steps
     uint32_t seed              # decides the random rounding of bfloat16 in this micro-batch
-    # Checked between rows so that Ctrl-C is heard: first touching new memory may take seconds.
+    # Checked between rows so that Ctrl-C works: the first access to new memory may take seconds.
     Watch *watch
 
 cdef int set_solver(SolverView *solver, dict settings, list keep_alive) except -1

@@ -1,9 +1,9 @@
 """Lazy solvers: one step on one row of weights, on some of its elements, or on biases.
 
-All that a solver is stands in this file: its row in SOLVERS and its step in `_step_size`.
+This file defines every solver completely: its row in SOLVERS and its step in `_step_size`.
 
 Adam, SGD with momentum and Adagrad share one form: a first moment for every weight, and for
-every row one step size, found from the row's gradient alone:
+every row one step size, computed from the row's gradients alone:
 
     m = b1 m + (1 - b1) g;  w -= step * m
 
@@ -12,14 +12,18 @@ every row one step size, found from the row's gradient alone:
     adagrad  step = rate / (sqrt(v) + epsilon),  v += mean(g^2),  b1 = 0
     sgd      step = rate / (1 - momentum),  b1 = momentum
 
-rate = learning rate * factor, the layer's own: its factor falls and its gradients grow as its
-input grows, so that epsilon means the same whatever the units of X.
+Here rate = learning rate * factor, and every layer has its own factor. As the input of a layer
+grows, its factor falls and its gradients grow. The setting epsilon is therefore divided by the
+factor, so that it means the same whatever the units of X.
 
-One second moment a row (Adam-mini, Zhang et al. 2024; row-wise Adagrad): a step keeps the
-direction of the gradient, where Adam's own makes all weights of a rare feature or label move
-alike, and a third of the memory is saved. Measured: P@1 .331 -> .340 on the dictionary task of
-bench/xmc.py. Lazy means that t is the row's own count of steps, and that the moments of a row
-without a gradient do not decay; where a row's inputs are sparse, this holds for every element.
+Every row has only one second moment (as in Adam-mini, Zhang et al. 2024, and row-wise Adagrad). So
+a step keeps the direction of the gradient, whereas the original Adam moves all weights of a rare
+feature or label by the same amount. It also saves a third of the memory. Measured: P@1 .331 -> .340
+on the dictionary task of bench/xmc.py.
+
+Lazy means that t is the row's own count of steps, and that the moments of a row without a gradient
+do not decay. Where the inputs of a row are sparse, the first moment of an element without a
+gradient does not decay either.
 
 Weights and first moments in bfloat16 are rounded up or down at random: on average a step counts in
 full, however small it is compared with the weight. Second moments and biases are float32.
@@ -57,18 +61,18 @@ cdef enum:
     ADAGRAD
 
 cdef enum:
-    CORRECTED = 8192           # numbers of steps whose bias corrections stand in a table
+    CORRECTED = 8192           # length of the table of bias corrections, in steps
 
 
 class Solver(NamedTuple):
-    """One solver, without its step.
+    """The constants of one solver; its step is in `_step_size`.
 
     `slide._settings.auto` multiplies learning rates by rate_factor, so that the default
     learning_rate_init suits the solver. A solver that normalizes divides a step by the size of the
-    gradients. The rates of the others depend on the size of a layer's input alone.
+    gradients. The rates of the other solvers depend only on the size of a layer's input.
     """
     kind: int
-    first_decay: str | None   # the setting that is beta_1; None: 0
+    first_decay: str | None   # name of the setting that beta_1 comes from; None: 0
     normalizes: bool
     update_cost: int   # multiplications of one step on one weight, without the penalty
     rate_factor: float
@@ -83,10 +87,10 @@ SOLVERS = {
 
 
 cdef int set_solver(SolverView *solver, dict settings, list keep_alive) except -1:
-    """Set all that stays the same for a training run.
+    """Set everything in a solver that stays the same for a training run.
 
-    OUT solver; settings: solver, alpha, momentum, beta_1, beta_2, epsilon. The table of corrections
-    joins keep_alive.
+    OUT solver. `settings` has the keys solver, alpha, momentum, beta_1, beta_2, epsilon. The table
+    of corrections joins keep_alive.
     """
     cdef float32_t *corrections
     chosen_solver = SOLVERS[settings["solver"]]
@@ -104,7 +108,10 @@ cdef int set_solver(SolverView *solver, dict settings, list keep_alive) except -
 
 
 cdef void _fill_corrections(float32_t beta_1, float32_t beta_2, float32_t *out) noexcept nogil:
-    """1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t) for t = 1 .. CORRECTED - 1; OUT (., 2)."""
+    """Fill the table of bias corrections for t = 1 .. CORRECTED - 1.
+
+    out[t] = 1 / (1 - beta_1^t), 1 / sqrt(1 - beta_2^t); OUT out (CORRECTED, 2).
+    """
     cdef int64_t t
     cdef float64_t p1 = 1, p2 = 1
     out[0] = out[1] = 0
@@ -126,7 +133,7 @@ cdef inline void _correction(const SolverView *solver, int32_t steps, float32_t 
 
 
 cdef inline float32_t _power(float32_t beta, int32_t steps) noexcept nogil:
-    # beta^steps; 0 where that is below exp(-20), for 1 - beta^steps then rounds to 1.
+    # beta^steps, or 0 where that is below exp(-20): 1 - beta^steps then rounds to 1.
     return 0 if steps * (1 - beta) > 20 else powf(beta, <float32_t>steps)
 
 
@@ -152,13 +159,13 @@ cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
 
 
 cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
-    # Every row reads the noise from a random position on.
+    # Every row starts to read the noise at its own random position.
     return <uint32_t>mix64((<uint64_t>solver.seed << 32) ^ <uint64_t>row)
 
 
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil:
-    """One step on one row of weights.
+    """Take one step on one row of weights.
 
     INOUT gradient (width,); the penalty's gradient is added to it. Raced: layer. Cost: update_cost
     times width.
@@ -203,10 +210,11 @@ cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
                           const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil:
-    """`update_row` of a row that has a gradient in n columns only; the others are not touched.
+    """Update n columns of a row, as `update_row` does; the other columns are not touched.
 
-    IN columns (n,), distinct; INOUT gradient (width,): its elements in the columns are read, then
-    zeroed. The mean square is that of the whole row. Cost: update_cost times n.
+    The other columns must have no gradient. IN columns (n,), distinct; INOUT gradient (width,): its
+    elements in these columns are read, then set to zero. The mean square is taken over the whole
+    row. Cost: update_cost times n.
     """
     cdef int64_t j, c, start = row * layer.width
     cdef float32_t square = 0, step
@@ -234,7 +242,7 @@ cdef inline float32_t _value(const Weights *w, int64_t i) noexcept nogil:
 
 cdef void _move_elements(float32_t *w, float32_t *m, const int32_t *columns, int64_t n,
                          const float32_t *g, float32_t step, float32_t b1) noexcept nogil:
-    """m = b1 m + (1 - b1) g; w -= step * m, for n elements of a row."""
+    """Move n elements of a row: m = b1 m + (1 - b1) g; w -= step * m."""
     cdef int64_t j, c
     cdef float32_t c1 = 1 - b1
     for j in range(n):
@@ -246,7 +254,7 @@ cdef void _move_elements(float32_t *w, float32_t *m, const int32_t *columns, int
 cdef void _move_halves(uint16_t *w, uint16_t *m, const int32_t *columns, int64_t n,
                        const float32_t *g, float32_t step, float32_t b1,
                        uint32_t seed) noexcept nogil:
-    """`_move_elements` in bfloat16, rounded as by the kernel `momentum_half`."""
+    """Do the same as `_move_elements` in bfloat16, rounded as in the kernel `momentum_half`."""
     cdef int64_t j, c
     cdef float32_t moment, c1 = 1 - b1
     cdef uint32_t noise
@@ -260,9 +268,9 @@ cdef void _move_halves(uint16_t *w, uint16_t *m, const int32_t *columns, int64_t
 
 cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,
                         int32_t steps, const float32_t *gradient) noexcept nogil:
-    """One step on n biases from first_bias on. Each has a second moment of its own.
+    """Take one step on n biases from first_bias on. Each bias has its own second moment.
 
-    IN gradient (n,), without a penalty; steps: the number of this update. Raced: layer.
+    IN gradient (n,), to which no penalty is added; steps, the number of this update. Raced: layer.
     """
     cdef int64_t i
     cdef float32_t step

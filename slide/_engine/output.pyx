@@ -21,10 +21,11 @@ cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverV
     z = h W^T + b over the active neurons; ws.delta = dL/dz W; W, b <- step(dL/dz)
 
     IN ws.hidden.x[n_layers - 1], the inputs h; ws.active (n_active,), the active neurons, the first
-    n_exact of which are not of the tail; ws.label_slots, the places of the rows' labels among them.
-    Where train.all_neurons, neither ws.active nor ws.label_slots is read. OUT ws.delta (n, ld), ld
-    of the last hidden layer; ws.z is scratch; ws.counts grow. Raced: the output layer of `model`.
-    Every active row is read before it is updated, once. Returns the multiply-adds.
+    n_exact of which are not part of the tail; ws.label_slots, the places of the rows' labels among
+    them. Where train.all_neurons is set, neither ws.active nor ws.label_slots is read. OUT ws.delta
+    (n, ld), where ld is hidden.ld of the last hidden layer; ws.z is scratch; ws.counts grow. Raced:
+    the output layer of `model`. Every active row is read first, and then updated once. Returns the
+    multiply-adds.
     """
     cdef const int32_t *active = NULL if train.all_neurons else ws.active
     cdef float64_t began = seconds(), now
@@ -40,7 +41,10 @@ cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverV
 
 cdef int64_t _forward(const ModelView *model, Workspace *ws, const int32_t *active,
                       int64_t n_active, int64_t n) noexcept nogil:
-    """OUT ws.z (n, n_active); active NULL: the first n_active neurons."""
+    """Compute the pre-activations of the active neurons.
+
+    OUT ws.z (n, n_active). Where active is NULL, the first n_active neurons are the active ones.
+    """
     cdef const LayerView *output = &model.layers[model.n_layers - 1]
     cdef const Vectors *h = &ws.hidden.x[model.n_layers - 1]
     cdef Pairs *pairs = &ws.hidden.pairs[model.n_layers - 1]
@@ -55,7 +59,7 @@ cdef int64_t _forward(const ModelView *model, Workspace *ws, const int32_t *acti
 
 cdef void _lose(const ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
                 int64_t n, int64_t n_exact, int64_t n_active) noexcept nogil:
-    """ws.z becomes the gradient of the rows' mean loss; the losses are added to ws.counts."""
+    """Turn ws.z into the gradient of the rows' mean loss, and add the losses to ws.counts."""
     cdef int64_t n_out = model.layers[model.n_layers - 1].n_out, i, row, n_labels, n_slots = 0
     cdef float32_t tail_weight = 1
     cdef float64_t loss, weight
@@ -79,7 +83,10 @@ cdef void _lose(const ModelView *model, const TrainView *train, Workspace *ws, i
 
 cdef int64_t _backward(ModelView *model, const SolverView *solver, Workspace *ws,
                        const int32_t *active, int64_t n_active, int64_t n) noexcept nogil:
-    """From ws.z, the gradient of the pre-activations, to ws.delta; the active rows are updated."""
+    """Back-propagate from ws.z to ws.delta, and update the active rows.
+
+    ws.z is the gradient of the pre-activations.
+    """
     cdef LayerView *output = &model.layers[model.n_layers - 1]
     cdef const Vectors *h = &ws.hidden.x[model.n_layers - 1]
     cdef int64_t ld = ws.hidden.ld[model.n_layers - 2]

@@ -1,6 +1,6 @@
 """Exact prediction: hidden activations, all scores, and the top k, in blocks.
 
-Every row's result depends on that row alone, whatever shares its block.
+The result of a row depends on that row alone, not on the other rows of its block.
 """
 import numpy as np
 from scipy.sparse import csr_array
@@ -27,7 +27,7 @@ cdef enum:
     PREDICT_ROWS = 64          # rows of X that one pass over the weights serves
     PREDICT_NEURONS = 512      # neurons whose scores are held at a time
 
-# Which results are wanted and where they go. Exactly one of the first two is given.
+# Which results are wanted and where they go. Exactly one of `hidden` and `scores` is given.
 cdef struct Wanted:
     float32_t *hidden          # (n, last hidden width), or (n, n_active) of a sparse layer
     float32_t *scores          # (n, n_classes), or (n, k) for the top k
@@ -40,7 +40,7 @@ cdef struct Wanted:
 def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
     """Activations of the last hidden layer for rows first..last.
 
-    float32 (n, width); for a sparse layer a scipy CSR array of that shape.
+    The result is float32 (n, width), or for a sparse layer a scipy CSR array of that shape.
     """
     cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
     cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
@@ -75,9 +75,9 @@ def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
 def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
     """The k best neurons of every row, best first: int32 ids and float32 scores, both (n, k).
 
-    Of equal scores the lower id comes first. Every neuron is scored, without an array of n by
-    n_classes. With `apart` both results are (2, n, k): the best without the prototypes' scores,
-    then the best with them.
+    Among equal scores the lower id comes first. Every neuron is scored, but there is never an array
+    of n by n_classes. With `apart` both results are (2, n, k): the best without the prototypes'
+    scores, then the best with them.
     """
     if not 1 <= k <= model.view.layers[model.view.n_layers - 1].n_out:
         raise ValueError(f"k must lie between 1 and the number of classes; got {k}")
@@ -96,7 +96,7 @@ def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
 
 cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
               const Wanted *wanted) except -1:
-    """Blocks of PREDICT_ROWS rows over the threads; all scratch is allocated before they start."""
+    """Run blocks of PREDICT_ROWS rows in parallel; all scratch is allocated before that."""
     cdef int64_t n = last - first, n_blocks = blocks_of(n, PREDICT_ROWS), i
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view

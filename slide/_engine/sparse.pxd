@@ -3,9 +3,9 @@ from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint8_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport SolverView
 
-# The inputs of a layer in one micro-batch: row i is dense + row(i) * ld, row(i) = rows[i] or i
-# where rows is NULL; or, where dense is NULL, the sparse vector (ids[i], values[i]). ld is the
-# width of a dense row.
+# The inputs of a layer in one micro-batch. Where dense is not NULL, input i is row number rows[i]
+# of dense, or row i where rows is NULL; ld is the width of a row. Where dense is NULL, input i is
+# the sparse vector (ids[i], values[i]).
 cdef struct Vectors:
     const float32_t *dense
     int64_t ld
@@ -19,7 +19,7 @@ cdef struct Pairs:
     int64_t n_neurons          # number of distinct neurons
     int64_t n_pairs
     int32_t *neurons           # (n_neurons,)
-    int32_t *starts            # (n_neurons + 1,) first pair of each
+    int32_t *starts            # (n_neurons + 1,) first pair of each neuron
     int32_t *samples           # (n_pairs,)
     int32_t *places            # (n_pairs,) index of the pair's value
 

@@ -1,10 +1,11 @@
-"""Sparse layers: only some neurons of a layer for a sample, of sparse or dense inputs.
+"""Sparse layers: layers that compute only some of their neurons for a sample.
 
-A micro-batch's (sample, neuron) pairs are grouped by neuron, so that a row of weights is read and
-updated once for all samples that use it. Weights of inactive inputs are neither read nor written:
-the work is (active neurons) x (active inputs), forward and back.
+Their inputs are sparse or dense. The (sample, neuron) pairs of a micro-batch are grouped by neuron,
+so that a row of weights is read and updated once for all samples that use it. Weights of inactive
+inputs are neither read nor written: the work is (active neurons) x (active inputs), forward and
+back.
 
-Weights (LayerView) are shared and raced on purpose; all else belongs to the calling thread.
+Weights (LayerView) are shared and raced on purpose; all other arrays belong to the calling thread.
 """
 from libc.string cimport memset
 
@@ -26,7 +27,7 @@ from slide._simd.weights cimport prefetch_row, row_of
 # --------------------------------------------------------------- vectors --
 
 cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) noexcept nogil:
-    """Row i is dense + i * ld."""
+    """Point at a dense matrix: row i starts at dense + i * ld."""
     vectors.dense = dense
     vectors.ld = ld
     vectors.rows = NULL
@@ -34,7 +35,7 @@ cdef void point_at_dense(Vectors *vectors, const float32_t *dense, int64_t ld) n
 
 cdef void point_at_active(Vectors *vectors, const int32_t *ids, const float32_t *values,
                           int64_t n, int64_t k) noexcept nogil:
-    """Row i is the sparse vector of k entries at ids + i * k, values + i * k."""
+    """Point at sparse vectors of k entries each: row i starts at ids + i * k, values + i * k."""
     cdef int64_t i
     vectors.dense = NULL
     for i in range(n):
@@ -45,7 +46,7 @@ cdef void point_at_active(Vectors *vectors, const int32_t *ids, const float32_t 
 
 cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
                          int64_t n) noexcept nogil:
-    """The rows of X at positions first..first + n of the run."""
+    """Point at the rows of X at positions first..first + n of the run."""
     cdef int64_t i
     cdef Vector row
     if x.indptr == NULL:
@@ -65,9 +66,10 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
 
 cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
                           int32_t *slot_of, Pairs *pairs) noexcept nogil:
-    """Group the neurons ids[i * stride ..][: sizes[i]] of n samples; counting sort, O(pairs).
+    """Group the (sample, neuron) pairs of n samples by neuron: a counting sort, O(pairs).
 
-    The place of a pair is the index of its id. Where sizes is NULL, all are `stride`. Scratch
+    Sample i has the neurons ids[i * stride : i * stride + sizes[i]]. Where sizes is NULL, every
+    sample has `stride` neurons. The place of a pair is the index of its neuron in ids. Scratch
     slot_of needs no clearing (Briggs & Torczon's sparse set).
     """
     cdef int64_t i, j, size
@@ -123,7 +125,7 @@ cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs)
 
 cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs *pairs,
                            PairScratch *scratch, float32_t *z) noexcept nogil:
-    """z[place] = W[row] . x[sample] + b[row] for every pair; returns the multiply-adds."""
+    """Compute z[place] = W[row] . x[sample] + b[row] for all pairs; returns the cost."""
     cdef int64_t u, j, m, first, d = layer.width, cost = 0
     cdef int32_t row, sample
     cdef const float32_t *w
@@ -160,9 +162,9 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     x_delta[sample] += delta[place] W[row]; W[row] <- step(sum delta[place] x[sample]);
     b[row] <- step(sum delta[place])
 
-    IN x, delta (as z in `pairs_forward`); INOUT x_delta (n, ld_delta), or NULL where it is not
-    needed. A row of x_delta has an element for every element of a dense input, or for every id of a
-    sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
+    IN x; delta, laid out as z in `pairs_forward`; INOUT x_delta (n, ld_delta), or NULL where it is
+    not needed. A row of x_delta has an element for every element of a dense input, or for every id
+    of a sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
     changed. Returns the multiply-adds.
     """
     cdef int64_t u, j, i, m, first, d = layer.width, n_columns, n_used, cost = 0, size

@@ -40,7 +40,7 @@ cdef struct Workspace:
     InputGroups groups         # used by a dense first layer on CSR X
     HiddenScratch hidden
     HalfScratch halves         # used by products of bfloat16
-    float32_t **mask           # (n_hidden,) like hidden.a, of layers with dropout
+    float32_t **mask           # (n_hidden,) shaped like hidden.a, for layers with dropout
     float32_t *delta           # (micro_batch, widest hidden.ld)
     float32_t *delta_next
     float32_t *gradient        # (ROW_BLOCK, widest row)
@@ -48,7 +48,7 @@ cdef struct Workspace:
     int32_t *active            # (max_active,) the active output neurons
     int32_t *slot_of           # (n_classes,) a neuron's place in `active`
     int32_t *label_slots       # (max_labels,) places of the samples' labels in `active`
-    int32_t *candidates        # (most,) the most neurons that retrieval returns
+    int32_t *candidates        # (most,) room for the most neurons that retrieval returns
     float32_t *scores          # (most,)
     int32_t *hard              # (n_hard,)
     float32_t *hard_scores     # (n_hard,)

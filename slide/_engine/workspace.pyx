@@ -15,10 +15,10 @@ from slide._engine.optimizer cimport set_solver
 cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1] y_indptr,
                    const int32_t[::1] y_indices, const float32_t[::1] sample_weight,
                    const int32_t[:, ::1] hard_kept, dict settings, list keep_alive) except -1:
-    """Set all that stays the same while a `slide._core.Trainer` lives.
+    """Set everything that stays the same while a `slide._core.Trainer` lives.
 
-    OUT train; the other parameters are the Trainer's, hard_kept is its `hard`. What `train` points
-    at joins keep_alive.
+    OUT train. The other parameters are those of the Trainer; hard_kept is its attribute `hard`. The
+    arrays that `train` points at join keep_alive.
     """
     dropout = np.array(settings["dropout"], np.float32)
     # Inputs are summed for the codes and tables of their layer.

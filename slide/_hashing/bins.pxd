@@ -1,11 +1,11 @@
-# The hashes, or bins, of the families that see a coordinate only by its rank.
+# The hashes, or bins, of the families that use only the ranks of coordinates.
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint64_t
 from slide._hashing.hasher cimport Hasher, HasherView
 
 cdef struct BinsView:
-    int64_t n_hashes           # of all tables
-    int32_t hash_bits          # of one hash
-    int64_t n_copies           # of each extra coordinate
+    int64_t n_hashes           # hashes of all tables
+    int32_t hash_bits          # bits of one hash
+    int64_t n_copies           # copies of each extra coordinate
     float32_t copy_scale       # 1 / sqrt(n_copies), which multiplies each copy
     uint64_t seed_borrow
 

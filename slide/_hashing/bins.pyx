@@ -1,7 +1,8 @@
-"""Bins of hashes of a few bits each, as WTA, DWTA and MinHash have them.
+"""Bins: hashes of a few bits each, which WTA, DWTA and MinHash use.
 
-These families see a coordinate only by its rank, so that one of 1,000 would hardly ever matter,
-however large. They append n_copies of each extra coordinate, divided by the root of n_copies.
+These families use only the ranks of coordinates. One extra coordinate among 1,000 others would
+hardly ever matter, however large it is. So they append n_copies of each extra coordinate, divided
+by the square root of n_copies.
 """
 import numpy as np
 
@@ -12,18 +13,19 @@ from slide._base.typedefs cimport blocks_of, int32_t, int64_t, uint64_t
 from slide._hashing.hasher cimport Hasher, HasherView
 
 cdef enum:
-    ATTEMPTS = 64   # of an empty bin to borrow, before it takes the next full one
+    ATTEMPTS = 64   # attempts of an empty bin to borrow, before it takes the next full bin
 
 
 cdef bint densify(const BinsView *bins, int32_t *hashes, int32_t *next_full) noexcept nogil:
-    """Let empty bins borrow from full ones; returns False where none is full.
+    """Let empty bins borrow from full bins; returns False where no bin is full.
 
-    Bin i tries the bins of a random sequence that is its own, the same for every vector, up to
-    the first full one; after ATTEMPTS of them it takes the next full bin, around the end. Two
-    vectors that both have bin i empty therefore meet the same bins.
+    An empty bin tries the bins of a random sequence until it finds a full one. Every bin has its
+    own sequence, which is the same for every vector. After ATTEMPTS attempts the bin takes the
+    first full bin after the last bin that it tried, around the end. So two vectors in which bin i
+    is empty try the same bins.
 
     INOUT hashes (n_hashes,), -1 where empty; OUT next_full (n_hashes,).
-    Cost: n_hashes, and a random number per attempt. Thread-safe on the thread's own arrays.
+    Cost: n_hashes, and a random number per attempt. Thread-safe on one thread's own arrays.
     Source: Shrivastava, ICML 2017 (optimal densification).
     """
     cdef int64_t i, j = 0, attempt, n = bins.n_hashes
@@ -52,7 +54,7 @@ cdef bint densify(const BinsView *bins, int32_t *hashes, int32_t *next_full) noe
 
 cdef void pack(const HasherView *hasher, const BinsView *bins, const int32_t *hashes,
                uint64_t *words) noexcept nogil:
-    """Pack the hashes of each table into its K bits, the last hash cut to its low bits.
+    """Pack the hashes of each table into K bits; of the last hash only the low bits are kept.
 
     IN hashes (n_hashes,), each of hash_bits bits; OUT words (n_words,), zero beyond L * K bits.
     """
@@ -73,7 +75,10 @@ cdef void pack(const HasherView *hasher, const BinsView *bins, const int32_t *ha
 
 
 cdef class BinnedHasher(Hasher):
-    """Hash functions in bins. Parameters: n_copies, and seeds of borrowing and of the family."""
+    """Base class of the families with bins.
+
+    Parameters: n_copies; seeds, the first for borrowing, the others for the family.
+    """
 
     cdef int set_bins(self, int32_t hash_bits) except -1:
         cdef BinsView *bins = &self.bins
@@ -94,6 +99,6 @@ cdef class BinnedHasher(Hasher):
 
 
 def draw_seeds(random_state):
-    """Seeds of the hash functions that are made of random numbers as they are needed."""
+    """Draw seeds, from which hash functions make their random numbers when they need them."""
     seeds = random_state.randint(0, 2**64, size=3, dtype=np.uint64)
     return tuple(int(seed) for seed in seeds)

@@ -1,10 +1,10 @@
-"""Buckets of hash tables: the finder of the policies that only look tables up.
+"""Buckets of hash tables: the finder of the policies that only look neurons up in tables.
 
     vanilla      the first neurons that the buckets return
-    topk         those of the most collisions
-    threshold    those of at least min_collisions
-    rerank       those of the most collisions; more than are wanted, of which the layer keeps the
-                 best by inner product
+    topk         the neurons with the most collisions
+    threshold    the neurons with at least min_collisions collisions
+    rerank       more neurons than are wanted, with the most collisions; the layer then keeps the
+                 best of them by inner product
 """
 import numpy as np
 
@@ -37,7 +37,7 @@ cdef struct BucketsView:
 
 cdef int64_t _look_up(const RetrievalView *view, const Vector *x, uint64_t *rng,
                       RetrievalScratch *scratch, int32_t *out, int64_t *cost) noexcept nogil:
-    """At most n_candidates of the neurons in the query's buckets."""
+    """Find neurons in the buckets of the query, at most n_candidates."""
     cdef const BucketsView *own = <const BucketsView *>view.own
     cdef LookupScratch *work = <LookupScratch *>scratch.own
     cdef int64_t n
@@ -53,7 +53,7 @@ cdef int64_t _look_up(const RetrievalView *view, const Vector *x, uint64_t *rng,
 
 
 cdef class Buckets(Finder):
-    """Hash tables of a layer's neurons."""
+    """Finder that looks a layer's neurons up in hash tables."""
 
     cdef BucketsView own
 

@@ -12,10 +12,10 @@ cdef struct TablesView:
     int32_t *offsets           # (n_tables, n_buckets + 1)
     int32_t *ids               # (n_tables, n_neurons)
     const HasherView *hasher
-    const float32_t *folded_mean    # of the queries, as `hash_vector` takes it, or NULL
+    const float32_t *folded_mean    # mean of the queries for `hash_vector`, or NULL
     float32_t query_bias       # extra coordinate of every query
 
-# What one thread looks tables up in.
+# Scratch of one thread that looks neurons up in tables.
 cdef struct LookupScratch:
     float32_t *hashing         # scratch of the hasher
     uint64_t *words            # the query's bits

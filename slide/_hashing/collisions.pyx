@@ -1,4 +1,4 @@
-"""Collisions of a query with neurons in hash tables: who is in its buckets, and who is kept."""
+"""Collisions of a query with neurons in hash tables: finding, counting and keeping neurons."""
 import numpy as np
 
 from libc.string cimport memset
@@ -12,7 +12,10 @@ from slide._hashing.hasher cimport cut_codes, hash_vector, Hasher
 
 cdef int64_t hash_query(const TablesView *tables, const Vector *x,
                         LookupScratch *scratch) noexcept nogil:
-    """Codes of one query in every table; returns the cost. OUT scratch.codes. Thread-safe."""
+    """Compute the codes of one query in all tables; returns the cost.
+
+    OUT scratch.codes. Thread-safe.
+    """
     hash_vector(tables.hasher, x, tables.folded_mean, tables.query_bias, 0.0, scratch.hashing,
                 scratch.words)
     cut_codes(tables.hasher, scratch.words, scratch.codes, 1)
@@ -21,14 +24,14 @@ cdef int64_t hash_query(const TablesView *tables, const Vector *x,
 
 cdef int64_t collect(const TablesView *tables, int64_t bucket_limit, uint64_t *rng,
                      LookupScratch *scratch) noexcept nogil:
-    """Neurons in the buckets of one query, each once, with their number of collisions.
+    """Collect the neurons in the buckets of one query, each once, and count their collisions.
 
     A bucket longer than bucket_limit is cut to a run that starts at a random place
-    and wraps around, so that every one of its neurons is as likely to be kept.
+    and wraps around, so that all its neurons are equally likely to be kept.
 
-    IN scratch.codes; INOUT scratch.counts, zero on entry: the collisions of every candidate on
-    return; OUT scratch.found, room for n_tables * bucket_limit or all neurons. Returns their
-    number. Thread-safe: scratch and rng are the thread's own.
+    IN scratch.codes; INOUT scratch.counts, zeros on entry, on return the number of collisions of
+    every candidate; OUT scratch.found, with room for n_tables * bucket_limit neurons or for all.
+    Returns the number of neurons found. Thread-safe: scratch and rng are the thread's own.
     """
     cdef int64_t n = 0, length, start, j, _cut
     cdef int32_t t, neuron
@@ -63,9 +66,9 @@ cdef int64_t collect(const TablesView *tables, int64_t bucket_limit, uint64_t *r
 
 
 cdef int64_t keep_most_frequent(LookupScratch *scratch, int64_t n, int64_t n_keep) noexcept nogil:
-    """Keep the n_keep candidates of the most collisions, and zero all counts.
+    """Keep the n_keep candidates with the most collisions, and set all counts to zero.
 
-    Ties at the last place go to the earlier candidate. Order is kept.
+    Ties at the last place go to the earlier candidate. The order of the candidates is kept.
     INOUT scratch.found, of which n are candidates, and counts; returns the number kept.
     Cost: O(n).
     """
@@ -101,10 +104,10 @@ cdef int64_t keep_most_frequent(LookupScratch *scratch, int64_t n, int64_t n_kee
 
 
 cdef int64_t keep_above(LookupScratch *scratch, int64_t n, int32_t min_collisions) noexcept nogil:
-    """Keep the candidates of at least min_collisions collisions, and zero all counts.
+    """Keep the candidates with at least min_collisions collisions, and set all counts to zero.
 
-    Order is kept. INOUT scratch.found, of which n are candidates, and counts; returns the number
-    kept. Cost: O(n). Source: Chen et al., MLSys 2020 ("hard thresholding").
+    Their order is kept. INOUT scratch.found, of which n are candidates, and counts; returns the
+    number kept. Cost: O(n). Source: Chen et al., MLSys 2020 ("hard thresholding").
     """
     cdef int64_t i, kept = 0
     cdef int32_t neuron
@@ -123,7 +126,7 @@ cdef int allocate_lookup(LookupScratch *scratch, Hasher hasher, n_found, uint8_t
                          list keep_alive) except -1:
     """Set the pointers of one thread's scratch; arrays join keep_alive.
 
-    n_found: most candidates; counts (n_neurons,): zeros.
+    n_found: the most candidates of a lookup; counts (n_neurons,): zeros.
     """
     scratch.hashing = <float32_t *>scratch_array(hasher.scratch_size, np.float32, keep_alive)
     scratch.words = <uint64_t *>scratch_array(hasher.n_words + 1, np.uint64, keep_alive)

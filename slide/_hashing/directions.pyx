@@ -1,13 +1,14 @@
 """Directions of a layer's inputs along which pre-activations are computed exactly.
 
-Inputs vary far more along a few directions than along all others: 4 of Fashion-MNIST's 784 hold
-half of the variance. So vectors are split, for orthonormal directions v_j,
+Inputs vary far more along a few directions than along all others: 4 of the 784 directions of
+Fashion-MNIST hold half of the variance. So vectors are split along orthonormal directions v_j:
 
     w.x = sum_j (v_j.w) (v_j.x) + w'.x'
 
-The sum is computed, and only the angle between the rests w' and x' is left to hash codes, whose
-error is proportional to |w'| |x'|. The mean of the inputs is taken out in the same way. Hashing is
-linear up to the signs, so that a rest is hashed as the vector itself with another mean.
+The sum is computed exactly. Only the angle between the rests w' and x' is estimated from hash
+codes, with an error proportional to |w'| |x'|. The mean of the inputs is subtracted in the same
+way. Hashing is linear until it takes signs. So the code of a rest is computed by hashing the whole
+vector with another mean.
 """
 import numpy as np
 
@@ -26,10 +27,10 @@ from slide._base.named_arrays import fill
 cdef float32_t split_query(const DirectionsView *view, const Vector *x, float32_t length,
                            const float32_t *folded_mean, float32_t *coordinates,
                            float32_t *own_folded_mean) noexcept nogil:
-    """Split x - mean; returns the length of its rest.
+    """Split x - mean into coordinates along the directions and a rest; returns the rest's length.
 
     IN x, length = |x - mean|, folded_mean (size,); OUT coordinates (n,) and own_folded_mean
-    (size,), the mean with which x is hashed as its rest. Cost: n (x.size + size).
+    (size,), the mean with which hashing x gives the code of the rest. Cost: n (x.size + size).
     """
     cdef int64_t j
     cdef float32_t rest = length * length
@@ -65,9 +66,9 @@ cdef void split_neuron(const DirectionsView *view, const float32_t *w, int64_t n
                        float32_t *norm2) noexcept nogil:
     """Split the weights w (n_in,) of one neuron, and keep its coordinates in the view.
 
-    OUT coordinates (n,) and own_folded_mean (size,), the mean with which w is hashed as its rest;
-    INOUT norm2: |w|^2, then that of the rest. Cost: n (n_in + size). Threads take different
-    neurons.
+    OUT coordinates (n,) and own_folded_mean (size,), the mean with which hashing w gives the code
+    of the rest; INOUT norm2: |w|^2 on entry, the squared length of the rest on return. Cost: n
+    (n_in + size). Threads take different neurons.
     """
     cdef int64_t j
     chosen().dots(view.vectors, view.n_in, NULL, NULL, view.n, w, view.n_in, 1, view.n_in,

@@ -1,14 +1,15 @@
 """Estimates of pre-activations from SimHash codes: the finder of the policy "estimate".
 
-Every neuron has a code, from which a population count estimates its pre-activation w.x + b:
+Every neuron and every query x has a code. The number of bits in which both codes differ, their
+distance, gives an estimate of the pre-activation w.x + b:
 
     |w| |x - mean| cos(pi * distance / code_bits) + (w.mean + b)
 
 The angle between w and x - mean is pi * distance / code_bits on average (Charikar, STOC 2002).
-Norm, bias and the mean of the queries are known exactly, and so is what lies along a few
-directions of the queries (`_hashing.directions`). A narrow layer ranks the codes of all neurons;
-a wider one those that a first ranking by 64 bits keeps; a very wide one those in the buckets of
-hash tables.
+Norm, bias and the mean of the queries are known exactly. So are the parts along a few directions of
+the queries (`_hashing.directions`). In a narrow layer the codes of all neurons are ranked. In a
+wider layer only the neurons that a first ranking by 64 bits keeps are ranked, and in a very wide
+layer only the neurons in the buckets of hash tables.
 """
 import numpy as np
 
@@ -56,24 +57,24 @@ from slide._base.memory import aligned_zeros
 from slide._hashing.finder import take_moved
 
 cdef enum:
-    COARSE_BITS = 64           # of the first ranking
-    BLOCK = 64                 # neurons that a thread codes at a time
+    COARSE_BITS = 64           # bits of a code that the first ranking uses
+    BLOCK = 64                 # neurons whose codes a thread computes at a time
 
-# The codes of the neurons, and the rest of what estimates are made of.
+# The codes of the neurons, and everything else that estimates need.
 cdef struct EstimatesView:
     const HasherView *hasher
     const slide_simhash *functions   # of the hasher
     int64_t n_in
-    int64_t code_bits          # of a neuron's code, n_tables * n_hash_bits
-    int64_t n_words            # that hold them
+    int64_t code_bits          # bits of a neuron's code, n_tables * n_hash_bits
+    int64_t n_words            # words that hold the bits of a code
     bint transform             # whether inner products are estimated, not angles
     uint64_t *codes            # (n_neurons, n_words)
     float32_t *norms           # (n_neurons,) |w|
     float32_t *biases          # (n_neurons,) w.mean + b
     const float32_t *mean      # (n_in,) of the queries
     float32_t mean_norm2       # |mean|^2
-    const float32_t *folded_mean     # as the hasher takes it, or NULL
-    const float32_t *cosines   # (code_bits + 1,) of pi * distance / code_bits
+    const float32_t *folded_mean     # mean as the hasher takes it, or NULL
+    const float32_t *cosines   # (code_bits + 1,) cosines of pi * distance / code_bits
     const DirectionsView *directions    # or NULL
     const TablesView *tables   # or NULL
     int64_t bucket_limit
@@ -81,7 +82,7 @@ cdef struct EstimatesView:
     const uint64_t *coarse     # (n_neurons,) the first word of the codes
     const float32_t *coarse_cosines   # (COARSE_BITS + 1,)
 
-# Private to one thread. `ranked` neurons at most are ranked.
+# Private to one thread. At most `ranked` neurons are ranked.
 cdef struct EstimatesScratch:
     LookupScratch lookup
     float32_t *scores          # (ranked,)
@@ -92,7 +93,7 @@ cdef struct EstimatesScratch:
     float32_t *folded_mean     # of a rest
     float32_t *offsets         # (n_neurons,)
 
-# What one thread codes neurons in.
+# Scratch of one thread that computes the codes of neurons.
 cdef struct CodingScratch:
     float32_t *unpacked        # (BLOCK, n_in) where weights are bfloat16
     float32_t *hashing         # (rows_scratch_size,) of the hasher
@@ -117,14 +118,14 @@ cdef float32_t _centered_norm(const EstimatesView *own, const Vector *x) noexcep
 
 
 cdef inline void _cut(uint64_t *words, int64_t code_bits) noexcept nogil:
-    # Zero what the last word holds beyond code_bits: it would count as distance.
+    # Zero the bits of the last word beyond code_bits: they would count as distance.
     if code_bits & 63:
         words[code_bits >> 6] &= (<uint64_t>1 << (code_bits & 63)) - 1
 
 
 cdef int64_t _rank(const RetrievalView *view, const Vector *x, uint64_t *rng,
                    RetrievalScratch *scratch, int32_t *out, int64_t *cost) noexcept nogil:
-    """The n_candidates neurons of the largest estimated pre-activation."""
+    """Find the n_candidates neurons with the largest estimated pre-activations."""
     cdef const EstimatesView *own = <const EstimatesView *>view.own
     cdef EstimatesScratch *work = <EstimatesScratch *>scratch.own
     cdef LookupScratch *lookup = &work.lookup
@@ -174,9 +175,9 @@ cdef int64_t _rank(const RetrievalView *view, const Vector *x, uint64_t *rng,
 cdef void _code_block(const EstimatesView *own, const Weights *weights, const float32_t *b,
                       const int32_t *ids, int64_t n, CodingScratch *scratch,
                       Watch *watch) noexcept nogil:
-    """Codes of the n neurons `ids`; with the transform also their norms and biases.
+    """Compute the codes of the n neurons `ids`; with the transform also their norms and biases.
 
-    With directions, codes and norms are those of the rests. Threads take different neurons;
+    With directions, codes and norms are computed from the rests. Threads take different neurons;
     scratch is the thread's own, watch is shared.
     """
     cdef int64_t i, k, d = own.n_in
@@ -296,13 +297,13 @@ cdef class Estimates(Finder):
 
     def _code_neurons(self, weights, const float32_t[::1] biases, const int32_t[::1] ids,
                       int n_threads):
-        """Codes, norms and biases of the neurons `ids`, then the order of all in the tables."""
+        """Compute codes, norms and biases of the neurons `ids`, then sort all into the tables."""
         cdef int64_t d = self.own.n_in, m = ids.shape[0], block, i
         cdef int64_t n_hashing = self.hasher.rows_scratch_size, n_directions = 0, size = 0
         cdef Watch watch
         if self.directions is not None:
             n_directions, size = self.directions.view.n, self.directions.view.size
-        # Rows of whole cache lines.
+        # The row of each thread is a whole number of cache lines.
         n_more = max(n_directions + size, 2 * BLOCK * self.own.n_words)
         cdef float32_t[:, ::1] floats = aligned_zeros(
             (n_threads, 16 * blocks_of(n_hashing + n_more, 16) + 16))
@@ -314,7 +315,7 @@ cdef class Estimates(Finder):
         cdef const HasherView *hasher = &self.hasher.view
         cdef float32_t *more
         for i in range(n_threads):
-            # Neurons are hashed side by side, or with directions one after the other.
+            # Neurons are hashed side by side, but one after the other where there are directions.
             more = &floats[i, 0] + n_hashing
             scratch[i] = CodingScratch(&unpacked[i, 0], &floats[i, 0], &words[i, 0], more,
                                        more + n_directions, <uint16_t *>more)
@@ -355,5 +356,5 @@ cdef class Estimates(Finder):
 
 
 def _cosines(code_bits):
-    """The cosine that each distance of codes of code_bits stands for."""
+    """The cosines that the distances 0 to code_bits between two codes stand for."""
     return np.cos(np.pi * np.arange(code_bits + 1) / code_bits).astype(np.float32)

@@ -1,4 +1,4 @@
-# What finds a layer's neurons, as kernels call it.
+# Finders of a layer's neurons, as kernels call them.
 from slide._base.rows cimport Vector
 from slide._base.typedefs cimport int32_t, int64_t, uint64_t, uint8_t
 from slide._hashing.tables cimport HashTables

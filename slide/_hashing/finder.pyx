@@ -6,7 +6,7 @@ from slide._base.typedefs cimport int32_t, int64_t, uint64_t
 
 from slide._base.named_arrays import fill, flat, part_of
 
-MOVED = 192  # updates of a neuron after which what a finder knows of it is stale
+MOVED = 192  # updates of a neuron after which a finder must look at it again
 
 
 cdef int64_t _find_nothing(const RetrievalView *view, const Vector *x, uint64_t *rng,
@@ -24,10 +24,10 @@ cdef int64_t _find_everything(const RetrievalView *view, const Vector *x, uint64
 
 
 cdef class Finder:
-    """What finds the neurons of one layer; each kind is a subclass.
+    """Base class of the finders, which find the neurons of one layer; each kind is a subclass.
 
-    Itself it finds nothing, so that all neurons are drawn at random (policy "none"). A subclass
-    sets its kernel and its own view in `view`, and overrides what it does otherwise.
+    The base class finds nothing, so that all neurons are drawn at random (policy "none"). A
+    subclass sets its kernel and its own view in `view`, and overrides the methods that it needs.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ cdef class Finder:
         self.view.n_candidates = min(n_neurons, settings["n_candidates"])
 
     cdef int set_view(self) except -1:
-        """Point the view to the arrays, which were changed."""
+        """Point the view to the arrays after they were changed."""
         return 0
 
     def parts(self):
@@ -59,7 +59,7 @@ cdef class Finder:
         return flat(self.arrays, **self.parts())
 
     def set_named_arrays(self, arrays):
-        """Take over the arrays of another finder of the same parameters."""
+        """Take over the arrays of another finder with the same parameters."""
         fill(self.arrays, arrays)
         for name, part in self.parts().items():
             if part is not None:
@@ -84,20 +84,21 @@ cdef class Finder:
         return 0
 
     def follow(self, weights, biases, steps, n_threads):
-        """Look again at the neurons that had MOVED updates since; returns the multiply-adds.
+        """Look again at the neurons that had MOVED updates since the last look.
 
-        Some neurons of a wide layer are active for every tenth sample and most for hardly any.
-        Parameters as in `rebuild`; the mean of the queries stays.
+        In a wide layer some neurons are active for every tenth sample, and most for hardly any
+        sample. Parameters as in `rebuild`; the mean of the queries does not change. Returns the
+        multiply-adds that it took.
         """
         return 0
 
     cdef int allocate(self, RetrievalScratch *scratch, list keep_alive) except -1:
-        """Allocate the finder's own scratch of one thread, after scratch.counts."""
+        """Allocate the finder's own scratch of one thread; scratch.counts is set before."""
         return 0
 
 
 cdef class Everything(Finder):
-    """Every neuron: the policy "exact"."""
+    """Finder that returns every neuron: the policy "exact"."""
 
     def __init__(self, int64_t n_neurons, int64_t n_in, dict settings, random_state,
                  directions=None):
@@ -107,7 +108,9 @@ cdef class Everything(Finder):
 
 
 def take_moved(looked_at, steps):
-    """Neurons that had MOVED updates since they were looked at, int32; they count as looked at now.
+    """Return the neurons that had MOVED updates since they were last looked at, int32.
+
+    From now on these neurons count as looked at.
 
     looked_at : int32 (n_neurons,), INOUT
         Updates of each neuron when it was last looked at.

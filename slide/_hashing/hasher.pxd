@@ -10,7 +10,7 @@ cdef struct DenseRows:
     int64_t ld
     const int32_t *ids         # (n,) the number of each row, or NULL: the first n
     int64_t n
-    const float32_t *extra_0   # (n,) extra coordinates of each row, both or NULL
+    const float32_t *extra_0   # (n,) extra coordinates of each row, or both NULL
     const float32_t *extra_1
 
 # The kernels of a family; `hash_vector` and `hash_rows` below say what they do.
@@ -49,8 +49,8 @@ cdef inline void hash_rows(const HasherView *hasher, const DenseRows *rows, floa
     # Codes of dense rows, the same as `hash_vector` and `cut_codes` make without a mean.
     #
     # IN rows with extra coordinates; OUT codes (n_tables, stride); scratch (rows_scratch_size,),
-    # words (n_words,) of the thread. Cost: `hash_vector` each; SimHash takes rows side by side,
-    # which is some six times faster.
+    # words (n_words,) of the thread. Cost: that of `hash_vector` for each row; SimHash takes rows
+    # side by side, which is about six times faster.
     hasher.rows_kernel(hasher, rows, scratch, words, codes, stride)
 
 

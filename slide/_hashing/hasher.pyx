@@ -1,9 +1,9 @@
-"""Hash functions of L tables of K bits: what the families share.
+"""Hash functions of L tables of K bits: the part that all families share.
 
     simhash    signs of random projections: for angles, so for inner products
     wta        the place of the largest of 8 coordinates: for the order of coordinates
-    dwta       the same of the non-zero ones: for sparse vectors
-    minhash    members of the set of the largest 5 % of the coordinates: for their overlap
+    dwta       the same among the non-zero coordinates: for sparse vectors
+    minhash    members of the set of the largest 5 % of the coordinates: for the overlap of sets
 
 A family is a subclass of `Hasher` in a file of its own, and a line in `_hashing.hash_families`.
 Every family hashes x - mean with two extra coordinates appended, which are those of the
@@ -17,7 +17,7 @@ from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16
 
 cdef void cut_codes(const HasherView *hasher, const uint64_t *words, uint16_t *codes,
                     int64_t stride) noexcept nogil:
-    """Cut the bits of a vector to one code per table.
+    """Cut the bits of a vector into one code per table.
 
     IN words (n_words,); OUT codes (n_tables,) at the given stride. Cost: n_tables. Thread-safe.
     """
@@ -54,7 +54,7 @@ cdef void codes_in_table(const HasherView *hasher, int64_t table, const uint64_t
 
 cdef void _one_by_one(const HasherView *hasher, const DenseRows *rows, float32_t *scratch,
                       uint64_t *words, uint16_t *codes, int64_t stride) noexcept nogil:
-    """The rows kernel of families that have none of their own."""
+    """Hash rows one after the other: the rows kernel of families without a kernel of their own."""
     cdef int64_t i, row
     cdef Vector x
     for i in range(rows.n):
@@ -66,7 +66,7 @@ cdef void _one_by_one(const HasherView *hasher, const DenseRows *rows, float32_t
 
 
 cdef class Hasher:
-    """L tables of K bits of hash functions; each family is a subclass.
+    """Hash functions for L tables of K bits; each family is a subclass.
 
     A subclass has its name in `family` and defines `draw`, `fold` and `set_view`, which sets the
     family's kernels, costs and scratch sizes.
@@ -99,7 +99,7 @@ cdef class Hasher:
         raise NotImplementedError
 
     def fold(self, mean):
-        """The mean in the form that `hash_vector` takes it: float32, in the family's own layout.
+        """Return the mean in the form that `hash_vector` takes: float32, in a layout of its own.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ cdef class Hasher:
         return dict(self.parameters)
 
     def set_named_arrays(self, arrays):
-        """Take over the random numbers of another hasher of the same parameters.
+        """Take over the random numbers of another hasher with the same parameters.
 
         Raises
         ------

@@ -25,7 +25,8 @@ cdef struct MinHashView:
 
 cdef inline int64_t _add_key(uint64_t *keys, int64_t n, float32_t value,
                              int64_t coordinate) noexcept nogil:
-    # Keys sort as values do, the lower coordinate first among equals. Zeros are absent.
+    # Keys sort as values do; of two equal values, the one of the lower coordinate has the larger
+    # key. Zeros get no key.
     if value == 0:
         return n
     keys[n] = (<uint64_t>sortable(value) << 32) | (<uint64_t>0xFFFFFFFF - <uint64_t>coordinate)
@@ -35,14 +36,14 @@ cdef inline int64_t _add_key(uint64_t *keys, int64_t n, float32_t value,
 cdef int64_t _list_keys(const MinHashView *view, const Vector *x, const float32_t *folded_mean,
                         float32_t extra_0, float32_t extra_1, uint64_t *taken,
                         uint64_t *keys) noexcept nogil:
-    """Keys of all coordinates that may be among the t largest; returns their number.
+    """List the keys of all coordinates that may be among the t largest; returns their number.
 
-    An absent coordinate of a sparse vector counts -mean[j]. The t largest of these are among the
-    first t + x.size in the order of the mean; a bit of `taken` for each of those says that it is
-    present.
+    An absent coordinate j of a sparse vector has the value -mean[j]. The t largest absent
+    coordinates are among the first t + x.size coordinates in the order of falling -mean. Each of
+    these coordinates has a bit in `taken`, which is set where the coordinate is present in x.
 
     IN the arguments of `_minhash`; OUT taken (n_in / 64 + 1,), keys.
-    Cost: x.size + 2 n_copies, and with a mean of a sparse vector t + x.size more.
+    Cost: x.size + 2 n_copies, and t + x.size more for a sparse vector with a mean.
     """
     cdef int64_t i, k, n = 0, n_in = view.n_in, n_copies = view.bins.n_copies, size = x.size, prefix
     cdef const int32_t *ids = x.ids
@@ -107,19 +108,21 @@ cdef void _largest_first(uint64_t *keys, int64_t n, int64_t n_largest) noexcept 
 cdef void _minhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean,
                    float32_t extra_0, float32_t extra_1, float32_t *scratch,
                    uint64_t *words) noexcept nogil:
-    """MinHash of one vector.
+    """Compute the MinHash of one vector.
 
     hash_i = 2 bits of the member of bin i with the smallest random number
 
-    The set has the t largest coordinates, the lower one on ties, zeros never; all where they are
-    fewer than t. A random number of each member says its bin and its order there; empty bins
-    borrow (`densify`). The members at hand are equal with probability J, the Jaccard similarity of
-    the sets, and others agree in b = 2 bits by chance: J + (1 - J) / 4. The bits are a hash of
-    the member and i, so that bins that borrow alike differ in them. An empty set has the code 0.
+    The set has the t largest non-zero coordinates, or all of them where they are fewer than t; on
+    ties the lower coordinate is taken. A random number of each member decides its bin and its order
+    in the bin; empty bins borrow (`densify`). The members that two vectors have in bin i are equal
+    with probability J, the Jaccard similarity of the sets. Different members agree in b = 2 bits by
+    chance, so that hashes are equal with probability J + (1 - J) / 4. The bits are a hash of both
+    the member and i, so that bins that borrow the same member need not have the same bits. An empty
+    set has the code 0.
 
-    IN x; folded_mean or NULL: the mean (n_in,) and, as int32, the coordinates by falling -mean,
-    zeros last (n_in,), and the place of each coordinate there (n_in,); OUT words (n_words,);
-    scratch of the calling thread, 8-byte aligned:
+    IN x; folded_mean or NULL: the mean (n_in,) and, as int32, the coordinates in the order of
+    falling -mean, with zeros last (n_in,), and the place of each coordinate in that order (n_in,);
+    OUT words (n_words,); scratch of the calling thread, 8-byte aligned:
     4 n_hashes + 2 (n_in / 64 + 1) + 2 (n_in + 2 n_copies).
     Cost: some 4 (x.size + t + 2 n_copies) + n_hashes, and a random number per attempt.
     Source: Li, Owen & Zhang, NIPS 2012 (one permutation); Shrivastava & Li, ICML 2014 and
@@ -163,7 +166,7 @@ cdef class MinHash(BinnedHasher):
 
     @classmethod
     def draw(cls, int64_t n_in, int32_t n_tables, int32_t n_bits, random_state, bint extras=True):
-        # A large extra takes a quarter of the t members; n_in // 8 copies would take all.
+        # A large extra fills a quarter of the t members; n_in // 8 copies would fill all of them.
         n_copies = max(1, n_in // 80) if extras else 0
         return cls(n_in, n_tables, n_bits,
                    {"n_copies": n_copies, "seeds": draw_seeds(random_state)})
@@ -182,7 +185,7 @@ cdef class MinHash(BinnedHasher):
         return 0
 
     def fold(self, mean):
-        """The mean, the coordinates in the order of -mean and the place of each in that order."""
+        """The mean, the coordinates in the order of falling -mean, and the place of each in it."""
         mean = np.ascontiguousarray(mean, np.float32)
         order = np.lexsort((mean, mean == 0)).astype(np.int32)
         rank = np.empty_like(order)

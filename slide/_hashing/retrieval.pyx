@@ -1,6 +1,6 @@
 """Retrieval: which neurons of a layer to compute for a vector, by one of several policies.
 
-A policy has a finder, a class of a file of its own, and a line in LOOKUPS.
+The classes of finders have files of their own; LOOKUPS says which policy uses which class.
 """
 import numpy as np
 
@@ -15,7 +15,7 @@ from slide._hashing.estimates import Estimates
 from slide._hashing.finder import Everything, Finder
 from slide._hashing.scan import Scan
 
-# Policies that look neurons up, and all policies: their names and finders.
+# Names and finders of the policies that look neurons up, and of all policies.
 LOOKUPS = {"estimate": Estimates, "scan": Scan, **dict.fromkeys(BUCKETS, Buckets)}
 POLICIES = {"none": Finder, "exact": Everything, **LOOKUPS}
 
@@ -52,11 +52,11 @@ cdef int64_t _add_random(const RetrievalView *view, int32_t *out, int64_t n, uin
 
 cdef int64_t retrieve(const RetrievalView *view, const Vector *x, uint64_t *rng,
                       RetrievalScratch *scratch, int32_t *out, int64_t *cost) noexcept nogil:
-    """Distinct neurons for one vector, at most n_candidates, at least n_wanted.
+    """Find distinct neurons for one vector: at most n_candidates, but at least n_wanted.
 
-    IN x; OUT out (max(n_candidates, n_wanted),); INOUT cost, to which hashing and ranking are
-    added, a population count of 64 bits as one multiply-add. Returns their number. Thread-safe:
-    scratch and rng are the thread's own.
+    IN x; OUT out (max(n_candidates, n_wanted),); INOUT cost, to which the multiply-adds of hashing
+    and ranking are added; a population count of 64 bits counts as one multiply-add. Returns the
+    number of neurons. Thread-safe: scratch and rng are the thread's own.
     """
     cdef int64_t n = view.find(view, x, rng, scratch, out, cost)
     return _add_random(view, out, n, rng, scratch.counts)
@@ -70,10 +70,10 @@ cdef class Retrieval:
     n_neurons, n_in : int
     settings : dict
         policy, hash_family, n_tables, n_hash_bits, use_tables, n_wanted, n_candidates,
-        bucket_limit, min_collisions, transform. Without the inner-product transform neurons are
-        found by the angle between w and x alone. For "estimate" also, unless they have their
-        default: n_rounds of SimHash, 3; n_coarse, the neurons that a first ranking keeps where
-        there are no tables, 0.
+        bucket_limit, min_collisions, transform. Without the inner-product transform, neurons are
+        found by the angle between w and x alone. The policy "estimate" has two more settings, which
+        may be missing: n_rounds of SimHash (3 by default), and n_coarse, the number of neurons that
+        a first ranking keeps where there are no tables (0 by default).
     random_state : numpy.random.RandomState
         Draws the hash functions.
     directions : float32 (n, n_in) or None
@@ -106,7 +106,7 @@ cdef class Retrieval:
         return self.finder.named_arrays()
 
     def set_named_arrays(self, arrays):
-        """Take over the arrays of another of the same parameters and as many directions."""
+        """Take over the arrays of a Retrieval with the same parameters and number of directions."""
         self.finder.set_named_arrays(arrays)
 
     def rebuild(self, weights, const float32_t[::1] biases, const float32_t[::1] mean,

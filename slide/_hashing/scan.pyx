@@ -1,8 +1,8 @@
-"""Scan of a copy of the weights by input: the finder of the policy "scan".
+"""Scan of a copy of the weights: the finder of the policy "scan".
 
-A sparse vector reads the rows of its values only, one after the other, as an embedding bag does.
-For few values that costs less than hashing, and misses nothing but what moved since the last
-rebuild.
+The copy has a row for each input. For a sparse vector only the rows of its values are read, one
+after the other, as in an embedding bag. For few values this costs less than hashing. It also finds
+the best neurons exactly, except that weights may have moved since they were copied.
 """
 import numpy as np
 
@@ -32,7 +32,7 @@ cdef struct ScanScratch:
 
 cdef int64_t _scan(const RetrievalView *view, const Vector *x, uint64_t *rng,
                    RetrievalScratch *scratch, int32_t *out, int64_t *cost) noexcept nogil:
-    """The n_candidates neurons of the largest pre-activation under the weights of the copy."""
+    """Find the n_candidates neurons with the largest pre-activations, by the copied weights."""
     cdef const ScanView *own = <const ScanView *>view.own
     cdef ScanScratch *work = <ScanScratch *>scratch.own
     cdef int64_t n = view.n_neurons
@@ -43,7 +43,7 @@ cdef int64_t _scan(const RetrievalView *view, const Vector *x, uint64_t *rng,
 
 
 cdef class Scan(Finder):
-    """A copy of a layer's weights and biases, with a row for each input."""
+    """Finder with a copy of a layer's weights and biases, which has a row for each input."""
 
     cdef ScanView own
 
@@ -67,7 +67,7 @@ cdef class Scan(Finder):
     def rebuild(self, weights, biases, mean, query_length, n_threads, steps=None):
         if steps is not None:
             self.arrays["hashed_at"][...] = steps
-        for i in range(0, self.view.n_neurons, BLOCK):  # blocks are faster, and heed Ctrl-C
+        for i in range(0, self.view.n_neurons, BLOCK):  # blocks are faster, and Ctrl-C works
             self.arrays["columns"][:, i:i + BLOCK] = weights[i:i + BLOCK].T
         self.arrays["biases"][...] = biases
         return 0

@@ -1,4 +1,4 @@
-# The functions of SimHash are those of `slide_simhash` (_simd/simd.h).
+# The hash functions of SimHash are in a struct `slide_simhash` (_simd/simd.h).
 from slide._base.rows cimport Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint16_t, uint64_t
 from slide._hashing.hasher cimport DenseRows, Hasher

@@ -11,11 +11,12 @@ from slide._simd.dispatch cimport chosen, SLIDE_LANES, slide_simhash
 
 cdef void _fold(const float32_t *signs, const Vector *x, const float32_t *folded_mean,
                 int64_t size, float32_t *out) noexcept nogil:
-    """The first signs and the count sketch: coordinate j is added to place j mod size.
+    """Apply the first signs and the count sketch: coordinate j is added to place j mod size.
 
     out[i] = (sum over j = i mod size of signs[j] x[j]) - folded_mean[i]
 
-    IN signs (n_padded,), x, folded_mean (size,) or NULL; OUT out (size,), size a power of two.
+    IN signs (n_padded,), x, folded_mean (size,) or NULL; OUT out (size,), where size is a power of
+    two.
     Cost: a multiply-add per value.
     """
     cdef int64_t i, k, start, chunk, n
@@ -40,7 +41,7 @@ cdef void _fold(const float32_t *signs, const Vector *x, const float32_t *folded
 cdef void _simhash(const HasherView *hasher, const Vector *x, const float32_t *folded_mean,
                    float32_t extra_0, float32_t extra_1, float32_t *scratch,
                    uint64_t *words) noexcept nogil:
-    """SimHash of one vector.
+    """Compute the SimHash of one vector.
 
     bit_i = [(H D3 H D2 H F D1 (x - mean))_i + e0 s0_i + e1 s1_i > 0]
 
@@ -48,16 +49,17 @@ cdef void _simhash(const HasherView *hasher, const Vector *x, const float32_t *f
     places (`_fold`); the formula has three rounds. Two vectors at angle t share a bit with
     probability 1 - t / pi.
 
-    The last H is cut to the m rows that are wanted, m a power of two: the first m rows of H_size
-    are copies of H_m side by side, so that the size / m chunks are summed first.
+    Only m rows of the last H are wanted, where m is a power of two. The first m rows of H_size are
+    copies of H_m side by side. So the size / m chunks are summed first, and then H_m is applied.
 
     Where x is wider than `size`, F is a count sketch. It adds a variance of at most about 1 / size
-    to a cosine; the bits themselves have some 2.47 / (number of bits).
+    to the estimate of a cosine; the bits themselves add a variance of about 2.47 / (number of
+    bits).
 
-    Two rounds do for dense vectors: all tests hold. They do not do for vectors of few non-zeros:
-    H D1 of e_a + e_b is zero where row a xor b of H has one of the signs, so that projections i
-    and i xor a xor b are equal or opposite. With five non-zeros pairs of bits were correlated up
-    to 0.12, and pairs collided with probabilities off by 0.04, of 0.56.
+    Two rounds are enough for dense vectors: all tests pass. They are not enough for vectors with
+    few non-zeros: H D1 (e_a + e_b) is zero where row a xor b of H has one of the two signs, so that
+    projections i and i xor a xor b are equal or opposite. With five non-zeros, bits were correlated
+    by up to 0.12, and a probability of collision of 0.56 was wrong by 0.04.
 
     The extra coordinates have Gaussian weights of their own, so that `size` need not grow for
     them.
@@ -83,11 +85,11 @@ cdef void _simhash(const HasherView *hasher, const Vector *x, const float32_t *f
 
 cdef int64_t project(const slide_simhash *functions, int64_t block, const Vector *x,
                      const float32_t *folded_mean, float32_t *scratch) noexcept nogil:
-    """The projections of one transform, whose signs `_simhash` takes; returns their number.
+    """Compute the projections of one transform, whose signs `_simhash` takes; returns their number.
 
-    OUT scratch (size,): they come first. A transform of at most `size` inputs whose projections
-    are all taken multiplies every length by size ** (n_rounds / 2). The other parameters are those
-    of `_simhash`.
+    OUT scratch (size,), with the projections at its start. A transform of at most `size` inputs
+    whose projections are all taken multiplies every length by size ** (n_rounds / 2). The other
+    parameters are those of `_simhash`.
     """
     cdef int64_t _round, i, chunk, size = functions.size
     cdef int64_t m = size if block < functions.n_blocks - 1 else functions.last_size
@@ -109,11 +111,12 @@ cdef int64_t project(const slide_simhash *functions, int64_t block, const Vector
 cdef void _rows(const slide_simhash *functions, int32_t n_codes, int32_t n_bits,
                 const DenseRows *rows, float32_t *scratch, uint16_t *codes,
                 int64_t stride) noexcept nogil:
-    """SimHash of dense rows without a mean, side by side: the bits of `_simhash`, but faster.
+    """Compute the SimHash of dense rows without a mean, side by side: as `_simhash`, but faster.
 
-    OUT codes (n_codes, stride): code t of the i-th row, at t * stride + i, has its bits t * n_bits
-    to (t + 1) * n_bits - 1. Scratch (2 * size * SLIDE_LANES,) of the calling thread.
-    Cost: `_simhash` per row.
+    OUT codes (n_codes, stride): code t of the i-th row, at t * stride + i, has bits t * n_bits to
+    (t + 1) * n_bits - 1 of that row's SimHash. Scratch (2 * size * SLIDE_LANES,) of the calling
+    thread.
+    Cost of each row: that of `_simhash`.
     """
     cdef slide_simhash cut = functions[0]
     cut.n_tables, cut.n_bits = n_codes, n_bits
@@ -123,7 +126,7 @@ cdef void _rows(const slide_simhash *functions, int32_t n_codes, int32_t n_bits,
 
 cdef void _simhash_rows(const HasherView *hasher, const DenseRows *rows, float32_t *scratch,
                         uint64_t *words, uint16_t *codes, int64_t stride) noexcept nogil:
-    """The rows kernel."""
+    """Hash dense rows; this is the rows kernel of SimHash (`_hashing.hasher.hash_rows`)."""
     _rows(<const slide_simhash *>hasher.own, hasher.n_tables, hasher.n_bits, rows, scratch, codes,
           stride)
 
@@ -131,11 +134,11 @@ cdef void _simhash_rows(const HasherView *hasher, const DenseRows *rows, float32
 cdef void simhash_rows_to_words(const slide_simhash *functions, const DenseRows *rows,
                                 const int32_t *ids, float32_t *scratch, uint16_t *quarters,
                                 int64_t n_words, uint64_t *words) noexcept nogil:
-    """The first n_words words of dense rows, without a mean.
+    """Write the first n_words words of the SimHash of dense rows, without a mean.
 
-    IN rows, ids (n,): where the words of each row go; OUT words (., n_words), those of ids;
-    scratch (rows_scratch_size,), quarters (4 * n_words, n) of the thread. Cost: `_simhash` per
-    row.
+    IN rows; ids (n,), where the words of row i go to words[ids[i]]; OUT words (., n_words), in the
+    rows of ids; scratch (rows_scratch_size,) and quarters (4 * n_words, n) of the thread. Cost
+    of each row: that of `_simhash`.
     """
     cdef int64_t i, q, n = rows.n
     cdef uint64_t *out
@@ -148,12 +151,15 @@ cdef void simhash_rows_to_words(const slide_simhash *functions, const DenseRows 
 
 
 cdef class SimHash(Hasher):
-    """Signs of random projections. Parameters: signs (n_blocks, n_padded) of the first round,
-    later_signs (n_blocks, n_rounds - 1, size), extra (2, projections), Gaussian times the scale of
-    the transforms.
+    """Hash functions that take the signs of random projections.
 
-    A transform has `size` inputs and as many projections, but the last one has only those that are
-    wanted, up to a power of two. n_padded is n_in, up to a multiple of size.
+    Parameters: signs (n_blocks, n_padded) of the first round; later_signs (n_blocks, n_rounds - 1,
+    size) of the later rounds; extra (2, projections), the weights of the extra coordinates, which
+    are Gaussian times the scale of the transforms.
+
+    There are n_blocks transforms. Each has `size` inputs and as many projections. The last one has
+    only the projections that are still wanted, rounded up to a power of two. n_padded is n_in
+    rounded up to a multiple of size.
     """
 
     family = "simhash"
@@ -168,7 +174,7 @@ cdef class SimHash(Hasher):
         n_projections = (n_blocks - 1) * size
         n_projections += _next_power_of_two(code_bits - n_projections)
         n_padded = blocks_of(n_in, size) * size
-        # Gaussian, not signs: few coordinates of random signs have few distinct sums.
+        # Gaussian, not signs: with random signs a few coordinates would have few distinct sums.
         extra = random_state.standard_normal((2, n_projections)).astype(np.float32)
         extra *= np.float32(size) ** ((n_rounds - 1) / 2)
         return cls(n_in, n_tables, n_bits, {

@@ -5,10 +5,11 @@ A table is a counting-sorted array of neuron ids and the offsets of its 2^K buck
 
 The tables answer inner-product queries: for a query x they should return the neurons
 with the largest w.x + b. A neuron is hashed as (w, b' / s, sqrt(M^2 - |w|^2 - (b' / s)^2)), where
-b' is w.mean + b minus its average over the neurons; a query is hashed as (x - mean, s, 0). Their
-inner product is the pre-activation up to a constant of the query, and all neurons have length M
-(Neyshabur & Srebro, ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4).
-Without the transform neurons are hashed as w and queries as x.
+b' is w.mean + b minus its average over the neurons, s is the root mean square of |x - mean|, and M
+is the smallest number for which every root is real. A query is hashed as (x - mean, s, 0). The
+inner product of both is the pre-activation up to a constant of the query, and all neurons have
+length M (Neyshabur & Srebro, ICML 2015, section 4.1; Spring & Shrivastava, KDD 2017, section 4).
+Without the transform, neurons are hashed as w and queries as x.
 """
 import numpy as np
 
@@ -53,8 +54,8 @@ cdef struct Rebuild:
     const Weights *weights
     const float32_t *b         # (n_neurons,)
     const float32_t *mean      # (n_in,)
-    float32_t *extra_0         # (n_neurons,) first w.mean + b
-    float32_t *extra_1         # (n_neurons,) first |w|^2
+    float32_t *extra_0         # (n_neurons,) w.mean + b, until `_extras` changes it
+    float32_t *extra_1         # (n_neurons,) |w|^2, until `_extras` changes it
     uint16_t *codes            # (n_tables, stride)
     int64_t stride
 
@@ -67,9 +68,10 @@ cdef struct RebuildScratch:
 
 cdef void _block_statistics(const Rebuild *rebuild, int64_t first, int64_t n, float32_t *unpacked,
                             Watch *watch) noexcept nogil:
-    """extra_0[i] = w[i].mean + b[i] and extra_1[i] = |w[i]|^2 for n neurons from `first` on.
+    """Compute w[i].mean + b[i] and |w[i]|^2 for n neurons i from `first` on.
 
-    Scratch unpacked (n, n_in) of the thread. Threads take disjoint ranges; watch is shared.
+    OUT rebuild.extra_0 and rebuild.extra_1, in this order. Scratch unpacked (n, n_in) of the
+    thread. Threads take disjoint ranges; watch is shared.
     """
     cdef const int32_t *ids = NULL
     cdef const float32_t *w
@@ -83,7 +85,7 @@ cdef void _block_statistics(const Rebuild *rebuild, int64_t first, int64_t n, fl
 
 cdef void _extras(const Rebuild *rebuild, int64_t n, float32_t bias_mean, float32_t bias_scale,
                   float32_t longest2) noexcept nogil:
-    """The extra coordinates of n neurons, in the place of what `_block_statistics` left there.
+    """Compute the extra coordinates of n neurons; they replace the results of `_block_statistics`.
 
     longest2 = M^2.
     """
@@ -100,7 +102,7 @@ cdef void _extras(const Rebuild *rebuild, int64_t n, float32_t bias_mean, float3
 
 cdef void _hash_block(const HasherView *hasher, const Rebuild *rebuild, int64_t first, int64_t n,
                       RebuildScratch *scratch) noexcept nogil:
-    """Codes of n neurons from `first` on. Threads take disjoint ranges."""
+    """Compute the codes of n neurons from `first` on. Threads take disjoint ranges."""
     cdef const int32_t *ids = NULL
     cdef const float32_t *w = rows_of(rebuild.weights, first, n, &ids, scratch.unpacked)
     cdef DenseRows rows = DenseRows(w, rebuild.weights.width, NULL, n, rebuild.extra_0 + first,
@@ -149,7 +151,7 @@ cdef void _fill_table(const TablesView *tables, int32_t table, const uint64_t *w
 cdef class HashTables:
     """The hash tables of one layer.
 
-    They take 4 bytes x L x n_neurons and the offsets; while they are rebuilt also 8 bytes x
+    The tables take 4 bytes x L x n_neurons, and the offsets. A rebuild takes another 8 bytes x
     n_neurons, and 2 bytes x n_neurons per thread.
 
     Parameters
@@ -197,7 +199,7 @@ cdef class HashTables:
                     hasher=self.hasher)
 
     def set_named_arrays(self, arrays):
-        """Take over the arrays of tables of the same parameters.
+        """Take over the arrays of other tables with the same parameters.
 
         Raises
         ------
@@ -244,7 +246,7 @@ cdef class HashTables:
         cdef float32_t[::1] bias = bias_array
         cdef float32_t[::1] norm2 = norm2_array
         cdef uint16_t[:, ::1] sorting = np.empty((n_threads, n), np.uint16)
-        # Rows of whole cache lines.
+        # The row of each thread is a whole number of cache lines.
         cdef float32_t[:, ::1] hashing = aligned_zeros(
             (n_threads, 16 * blocks_of(self.hasher.rows_scratch_size, 16) + 16))
         cdef uint64_t[:, ::1] words = np.empty((n_threads, self.hasher.n_words + 8), np.uint64)
@@ -257,8 +259,8 @@ cdef class HashTables:
         cdef Watch watch
         for i in range(n_threads):
             scratch[i] = RebuildScratch(&unpacked[i, 0], &hashing[i, 0], &words[i, 0])
-        # Until a table is sorted the codes of its neurons lie where their ids will be. All memory
-        # must therefore have been allocated before.
+        # Until a table is sorted, the codes of its neurons lie where their ids will be. So all
+        # memory must be allocated before this point.
         rebuild = Rebuild(&rows.view, &biases[0], &mean[0], &bias[0], &norm2[0],
                           <uint16_t *>self.view.ids, 2 * n)
         cost = n * <int64_t>self.hasher.multiply_adds
@@ -268,7 +270,7 @@ cdef class HashTables:
                 _block_statistics(&rebuild, block * BLOCK, min(<int64_t>BLOCK, n - block * BLOCK),
                                   scratch[omp_get_thread_num()].unpacked, &watch)
             end_watch(&watch)
-            # From here on nothing may stop it: the buckets are in pieces until they are sorted.
+            # Nothing may stop the rebuild from here on: buckets are invalid until they are sorted.
             own_mean[:] = mean
             self._fold_mean()
             bias_mean = np.mean(bias_array)
@@ -290,9 +292,9 @@ cdef class HashTables:
 
     cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
                int n_threads):
-        """Sort by words (n_neurons, n_words); where they are NULL, by codes in the place of ids.
+        """Sort every table by words (n_neurons, n_words), or by codes in the place of the ids.
 
-        Scratch codes (n_threads, n_neurons).
+        The codes are used where words is NULL. Scratch codes (n_threads, n_neurons).
         """
         cdef int32_t t
         for t in prange(self.view.n_tables, nogil=True, num_threads=n_threads,
@@ -307,14 +309,14 @@ cdef class HashTables:
         ----------
         x : float32 (n, n_in), dense or CSR
         n_keep : int
-            Number of candidates that are kept, those of the most collisions; without effect when
+            Number of candidates to keep: those with the most collisions. It has no effect when
             min_collisions is given.
         bucket_limit : int
-            Most neurons that are read of a bucket.
+            The most neurons that are read from one bucket.
         seed : int
             Decides which part of a longer bucket is read.
         min_collisions : int
-            When not 0, all candidates of at least so many collisions are kept.
+            When it is not 0, all candidates with at least so many collisions are kept.
         """
         cdef int64_t i, n, n_found
         cdef LookupScratch scratch
@@ -338,7 +340,7 @@ cdef class HashTables:
 
 
 def _check_buckets(offsets, ids):
-    """Refuse buckets that `collect` could not walk: it trusts every offset and every id."""
+    """Raise ValueError for buckets that are not valid: `collect` trusts offsets and ids."""
     n = ids.shape[1]
     if (offsets[:, 0] != 0).any() or (offsets[:, -1] != n).any() or (
             offsets[:, 1:] < offsets[:, :-1]).any():

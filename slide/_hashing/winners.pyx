@@ -1,4 +1,4 @@
-"""WTA and DWTA: the place of the largest coordinate in windows of 8 random ones."""
+"""WTA and DWTA: the place of the largest coordinate in windows of 8 random coordinates."""
 import numpy as np
 
 from libc.string cimport memset
@@ -12,9 +12,9 @@ from slide._hashing.bins import draw_seeds
 
 cdef enum:
     WINDOW = 8      # coordinates of a window
-    HASH_BITS = 3   # of a place in it
+    HASH_BITS = 3   # bits of a place in a window
 
-# The coordinates that are in any window have slots.
+# Every coordinate that is in any window has a slot.
 cdef struct WinnersView:
     const BinsView *bins
     bint skip_zeros            # DWTA
@@ -28,7 +28,7 @@ cdef struct WinnersView:
 
 cdef void _load_slots(const WinnersView *view, const Vector *x, const float32_t *folded_mean,
                       float32_t extra_0, float32_t extra_1, float32_t *out) noexcept nogil:
-    """The coordinates of x - mean that are in any window.
+    """Load the coordinates of x - mean that are in any window into their slots.
 
     IN x, folded_mean (first_extra,) or NULL; OUT out (n_used,). Cost: n_used + x.size.
     """
@@ -72,17 +72,20 @@ cdef int32_t _winner(const float32_t *slots, const int32_t *window,
 cdef void _winner_take_all(const HasherView *hasher, const Vector *x,
                            const float32_t *folded_mean, float32_t extra_0, float32_t extra_1,
                            float32_t *scratch, uint64_t *words) noexcept nogil:
-    """WTA and DWTA of one vector.
+    """Compute the WTA or DWTA of one vector.
 
-    hash_i = argmax_j x[window_i[j]], 3 bits; a window is the head of a permutation of its own
+    hash_i = argmax_j x[window_i[j]], 3 bits; every window is the start of its own random
+    permutation
 
     Two vectors x, y of d coordinates share a hash of WTA with probability
-    sum_i C(|{j: x_j < x_i and y_j < y_i}|, 7) / C(d, 8), zeros being values like any other.
-    For DWTA a zero is an absent coordinate; a window that has only zeros borrows the hash of
-    another one (`densify`). For one window let A be the probability that both vectors have it
-    non-empty and agree, P10 that just one has it empty and P00 that both have. A borrowed hash
-    agrees by chance, but where both vectors walk on together; so P = A + P10 / 8 + P00 P, or
-    P = (A + P10 / 8) / (1 - P00). A vector without any non-zero has the code 0.
+    sum_i C(|{j: x_j < x_i and y_j < y_i}|, 7) / C(d, 8). Zeros are values like any other.
+
+    For DWTA a zero is an absent coordinate, and a window that has only zeros is empty: it borrows
+    the hash of another window (`densify`). Let P be the probability that two vectors share a hash.
+    Let A be the probability that the window is empty in neither vector and the hashes agree, P10
+    that it is empty in just one vector, and P00 that it is empty in both. Where it is empty in one,
+    the borrowed hash agrees by chance. Where it is empty in both, both go on to the same window.
+    So P = A + P10 / 8 + P00 P, or P = (A + P10 / 8) / (1 - P00). A vector of zeros has the code 0.
 
     IN x, folded_mean (first_extra,) or NULL; OUT words (n_words,); scratch
     (n_used + 2 n_hashes,) of the calling thread.
@@ -103,8 +106,11 @@ cdef void _winner_take_all(const HasherView *hasher, const Vector *x,
 
 
 cdef class WTA(BinnedHasher):
-    """Winner-take-all. Parameters: used (n_used,), the coordinates that any window has, rising,
-    and windows (n_hashes, WINDOW), by their places in `used`; and those of the bins."""
+    """Winner-take-all hash functions.
+
+    Parameters: used (n_used,), the coordinates that are in any window, rising; windows (n_hashes,
+    WINDOW), in which a coordinate is given by its place in `used`; the parameters of the bins.
+    """
 
     cdef WinnersView own
     cdef object _slot_of
@@ -140,7 +146,7 @@ cdef class WTA(BinnedHasher):
         return 0
 
     def fold(self, mean):
-        """The mean's coordinates that have slots, and one number more for an address."""
+        """The coordinates of the mean that have slots, and a 0, so that there is an address."""
         mean = np.ascontiguousarray(mean, np.float32)
         return np.append(mean[self.parameters["used"][:self.own.first_extra]], np.float32(0))
 
@@ -168,7 +174,7 @@ cdef class DWTA(WTA):
 
 
 def _draw_windows(width, n_hashes, random_state):
-    """Windows of distinct coordinates in random order; fewer than 8 coordinates are repeated."""
+    """Draw windows of distinct coordinates in random order; fewer than 8 are repeated."""
     if width <= 64:
         windows = random_state.random_sample((n_hashes, width)).argsort(axis=1)
         return windows[:, np.arange(WINDOW) % width]
@@ -182,7 +188,7 @@ def _draw_windows(width, n_hashes, random_state):
 
 
 def _by_slot(windows):
-    """The coordinates that any window has, rising, and the windows by their places among them."""
+    """The coordinates that are in any window, rising, and the windows as places among them."""
     used, slots = np.unique(windows, return_inverse=True)
     return {
         "used": used.astype(np.int32),

@@ -4,23 +4,23 @@ from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32
 # The inverted index of `slide._prototypes.prototypes.Prototypes`: read only.
 cdef struct PostingsView:
     const int64_t *indptr           # (n_features + 1,)
-    const int32_t *labels           # of every feature, rising
+    const int32_t *labels           # labels of every feature, rising
     const float32_t *values
     const float32_t *feature_weights
-    float64_t weight                # of a cosine in the score
+    float64_t weight                # factor of a cosine in the score
 
-# Where a thread stands in the lists of its block of rows.
+# How far a thread has read the postings of its block of rows.
 cdef struct PostingsCursor:
     int64_t *places                 # (values of the rows), the next posting of each
-    int64_t *ends                   # where its list ends
+    int64_t *ends                   # where the postings of its feature end
     float32_t *values               # (values of the rows), as they enter the cosine
 
-# The prototypes' scores of one row at a time; private to a thread. Of n_classes each.
+# The prototypes' scores of one row at a time; private to a thread. Every array is (n_classes,).
 cdef struct PostingsSums:
     float32_t *sums                 # zeros between two rows
     uint8_t *seen                   # zeros between two rows: whether a sum was begun
-    int32_t *labels                 # of which it was
-    float32_t *values               # their sums side by side
+    int32_t *labels                 # the labels whose sums were begun
+    float32_t *values               # the sums of these labels
     uint32_t *keys
     int32_t *best
 

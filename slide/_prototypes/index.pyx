@@ -1,7 +1,8 @@
 """Scores of the prototypes from their inverted index.
 
-A row of X visits only the labels that share a feature with it. Labels are taken in the blocks of
-the network's scores, and each feature's postings go on where the block before left them.
+A row of X visits only the labels that share a feature with it. Labels are visited in
+the same blocks as in the network's scores. In every block, the postings of a feature are read on
+from where the block before stopped.
 """
 import numpy as np
 
@@ -31,9 +32,10 @@ cdef class Postings:
         self._n_classes = index.view.n_features
 
     def scores(self, x, const int32_t[:, ::1] labels):
-        """What the prototypes add to the scores of row i's labels[i]: float32, shaped as `labels`.
+        """Return what the prototypes add to the scores of labels[i] in row i.
 
-        x : canonical CSR, float32. Cost: a multiply-add per posting of the rows, in one thread.
+        x : canonical CSR, float32. The result is float32 and has the shape of `labels`. Cost: a
+        multiply-add per posting of the rows, in one thread.
         """
         cdef InputRows rows = InputRows(x)
         out = np.empty((labels.shape[0], labels.shape[1]), np.float32)
@@ -56,7 +58,7 @@ cdef class Postings:
 
 cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
                    float32_t *sums) noexcept nogil:
-    """sums[l] += what label l's prototype adds to the score of a row; INOUT sums (n_classes,)."""
+    """Add the prototypes' scores of one row to the sums; INOUT sums (n_classes,)."""
     cdef int64_t p, q
     cdef float32_t v
     cdef float64_t factor = view.weight * inverse_length(view.feature_weights, x, row)
@@ -68,7 +70,7 @@ cdef void _add_row(const PostingsView *view, const InputView *x, int64_t row,
 
 cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
                      float32_t *sums) noexcept nogil:
-    """Undo `_add_row`."""
+    """Set the sums that `_add_row` changed back to zero."""
     cdef int64_t p, q
     for p in range(x.indptr[row], x.indptr[row + 1]):
         for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
@@ -77,10 +79,11 @@ cdef void _clear_row(const PostingsView *view, const InputView *x, int64_t row,
 
 cdef void open_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
                         PostingsCursor *cursor) noexcept nogil:
-    """Begin with rows first..first + n of the sparse x: their values, the start of their postings.
+    """Set a cursor to the start of the postings of rows first..first + n of the sparse x.
 
-    v_f = weight x_f w_f / |x * w|, w the features' weights; 0 for a row without any. IN view, x;
-    OUT cursor, which belongs to the thread. Cost: two multiplications per value.
+    The cursor also gets the values v_f = weight x_f w_f / |x * w|, where w are the features'
+    weights; v_f is 0 in a row of zeros. IN view, x; OUT cursor, which belongs to the thread. Cost:
+    two multiplications per value.
     """
     cdef int64_t i, p, place = 0
     cdef float64_t factor
@@ -100,7 +103,7 @@ cdef inline float32_t _entry(const PostingsView *view, const InputView *x, int64
 
 cdef float64_t inverse_length(const float32_t *feature_weights, const InputView *x,
                               int64_t row) noexcept nogil:
-    """The factor that gives a row, times the features' weights, length 1; 0 for a row of zeros."""
+    """The factor that scales a row times the features' weights to length 1; 0 for a zero row."""
     cdef int64_t p
     cdef float64_t norm2 = 0
     cdef float32_t v
@@ -113,11 +116,14 @@ cdef float64_t inverse_length(const float32_t *feature_weights, const InputView 
 cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
                        int64_t u, int64_t size, PostingsCursor *cursor,
                        float32_t *z) noexcept nogil:
-    """z[i, l - u] += sum over f of v_if prototype_lf, for the labels l in u..u + size.
+    """Add the prototypes' scores of a block of labels, the labels l in u..u + size.
 
-    IN view, x, the rows that `open_postings` saw; INOUT z (n, size) and cursor, private to the
-    thread. Labels must come block after block from 0 on. Cost: a multiply-add per posting, in the
-    order of the row's features, so that a row's scores do not depend on its neighbours.
+    z[i, l - u] += sum over f of v_if prototype_lf
+
+    IN view, x, first and n, as in the call of `open_postings`; INOUT z (n, size) and cursor,
+    private to the thread. The blocks of labels must come in order, from label 0 on. Cost: a
+    multiply-add per posting. Additions are in the order of the row's features, so that the scores
+    of a row do not depend on other rows.
     """
     cdef int64_t i, _p, q, end, place = 0
     cdef int32_t last = <int32_t>(u + size)
@@ -151,8 +157,8 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
     """Add to a list the n_best labels whose prototypes are nearest to one row.
 
     INOUT ids (n + n_best,), with n distinct ids on entry; OUT scratch.values, what the prototypes
-    add to the scores of the listed. Returns their number. Cost: a multiply-add per posting; the
-    order of the additions is that of `add_postings`.
+    add to the scores of these labels. Returns the number of ids. Cost: a multiply-add per posting,
+    in the same order as in `add_postings`.
     """
     cdef int64_t i, p, q, n_seen = 0, total = n
     cdef int32_t label

@@ -1,8 +1,9 @@
-"""Mean rows of labels, cut to what matters, as an inverted index; see `_prototypes.prototypes`.
+"""Mean rows of labels without small entries, as an inverted index; see `_prototypes.prototypes`.
 
 Each thread has an array of all features, in which it sums the rows of a label, and a list of the
-features whose sum is no longer zero. The entries kept stand label after label until all are known;
-then they go to their places in the index: every thread fills the postings of some features.
+features whose sum is no longer zero. The entries that are kept are stored label after label until
+all of them are known. Then they are copied to their places in the index, and every thread fills the
+postings of some of the features.
 """
 import numpy as np
 
@@ -20,14 +21,14 @@ from slide._simd.dispatch cimport slide_prefetch
 cdef enum:
     AHEAD = 4                  # rows between a prefetch and its use
 
-# What all threads read.
+# Inputs that all threads read.
 cdef struct MeansView:
     const InputView *x
-    const float32_t *factors          # (n_rows,) of the rows in the sums
+    const float32_t *factors          # (n_rows,) factor of each row in the sums
     const float32_t *feature_weights
     const int64_t *indptr             # (n_classes + 1,) the rows of every label
     const int32_t *rows
-    int64_t n_rows             # of all labels
+    int64_t n_rows             # length of `rows`
     float64_t least
 
 # The means of a range of labels.
@@ -39,16 +40,17 @@ cdef struct Part:
 # Private to a thread.
 cdef struct MeansScratch:
     float32_t *sums            # (n_features,) zeros between two labels
-    int32_t *features          # (2 n_features + 1,) whose sums are not zero
-    float32_t *values          # (n_features + 1,) of the listed, when the sums are complete
-    int64_t *counts            # (n_features,) means that keep a feature
+    int32_t *features          # (2 n_features + 1,) features whose sums are not zero
+    float32_t *values          # (n_features + 1,) the listed sums, once they are complete
+    int64_t *counts            # (n_features,) number of means that keep each feature
 
 
 cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratch *scratch,
                   int64_t n) noexcept nogil:
-    """Add factor times a row of X to the sums, n features being listed; returns how many are then.
+    """Add factor times a row of X to the sums; returns how many features are then listed.
 
-    Branch-free: the branch is unpredictable. A feature whose sum became zero is listed once more.
+    n features are listed on entry. The loop has no branch, because it would be unpredictable. So a
+    feature whose sum became zero in between is listed again.
     """
     cdef int64_t p
     cdef const int32_t *indices = x.indices
@@ -67,7 +69,10 @@ cdef int64_t _add(const InputView *x, int32_t row, float32_t factor, MeansScratc
 
 
 cdef int64_t _take_out(MeansScratch *scratch, int64_t n) noexcept nogil:
-    """Move the sums of the n listed features to `values`, each once, no zeros; returns how many."""
+    """Move the non-zero sums of the n listed features to `values`; returns how many there are.
+
+    A feature that is listed twice is moved once.
+    """
     cdef int64_t j, left = 0
     cdef int32_t *features = scratch.features
     cdef int32_t feature
@@ -87,7 +92,7 @@ cdef int64_t _mean(const MeansView *view, int32_t label, MeansScratch *scratch,
     """Sum the rows of a label, and keep the entries of at least `least` times the sum's length.
 
     sum_f = w_f * sum over the label's rows i of factor_i x_if. OUT scratch.features and values, the
-    entries kept; scale, the factor that gives them length 1. Returns their number. Cost: a
+    entries kept; scale, the factor that gives them length 1. Returns how many are kept. Cost: a
     multiply-add per value of the rows; sums are in float32 and in the order of the rows.
     """
     cdef int64_t i, j, size, n = 0, kept = 0
@@ -107,7 +112,7 @@ cdef int64_t _mean(const MeansView *view, int32_t label, MeansScratch *scratch,
             slide_prefetch(x.values + x.indptr[row], size)
         row = view.rows[i]
         if n + x.indptr[row + 1] - x.indptr[row] > 2 * x.n_features:
-            # Sums became zero over and over: list the others only.
+            # Sums became zero again and again: list each feature once, and only non-zero sums.
             n = _take_out(scratch, n)
             for j in range(n):
                 scratch.sums[features[j]] = values[j]
@@ -131,7 +136,10 @@ cdef int64_t _mean(const MeansView *view, int32_t label, MeansScratch *scratch,
 
 cdef void _means(const MeansView *view, const Part *part, MeansScratch *scratch, int32_t *lengths,
                  Watch *watch) noexcept nogil:
-    """Means of a part's labels; OUT its arrays, lengths (n_classes,): values of a mean."""
+    """Compute the means of a part's labels.
+
+    OUT the arrays of the part; lengths (n_classes,), the number of entries of each mean.
+    """
     cdef int64_t j, n = 0
     cdef int32_t label
     cdef float64_t scale = 0
@@ -179,15 +187,16 @@ cdef class LabelMeans:
     weights : float32 (n,) or None, IN
         Sample weights.
     feature_weights : float32 (n_features,), IN
-        Factors of x before its rows get length 1.
+        Factors of the features, applied before rows get length 1.
     indptr, rows : int64 (n_classes + 1,), int32, IN
         The rows of every label, rising.
     least : float
-        Smallest entry to keep of a mean of length 1; the kept ones are then scaled to length 1.
+        Smallest entry that is kept in a mean of length 1. The kept entries are then scaled to
+        length 1.
     bounds : int64 (n_parts + 1,), IN
         First label of each part, and n_classes.
     rooms : int64 (n_parts,), IN
-        Most values of a part's means.
+        The most entries that the means of each part can have.
     n_threads : int
     """
     cdef MeansView view
@@ -206,7 +215,7 @@ cdef class LabelMeans:
         self.n_threads, self.n_parts = n_threads, bounds.shape[0] - 1
         factors = _factors(x, weights, feature_weights, n_threads)
         starts = np.concatenate(([0], np.cumsum(rooms)))
-        # Most of the room stays empty, and is never given memory.
+        # Most of this room is never written, and so it takes no memory.
         features, values = np.empty(room + 1, np.int32), np.empty(room + 1, np.float32)
         cdef const float32_t[::1] factors_view = factors
         cdef const int64_t[::1] starts_view = starts
@@ -246,17 +255,17 @@ cdef class LabelMeans:
         end_watch(&watch)
 
     def index(self):
-        """The means of all parts, when they are found, by feature.
+        """Build the index: the means of all parts by feature. Call it after `find`.
 
         Returns
         -------
         values, labels, indptr : float32, int32, int64 (n_features + 1,)
-            Of a CSC array (n_classes, n_features), labels rising.
+            The arrays of a CSC array (n_classes, n_features), with rising labels.
         """
         cdef int64_t i, n = self.counts.sum()
         indptr = np.concatenate(([0], np.cumsum(self.counts.sum(axis=0))))
         labels, values = np.empty(n + 1, np.int32), np.empty(n + 1, np.float32)
-        # Of features, so that the threads write as good as equally much.
+        # Bounds of ranges of features, so that all threads write about equally much.
         bounds = np.searchsorted(indptr[1:], np.linspace(0, n, self.n_threads + 1))
         bounds[self.n_threads] = len(indptr) - 1
         cdef const int64_t[::1] bounds_view = bounds
@@ -274,7 +283,7 @@ cdef class LabelMeans:
 
 
 def _factors(InputRows x, weights, const float32_t[::1] feature_weights, int n_threads):
-    """What the rows count in a sum, each of length 1 or of what it weighs: float32 (n,)."""
+    """Factors that scale the rows to length 1, times their sample weights: float32 (n,)."""
     cdef int64_t i
     cdef const InputView *view = &x.view
     cdef const float32_t *feature_weights_at = &feature_weights[0]

@@ -1,10 +1,12 @@
-/* The sums s of `shortlist` (simd.h) for `blocks` times 64 neurons, a literal at every call.
- * Returns a bit for each block in which a neuron may be listed; of the others sums may be missing.
+/* sums_scalar, sums_avx2 and sums_vbmi compute the sums s of `shortlist` (simd.h) for `blocks`
+ * times 64 neurons; `blocks` is a literal at every call. They return a bit for each block in which
+ * a neuron may be listed. The sums of the other blocks may be missing.
  *
- * The sum of eight entries, or eleven, is a byte. Sums of bytes are kept in 16 bits: those of the even bytes
- * with 256 times those of the odd ones on top, which are subtracted at last. */
+ * The sum of eight entries, or of eleven, fits into a byte. These bytes are added up in numbers of
+ * 16 bits: `odd` is the sum of the odd bytes, and `both` is the sum of the even bytes plus 256
+ * times `odd`. At the end 256 times `odd` is subtracted from `both`. */
 
-/* An estimate in whole numbers of 16 bits, to rule neurons out by. With y = s + low / step
+/* The sieve rules neurons out by an estimate in integers of 16 bits. With y = s + low / step
  *     (z - bias_mid) / unit  =  y scale / unit' + (bias - bias_mid) / unit
  *                            ~  (y << shift) coarse_scale / 2^16 + coarse_bias factor / 2^16
  * for unit = 2^(16 - shift) step scale_unit. All roundings together are less than 4 units. */
@@ -26,7 +28,7 @@ static ALWAYS_INLINE slide_sieve sieve_of(const slide_codes *index, float step, 
     const float start = low / step * (float)(1 << sieve.shift);
     const float factor = index->bias_unit / unit * 65536.0f;
     const float least = (threshold - index->bias_mid) / unit - 4.0f;
-    /* What does not fit, or is no number, leaves the sieve open. */
+    /* Where a number does not fit into 16 bits, or is NaN, the sieve is not active. */
     if (!(unit > 0 && start > -32768.0f && start <= 0 && factor < 32767.0f &&
           least > -32767.0f && least < 32767.0f))
         return sieve;
@@ -109,7 +111,7 @@ static ALWAYS_INLINE TARGET_AVX2 unsigned sums_avx2(const int blocks, const uint
 }
 
 
-#define VBMI_ENTRIES 11 /* of 23 at most: 253 */
+#define VBMI_ENTRIES 11 /* entries of at most 23: their sum, 253, fits into a byte */
 
 static ALWAYS_INLINE TARGET_VBMI void add_vbmi(const int blocks, const int n,
                                                const uint8_t *codes, int64_t n_bytes,
@@ -124,7 +126,7 @@ static ALWAYS_INLINE TARGET_VBMI void add_vbmi(const int blocks, const int n,
     }
 }
 
-/* The sieve on 32 sums; a bit for each that passes. */
+/* Apply the sieve to 32 sums; returns a bit for each sum that passes. */
 static ALWAYS_INLINE TARGET_VBMI __mmask32 sift_vbmi(const slide_sieve *sieve, __m512i sums,
                                                      const int16_t *scale,
                                                      const int16_t *bias)

@@ -102,5 +102,5 @@ cdef extern from "slide/_simd/simd.h" nogil:
     uint32_t slide_noise(uint32_t place)
     const slide_simd *slide_simd_table(const char *name)
 
-# The table chosen at import. Sibling modules call chosen() a vector, not an element.
+# The table chosen at import. Sibling modules call chosen() once per vector, not per element.
 cdef const slide_simd *chosen() noexcept nogil

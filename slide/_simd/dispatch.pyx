@@ -1,7 +1,7 @@
-"""Choice of the instruction set, and Python doors to every kernel for the tests.
+"""Choice of the instruction set, and Python entry points to every kernel for the tests.
 
 The environment variable ``SLIDE_SIMD`` (``scalar``, ``avx2`` or ``avx512``) forces
-one instruction set; without it the widest one that the processor has is taken.
+one instruction set; without it the widest one that the processor has is used.
 """
 import os
 
@@ -52,8 +52,8 @@ def instruction_set():
 _chosen = _table(os.environ.get("SLIDE_SIMD") or available()[0])
 
 
-# ----------------------------------------------------- doors for the tests --
-# Each runs one kernel of one table; the shapes are checked by the caller.
+# ------------------------------------------ Python entry points for tests --
+# Each function runs one kernel of one table; the caller checks the shapes.
 
 cdef const float32_t *_in(const float32_t[::1] a) noexcept:
     return &a[0] if a.shape[0] else NULL
@@ -179,7 +179,7 @@ def sign_bits(str name, const float32_t[::1] x, uint64_t[::1] out):
 def simhash(str name, dict parameters, int64_t n_in, int32_t n_tables, int32_t n_bits,
             const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
             extra_0, extra_1, float32_t[::1] scratch, uint16_t[:, ::1] codes):
-    """parameters: those of a `slide._hashing.simhash.SimHash`."""
+    """Run the kernel `simhash`; parameters: those of a `slide._hashing.simhash.SimHash`."""
     cdef const float32_t[:, ::1] signs = parameters["signs"]
     cdef const float32_t[:, :, ::1] later_signs = parameters["later_signs"]
     cdef const float32_t[:, ::1] extra = parameters["extra"]

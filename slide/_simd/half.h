@@ -1,5 +1,6 @@
-/* Rows of bfloat16, a float's upper half: read as floats, and moved with stochastic rounding.
- * Written once over the macros of tables.c, as kernels.h; contracts in simd.h. */
+/* Rows of bfloat16, a float's upper half: they are read as floats, and moved with stochastic
+ * rounding. The kernels are written once over the macros of tables.c, as in kernels.h. Their
+ * contracts stand in simd.h. */
 
 FN void NAME(unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
                      int64_t d, float *out)
@@ -15,16 +16,16 @@ FN void NAME(unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int6
     }
 }
 
-/* 32 bits for each lane, spread evenly over a row: Knuth's multiplicative hash, its upper half
- * folded onto the lower. */
+/* 32 noise bits for each lane, spread evenly over a row: Knuth's multiplicative hash, with its
+ * upper half folded onto its lower half. */
 FN_INLINE VI NAME(noise)(VI x)
 {
     x = VI_MUL(x, VI_SET1(0x9e3779b1));
     return VI_XOR(x, VI_SHIFT(x, 16));
 }
 
-/* VW elements from `place` on. The upper half of x + noise, noise uniform below one unit of the
- * upper half, is x on average. */
+/* Move VW elements from `place` on. The noise is uniform below one unit of the upper half, so that
+ * the upper half of x + noise is x on average. */
 FN_INLINE void NAME(momentum_half_step)(uint16_t *w, uint16_t *m, const float *g, V step, V b1,
                                         V c1, VI place)
 {

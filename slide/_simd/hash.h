@@ -1,10 +1,10 @@
-/* Many rows hashed side by side, over the vector macros of tables.c: a lane is a row, so
- * that transforms, signs and the cutting of codes are whole vectors without a shuffle.
- * V_TRANSPOSE turns VW vectors of one row each to vectors of one coordinate each; VVI is a vector
- * of as many integers, VI_TAKE sets `bit` where v is positive. Contracts stand in simd.h.
+/* Kernels that hash many rows side by side, over the vector macros of tables.c. A lane is a row, so
+ * that transforms, signs and the cutting of codes work on whole vectors without a shuffle.
+ * V_TRANSPOSE turns VW vectors of one row each into vectors of one coordinate each. VI is a vector
+ * of VW integers; VI_TAKE sets `bit` where v is positive. Contracts stand in simd.h.
  *
- * Additions and products come in the order of `slide._hashing.families.simhash`, each rounded
- * (setup.py forbids contraction), so that a row's codes have the bits of those of a query. */
+ * Additions and products come in the same order as in `slide._hashing.simhash`, and each of them is
+ * rounded (setup.py forbids contraction). So a row and an equal query get the same codes. */
 
 #if VW == 16
 #define FUSED 16 /* vectors that one pass of a transform holds in registers */
@@ -23,8 +23,9 @@ FN_INLINE void NAME(stage)(const int r, const int s, V *v)
         }
 }
 
-/* log2(r) stages of the Hadamard transform from in to x (n, VW), which may be the same, the
- * first of them over a distance of h; signs (n,) multiply what is read, unless NULL. */
+/* Do log2(r) stages of the Hadamard transform, the first of them over a distance of h. `in` is read
+ * and x (n, VW) is written; both may be the same. Where signs (n,) are not NULL, they multiply the
+ * values of `in`. */
 FN_INLINE void NAME(stages)(const int r, const float *in, const float *signs, float *x,
                             int64_t h, int64_t n)
 {
@@ -47,7 +48,7 @@ FN_INLINE void NAME(stages)(const int r, const float *in, const float *signs, fl
         }
 }
 
-/* The last log2(n / h) stages, fewer than FUSED vectors take. */
+/* Do the last log2(n / h) stages, where n / h is less than FUSED. */
 FN_INLINE void NAME(finish)(float *x, int64_t h, int64_t n)
 {
     if (n / h == 2)
@@ -58,8 +59,9 @@ FN_INLINE void NAME(finish)(float *x, int64_t h, int64_t n)
         NAME(stages)(8, x, NULL, x, h, n);
 }
 
-/* x = H (signs * in), of n >= FUSED values a lane. in may be x, signs NULL. The distances of the
- * first passes are literals: compilers keep the addresses of others in memory. */
+/* Compute x = H (signs * in), for n >= FUSED values per lane. `in` may be x, and signs may be NULL.
+ * The distances of the first passes are literals: for other distances, compilers keep the addresses
+ * in memory. */
 FN void NAME(transform)(const float *in, const float *signs, float *x, int64_t n)
 {
     int64_t h = FUSED * FUSED;
@@ -77,7 +79,8 @@ FN void NAME(transform)(const float *in, const float *signs, float *x, int64_t n
     NAME(finish)(x, h, n);
 }
 
-/* x[i] (+)= signs[i] in[i] of n values a lane; in may be x. */
+/* x[i] += signs[i] in[i] for n values per lane, or x[i] = signs[i] in[i] where `first` is set. `in`
+ * may be x. */
 FN_INLINE void NAME(add_signed)(const float *in, const float *signs, float *x, int64_t n,
                                 const int first)
 {
@@ -87,7 +90,7 @@ FN_INLINE void NAME(add_signed)(const float *in, const float *signs, float *x, i
     }
 }
 
-/* out (size, VW): coordinates c.. c + n of the VW rows r, zero beyond. */
+/* Load coordinates c..c + n of the VW rows r, at most `size`, into out (size, VW); zeros follow. */
 FN void NAME(load_lanes)(const float *const *r, int64_t c, int64_t n, float *out,
                          int64_t size)
 {
@@ -109,17 +112,17 @@ FN void NAME(load_lanes)(const float *const *r, int64_t c, int64_t n, float *out
     }
 }
 
-/* Where the codes of VW rows go, and how far they are. */
+/* Where the codes of VW rows are written to, and how many bits and tables are left. */
 typedef struct {
     VI code, bit;
-    int32_t n_left; /* bits of this code */
+    int32_t n_left; /* bits that this code still needs */
     int32_t n_tables; /* still to come, this one included */
     int n;          /* rows */
     uint16_t *codes;
     int64_t ldc;
 } NAME(cut_t);
 
-/* Bits of m more projections x (m, VW) + a e0 + b e1. */
+/* Add the sign bits of m more projections x (m, VW) + a e0 + b e1 to the codes. */
 FN void NAME(cut)(NAME(cut_t) *cut, const slide_simhash *hash, const float *x, V a, V b,
                   const float *e0, const float *e1, int64_t m)
 {
@@ -162,7 +165,7 @@ FN void NAME(simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
         const int n = n_rows - i < VW ? (int)(n_rows - i) : VW;
         const float *r[VW];
         float part_0[VW], part_1[VW];
-        for (int k = 0; k < VW; k++) { /* beyond the last row the last again */
+        for (int k = 0; k < VW; k++) { /* the last row is repeated */
             const int64_t row = i + (k < n ? k : n - 1);
             r[k] = rows + (ids ? ids[row] : row) * ldr;
             part_0[k] = extra_0 ? extra_0[row] : 0.0f;
@@ -208,7 +211,7 @@ FN void NAME(simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
 
 /* ---------------------------------------------------------- statistics -- */
 
-/* As of dots_tile: one accumulator and one order of summation a sum, that of `dots`. */
+/* Every sum has one accumulator and the same order of summation as in `dots`. */
 FN_INLINE void NAME(statistics_tile)(const int mr, const float *rows, int64_t ldr,
                                      const float *bias, const float *mean, int64_t d,
                                      float *out, float *norm2)

@@ -8,8 +8,8 @@
 
 /* A tile of `mr` rows (4 or 1) against `nx` vectors; both are literals at every call,
  * so that the compiler unrolls the loops and keeps acc in registers. Each
- * (row, vector) pair has one accumulator and one order of summation whatever
- * the tile, so a result never depends on its neighbours. */
+ * (row, vector) pair has one accumulator and the same order of summation in every
+ * tile, so a result never depends on its neighbours. */
 FN_INLINE void NAME(dots_tile)(const int mr, const int nx, const float *const *r,
                                const float *bias, const float *x, int64_t ldx,
                                int64_t d, float *out, int64_t ldo)
@@ -82,7 +82,7 @@ FN void NAME(dots)(const float *rows, int64_t ldr, const int32_t *ids,
 
 /* ---------------------------------------------------------- accumulate -- */
 
-/* `ni` output rows by `nv` whole vectors, or by one part of `left` floats. */
+/* A tile of `ni` output rows by `nv` whole vectors, or by one part of `left` floats. */
 FN_INLINE void NAME(accumulate_tile)(const int ni, const int nv, const int left,
                                      const float *coef, int64_t si, int64_t sk,
                                      const float *rows, int64_t ldr,
@@ -114,7 +114,7 @@ FN_INLINE void NAME(accumulate_tile)(const int ni, const int nv, const int left,
         }
 }
 
-/* All columns of `ni` output rows; nv vectors at a time, then half as many, one, a part. */
+/* All columns of `ni` output rows: nv vectors at a time, then nv / 2, then one, then a part. */
 FN_INLINE void NAME(accumulate_rows)(const int ni, const int nv, const float *coef,
                                      int64_t si, int64_t sk, const float *rows,
                                      int64_t ldr, const int32_t *ids, int64_t k0,
@@ -252,7 +252,7 @@ FN void NAME(hadamard)(float *x, int64_t n)
 {
     int64_t h = 1;
     if (n >= VW) {
-        /* The stages shorter than a vector, inside registers. */
+        /* Stages with distances below VW are done inside registers. */
         for (int64_t i = 0; i < n; i += VW)
             V_STORE(x + i, V_HADAMARD(V_LOAD(x + i)));
         h = VW;
@@ -347,8 +347,9 @@ FN float NAME(max)(const float *z, int64_t n)
     return best;
 }
 
-/* log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)). The second term's factors
- * lie in [1, 2], so up to 64 of them are multiplied before one logarithm. */
+/* log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)). The arguments of the
+ * second logarithm lie in [1, 2], so up to 64 of them are multiplied, and one logarithm is taken
+ * of their product. */
 FN double NAME(sigmoid)(float *z, int64_t n)
 {
     const V one = V_SET1(1.0f), zero = V_ZERO();
@@ -387,7 +388,7 @@ FN double NAME(sigmoid)(float *z, int64_t n)
 
 /* -------------------------------------------------------------- sparse -- */
 
-/* Vectorised loads of the ids would only be taken apart again. */
+/* Not vectorised: a vector of ids would only be split up again. */
 FN NO_SLP float NAME(gather_dot)(const float *row, const int32_t *ids, const float *values,
                           int64_t n)
 {

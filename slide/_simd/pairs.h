@@ -1,12 +1,13 @@
-/* Products of bfloat16 by AVX-512 BF16: two of them and a sum in float32 in one instruction, which
- * so takes pairs of numbers in 32 bits, the first in the lower half. Contracts in simd.h. */
+/* Products of bfloat16 by AVX-512 BF16. One instruction takes pairs of numbers in 32 bits, the
+ * first number in the lower half, and adds both products of two pairs to a sum in float32.
+ * Contracts stand in simd.h. */
 
 #define TARGET_PAIRS                                                                             \
     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,popcnt")))
 
 #define PAIR(c, r, acc) _mm512_dpbf16_ps(acc, (__m512bh)(c), (__m512bh)(r))
 
-/* A tile of `mr` rows against `nx` vectors, both literals. */
+/* A tile of `mr` rows against `nx` vectors; both are literals at every call. */
 static ALWAYS_INLINE TARGET_PAIRS void pair_dots_tile(const int mr, const int nx,
                                                       const uint16_t *const *r, const float *bias,
                                                       const uint16_t *x, int64_t ldx, int64_t d,
@@ -71,7 +72,7 @@ static TARGET_PAIRS void pair_dots(const uint16_t *rows, int64_t ldr, const int3
     }
 }
 
-/* `ni` output rows by `nv` vectors of 16, the last of `left` floats. */
+/* A tile of `ni` output rows by `nv` vectors of 16 floats, or by one vector of `left` floats. */
 static ALWAYS_INLINE TARGET_PAIRS void pair_accumulate_tile(const int ni, const int nv,
                                                             const int left, const uint32_t *coef,
                                                             int64_t si, int64_t sk,

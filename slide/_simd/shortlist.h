@@ -1,9 +1,9 @@
-/* The scan of one-bit codes, over the vector macros of tables.c and SCAN (its name), LIST (a
- * name for its inner function), SCAN_TARGET, SUMS (of codes.h), GROUP (blocks of 64
- * neurons that SUMS takes at a time), V_LOAD_U16 and V_NOT_BELOW. The contract stands in
+/* The scan of one-bit codes, over the vector macros of tables.c and some more: SCAN (its name),
+ * LIST (the name of its inner function), SCAN_TARGET, SUMS (a function of codes.h), GROUP (how many
+ * blocks of 64 neurons SUMS takes at a time), V_LOAD_U16 and V_NOT_BELOW. The contract stands in
  * simd.h. */
 
-/* Append those of 64 neurons from i on whose estimates are not below the threshold. */
+/* Append neurons whose estimates are not below the threshold, out of 64 neurons from i on. */
 static ALWAYS_INLINE SCAN_TARGET int64_t LIST(const uint16_t *sums, const slide_codes *index,
                                               int64_t i, int64_t end, float step,
                                               float low, float threshold, int32_t *ids,
@@ -45,7 +45,7 @@ static SCAN_TARGET int64_t SCAN(const slide_codes *index, int64_t first, int64_t
     uint16_t sums[64 * GROUP];
     for (; i < end; i += 64 * GROUP) {
         const int whole = GROUP == 1 || end - i > 64 * (GROUP - 1);
-        unsigned passed = 0; /* blocks that may have any to list */
+        unsigned passed = 0; /* blocks that may have neurons to list */
         if (whole)
             passed = SUMS(GROUP, index->codes + i * n_bytes, n_bytes, lut, &sieve,
                           coarse_at(index, i), sums);

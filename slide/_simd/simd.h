@@ -1,7 +1,7 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in kernels.h, hash.h and shortlist.h, over a
- * dozen vector macros; tables.c includes these once per instruction set with function
+ * The kernels are written once, in kernels.h, hash.h, half.h and shortlist.h, over
+ * vector macros; tables.c includes these once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
  * where the processor (or the compiler) does not have it.
@@ -16,22 +16,23 @@
 
 #include <stdint.h>
 
-/* Codes of neurons, byte by byte for 64 of them at a time: byte p of neuron i is
- * codes[i / 64][p][i % 64]. With entry_bits 4 it is the numbers 2 p (low half) and 2 p + 1, and
- * n_bytes a multiple of 4; with entry_bits 6 it is the number p. n_bytes is at most 255. */
+/* Codes of neurons, in blocks of 64 neurons: byte p of neuron i is codes[i / 64][p][i % 64]. With
+ * entry_bits 4, byte p holds the groups of bits number 2 p (in its low half) and 2 p + 1, and
+ * n_bytes is a multiple of 4. With entry_bits 6, byte p holds the group number p. n_bytes is at
+ * most 255. */
 typedef struct {
     const uint8_t *codes; /* (blocks, n_bytes, 64) */
     int64_t n_bytes;
     const float *scale; /* (64 blocks,) */
     const float *bias;
     /* (blocks, 2, 64) scale / scale_unit and (bias - bias_mid) / bias_unit, rounded, of the
-     * neurons 0, 2, .. 62, 1, 3, .. 63 of each block; NULL: there are none. What they rule out
-     * is not looked at again; no result depends on them. */
+     * neurons 0, 2, .. 62, 1, 3, .. 63 of each block, or NULL. They only rule neurons out early:
+     * no result depends on them. */
     const int16_t *coarse;
     float scale_unit, bias_unit, bias_mid;
 } slide_codes;
 
-/* The random numbers of SimHash; members as of HasherView in _families.pxd. */
+/* The random numbers of SimHash; the class of that name in _hashing/simhash.pyx explains them. */
 typedef struct {
     int64_t n_in, size, last_size, n_blocks, n_rounds, n_padded;
     const float *signs, *later_signs, *extra;
@@ -40,10 +41,10 @@ typedef struct {
 
 #define SLIDE_LANES 16 /* rows that simhash takes side by side, at most */
 
-/* Products of bfloat16, of processors that multiply it. A pair is two numbers in 32 bits, the
- * first in the lower half. Sums are float32. */
+/* Products of bfloat16, on processors that multiply it. A pair is two numbers in 32 bits, the
+ * first number in the lower half. Sums are float32. */
 typedef struct {
-    /* `dots` of bfloat16 rows and x. IN rows (., ldr), ids (n_rows,) or NULL, bias,
+    /* The same as `dots`, for bfloat16 rows and x. IN rows (., ldr), ids (n_rows,) or NULL, bias,
      * x (n_x, ldx); OUT out (n_x, ldo). */
     void (*dots)(const uint16_t *rows, int64_t ldr, const int32_t *ids, const float *bias,
                  int64_t n_rows, const uint16_t *x, int64_t ldx, int64_t n_x, int64_t d,
@@ -56,15 +57,15 @@ typedef struct {
                        int64_t ldp, int64_t n_pairs, float *out, int64_t ldo, int64_t n_out,
                        int64_t d);
 
-    /* Rows of floats, rounded to the nearest. IN x (n, ldx); OUT out (n, d rounded up to an even
-     * number, with a zero). */
+    /* Round rows of floats to the nearest bfloat16. IN x (n, ldx); OUT out (n, ld), where ld is d
+     * rounded up to an even number; the added number is zero. */
     void (*halves)(const float *x, int64_t ldx, int64_t n, int64_t d, uint16_t *out);
 
-    /* Rows 2 q and 2 q + 1 side by side, rounded to the nearest; a missing one is zero.
+    /* Pair rows 2 q and 2 q + 1, rounded to the nearest bfloat16; a missing row is zero.
      * IN x (n, ldx); OUT out ((n + 1) / 2, d). */
     void (*pair_rows)(const float *x, int64_t ldx, int64_t n, int64_t d, uint32_t *out);
 
-    /* The same of bfloat16 rows id(i), id as in `dots`. */
+    /* The same for bfloat16 rows id(i), with id(i) as in `dots`. */
     void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
                         int64_t d, uint32_t *out);
 } slide_pairs;
@@ -111,8 +112,8 @@ typedef struct {
     void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
                    int64_t n_rows, int64_t d, float *out);
 
-    /* `momentum` of bfloat16 w and m. Both are rounded up or down at random, so that they
-     * are right on average: a step much smaller than w's spacing would else be lost.
+    /* The same as `momentum`, for bfloat16 w and m. Both are rounded up or down at random, so
+     * that they are right on average: otherwise a step much smaller than w's spacing would be lost.
      * Element i's 32 bits depend on seed + i alone, under every instruction set. */
     void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
                           float b1, uint32_t seed);
@@ -125,11 +126,11 @@ typedef struct {
     void (*sign_bits)(const float *x, int64_t n, uint64_t *out);
 
     /* codes[t * ldc + i] = bits t * n_bits to (t + 1) * n_bits - 1 of the SimHash of row
-     * id(i), the same bits as `slide._hashing.simhash` gives without a centre, under every
+     * id(i), the same bits as `slide._hashing.simhash` gives without a mean, under every
      * instruction set; id(i) = ids[i], or i where ids is NULL.
      * IN rows (., ldr), ids (n_rows,), extra_0, extra_1 (n_rows,) or NULL; OUT codes
      * (n_tables, ldc); scratch (2 * size * SLIDE_LANES,) of the thread, best 64-byte aligned.
-     * Cost: as of `slide._hashing.simhash`, a row. */
+     * Cost of each row: that of `slide._hashing.simhash`. */
     void (*simhash)(const slide_simhash *hash, const float *rows, int64_t ldr,
                     const int32_t *ids, int64_t n_rows, const float *extra_0,
                     const float *extra_1, float *scratch, uint16_t *codes, int64_t ldc);
@@ -163,28 +164,28 @@ typedef struct {
                         int64_t n, const uint64_t *query, const float *curve,
                         const float *norm, const float *bias, float *out);
 
-    /* The neurons i of first.. first + n whose estimate z is not below the threshold, NaN
-     * included:
+    /* List the neurons i in first..first + n whose estimates z are not below the threshold. NaN
+     * is listed, too:
      *     z = scale[i] * (low + step * s[i]) + bias[i]
      *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
-     * IN index, first: a multiple of 64, lut (entries, 1 << entry_bits) of numbers below 24;
-     * OUT ids (n,), rising, z (n,) beside them. Returns their number.
-     * Cost: an addition of bytes an entry and neuron, 64 neurons at a time.
+     * IN index; first, a multiple of 64; lut (entries, 1 << entry_bits), numbers below 24;
+     * OUT ids (n,), rising; z (n,), their estimates. Returns how many are listed.
+     * Cost: an addition of bytes for each entry and neuron, 64 neurons at a time.
      * Source: Andre, Kermarrec, Le Scouarnec, VLDB 2015 (tables in registers). */
     int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                          const uint8_t *lut, float step, float low, float threshold,
                          int32_t *ids, float *z);
     const slide_pairs *pairs; /* NULL where the processor does not multiply bfloat16 */
-    int entry_bits; /* 6 where a register's 64 bytes can be looked up, else 4 */
+    int entry_bits; /* 6 where the processor can look up 64 bytes in a register, else 4 */
 } slide_simd;
 
-/* Ask for n_bytes from `start` on before they are needed, to be changed. */
+/* Prefetch n_bytes from `start` on, which will be changed. */
 static inline void slide_prefetch(const void *start, int64_t n_bytes)
 {
 #if defined(__GNUC__) || defined(__clang__)
     for (int64_t k = 0; k < n_bytes; k += 64)
         __builtin_prefetch((const char *)start + k, 1);
-    /* Without it gcc takes a function that only prefetches for one without effect, and drops
+    /* Without this, gcc believes that a function that only prefetches has no effect, and drops
      * the call. */
     __asm__ volatile("");
 #else
@@ -209,8 +210,8 @@ static inline uint16_t slide_float_to_half(float x, uint32_t noise)
     return (uint16_t)((u.i + (noise & 0xffff)) >> 16);
 }
 
-/* 32 bits, those of `momentum_half`'s element i where place is seed + i. They are as random as
- * the seed is, which must differ from call to call. */
+/* The 32 random bits that `momentum_half` uses for element i, where place is seed + i. They are
+ * only as random as the seed, which must differ from call to call. */
 static inline uint32_t slide_noise(uint32_t place)
 {
     place *= 0x9e3779b1;

@@ -1,4 +1,4 @@
-/* One inclusion of the kernels' headers per instruction set. */
+/* Tables of the kernels: this file includes the kernels' headers once per instruction set. */
 #include "simd.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@
 #else
 #define NO_SLP __attribute__((optimize("no-tree-slp-vectorize")))
 #endif
-/* Where clang stands in for MSVC, what __builtin_cpu_supports reads is not linked. */
+/* Where clang takes the place of MSVC, the data of __builtin_cpu_supports is not linked. */
 #if defined(__x86_64__) && !defined(_MSC_VER)
 #define SLIDE_X86 1
 #endif
@@ -131,8 +131,8 @@ static ALWAYS_INLINE TARGET_AVX2 __m256i mask_avx2(int n)
     return _mm256_loadu_si256((const __m256i *)(avx2_masks + 8 - n));
 }
 
-/* Sums of four vectors. V_SUM takes the same way, so that a sum has the same bits
- * whether it is taken alone or with three others. */
+/* Sums of four vectors. V_SUM adds in the same order, so that a sum has the same bits
+ * whether it is computed alone or with three others. */
 static ALWAYS_INLINE TARGET_AVX2 __m128 sum4_avx2(__m256 a, __m256 b, __m256 c, __m256 d)
 {
     const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
@@ -142,7 +142,7 @@ static ALWAYS_INLINE TARGET_AVX2 __m128 sum4_avx2(__m256 a, __m256 b, __m256 c, 
     return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 }
 
-/* x + partner in the lower half of each pair, partner - x in the upper. */
+/* In each pair the lower half becomes x + partner, and the upper half becomes partner - x. */
 static ALWAYS_INLINE TARGET_AVX2 __m256 butterfly_avx2(__m256 x)
 {
     const __m256 n0 = _mm256_castsi256_ps(_mm256_set1_epi64x((int64_t)1 << 63));
@@ -382,7 +382,7 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #include "half.h"
 #include "kernels.h"
 
-/* gcc before 10 does not know bfloat16, clang 16 crashes on it. */
+/* gcc before 10 does not know bfloat16, and clang 16 crashes on it. */
 #if (defined(__clang__) && __clang_major__ < 19) || \
     (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 10)
 #define HAS_PAIRS 0
@@ -405,7 +405,7 @@ const slide_simd *slide_simd_table(const char *name)
     if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt")) {
-        static slide_simd table; /* with what came later than the rest */
+        static slide_simd table; /* with the kernels of later extensions */
         table = table_avx512;
         if (__builtin_cpu_supports("avx512vbmi")) {
             table.shortlist = shortlist_vbmi;

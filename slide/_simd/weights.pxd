@@ -15,7 +15,7 @@ cdef class WeightArray:
 
 cdef inline const float32_t *row_of(const Weights *w, int64_t row,
                                     float32_t *scratch) noexcept nogil:
-    # One row as floats: where it lies, or unpacked into scratch (width,).
+    # One row as floats: in its own place, or unpacked into scratch (width,).
     if w.half == NULL:
         return w.single + row * w.width
     chosen().unpack(w.half + row * w.width, w.width, NULL, 1, w.width, scratch)
@@ -24,9 +24,9 @@ cdef inline const float32_t *row_of(const Weights *w, int64_t row,
 
 cdef inline const float32_t *rows_of(const Weights *w, int64_t first, int64_t n,
                                      const int32_t **ids, float32_t *scratch) noexcept nogil:
-    # Rows ids[0][0..n), or first..first + n where ids[0] is NULL, as floats. Row j of them is
-    # result + (ids[0][j] if ids[0] != NULL else j) * width: ids[0] becomes NULL where they were
-    # unpacked into scratch (n, width).
+    # Rows of weights as floats: rows ids[0][0..n), or first..first + n where ids[0] is NULL. The
+    # j-th of them starts at result + (ids[0][j] if ids[0] != NULL else j) * width. Where rows are
+    # unpacked into scratch (n, width), ids[0] becomes NULL.
     cdef int64_t start = first * w.width if ids[0] == NULL else 0
     if w.half == NULL:
         return w.single + start

@@ -1,7 +1,8 @@
 """Rows of weights, stored in float32 or in bfloat16, and how they are read.
 
-Arithmetic is always in float32: rows of bfloat16 are unpacked, a block of them at a time, into a
-thread's scratch, which stays in its first-level cache. `_engine.optimizer` writes them.
+Rows of bfloat16 are unpacked to float32 before arithmetic, except in training on processors
+that multiply bfloat16. They are unpacked block by block, into a thread's scratch, which stays in
+its first-level cache. `_engine.optimizer` writes the weights.
 """
 from ml_dtypes import bfloat16
 
@@ -26,6 +27,6 @@ cdef class WeightArray:
             self.view.single = <float32_t *>&single[0, 0]
 
     def scratch(self, int n_threads, int64_t n_rows):
-        """What `rows_of` may unpack n_rows rows into: float32 (n_threads, .)."""
+        """Allocate scratch into which `rows_of` unpacks n_rows rows: float32 (n_threads, .)."""
         n_floats = n_rows * self.view.width if self.view.half != NULL else 1
         return aligned_zeros((n_threads, n_floats))

@@ -39,5 +39,5 @@ guarded = [
 ]
 for module in guarded:
     module.aligned_zeros = guarded_zeros
-# The weights, and the scratch of the compiled modules.
+# These two modules allocate the weights and the scratch memory of the compiled modules.
 assert {"slide._network.layer", "slide._base.scratch"} <= {module.__name__ for module in guarded}

@@ -61,7 +61,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
 
 
 def check_structure(name: str, matrix: Any) -> None:
-    """Refuse a sparse matrix with indices outside its shape: they would be read or written."""
+    """Refuse a sparse matrix with indices outside its shape; SciPy does not check them."""
     if not issparse(matrix):
         return
     problem = None

@@ -214,7 +214,8 @@ def _column(y: Any, name: str = "y") -> Any:
 def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
     """Convert numbers y to another dtype; returns them, and which of them it cannot hold.
 
-    Other types are returned as they are. NumPy would compare int64 and uint64 as float64, in which large labels may become equal.
+    Other types are returned as they are. NumPy would compare int64 and uint64 as float64, in which
+    large labels may become equal.
     """
     if y.dtype == dtype or y.dtype.kind not in "biuf" or dtype.kind not in "biuf":
         return y, False

@@ -1,4 +1,4 @@
-"""The state of a Course as JSON's values and arrays, and back."""
+"""Conversion of a Course's state to JSON values and named arrays, and back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
         "best": course.best if course.losses else None,
         "n_stale": course.n_stale,
         "stopped": course.stopped,
-        # Within an epoch: the generator that draws its row order again.
+        # Within an epoch: the generator as it was before it drew the row order of the epoch.
         "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
         "so_far": None,
         "seconds": course.seconds,

@@ -69,11 +69,11 @@ def write(path: str, saved: Saved) -> None:
 def read(path: str, defaults: Params) -> Saved:
     """Read the file of `write`.
 
-    `defaults` has all parameters of the estimator, for those that files of older versions lack.
+    `defaults` has all parameters of the estimator; files of older versions may lack some.
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
-    with open(path, "rb"):  # says in Python's own words what is wrong
+    with open(path, "rb"):  # raises Python's own error if it cannot be opened
         pass
     problem = f"{path} is no model that can be loaded"
     with trusting_nothing(problem), TensorFile(path) as file:
@@ -96,7 +96,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
             if name not in ("random_state", "n_jobs")
         },
         "network": {name: _encode_all(name, value) for name, value in network.items()},
-        # One generator may serve as the parameter too, and both go on together.
+        # The parameter may be the same generator; it must be the same again after loading.
         "rng": None if fitted.rng is params["random_state"] else encode("random_state", fitted.rng),
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,
@@ -146,7 +146,7 @@ def _saved(
         labels_per_row=floats("labels_per_row", [header["labels_per_row"]])[0],
         losses=tuple(floats("loss_curve", header["loss_curve"])),
         scores=() if scores is None else tuple(floats("validation_scores", scores)),
-        # Seconds depend on the machine and the day: the same training gives the same file.
+        # Left out: its seconds differ from run to run, but the same training gives the same file.
         history=(),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)

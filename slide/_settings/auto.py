@@ -109,7 +109,7 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
         elif i == 0:
-            # The fewer neurons are active, the fewer samples each sees: at .005 three times the step.
+            # The fewer are active, the fewer samples each one sees: at .005 three times the step.
             seldom = min(3.0, max(1.0, math.sqrt(0.05 * size / n_active)))
             rate = seldom * _SPARSE_STEP / math.sqrt(len(sizes) * n_in * square)
         else:

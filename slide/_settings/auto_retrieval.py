@@ -25,8 +25,8 @@ def hidden_retrieval(
     """
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
-    # With 10,000 neurons, .91 of the best 50 are among the best 500 by 64 bits and 2 directions; 512
-    # bits then find .8 of these. Ranking all by 256 bits would cost more and find .74.
+    # With 10,000 neurons, .91 of the best 50 are among the best 500 by 64 bits and 2 directions;
+    # 512 bits then find .8 of these. Ranking all by 256 bits would cost more and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     code_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS

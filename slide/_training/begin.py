@@ -1,4 +1,4 @@
-"""How a training begins: from nothing, from a fitted network or from a checkpoint."""
+"""The start of a training: from scratch, from a fitted network or from a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Build of the extension modules; the metadata is in pyproject.toml.
 
 SLIDE_DEBUG=1 builds with bounds checks and without optimisation. SLIDE_SANITIZE=address,undefined
-or SLIDE_SANITIZE=thread builds with the compiler's sanitizers of these names; see tools/sanitize.sh.
+or SLIDE_SANITIZE=thread builds with the compiler's sanitizers of these names (tools/sanitize.sh).
 With either variable, debuggers, sanitizers and gcov show lines of the .pyx files. Add --force when
 you switch.
 """

@@ -7,8 +7,8 @@
 #                                 leaves reports in FOLDER that show every line
 #
 # Works on a copy of the checkout's files, uncommitted changes included. $PYTHON is an interpreter
-# that has slide's build requirements and the extras [test] and [coverage]; if it is not set, a fresh
-# environment is made. Needs gcc and gcov.
+# that has slide's build requirements and the extras [test] and [coverage]; if it is not set, a
+# fresh environment is made. Needs gcc and gcov.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -23,8 +23,8 @@ bounds() {
 
 address() {
     copy address && build SLIDE_SANITIZE=address,undefined || return
-    # The interpreter is not sanitized, so the runtime must be loaded before it. Leaks are not looked
-    # for, because Python and NumPy do not free everything at the end. A failed allocation is a
+    # The interpreter is not sanitized, so the runtime must be loaded before it. Leaks are not
+    # reported, because Python and NumPy do not free everything at the end. A failed allocation is a
     # MemoryError, as without the sanitizer. PYTHONMALLOC: Python's own allocator would hide where
     # blocks end. Findings go to files: pytest swallows the output of a process that ends at once.
     # The C++ library must be loaded first too, or exceptions in other modules count as errors.
@@ -67,8 +67,8 @@ thread() {
 }
 
 # Run Python under ThreadSanitizer; the exit status is 66 if it saw a race. LLVM's OpenMP replaces
-# gcc's, whose barriers ThreadSanitizer does not know; libarcher tells it about LLVM's barriers. Code
-# that is not instrumented, such as Python and NumPy, is ignored.
+# gcc's, whose barriers ThreadSanitizer does not know; libarcher tells it about LLVM's barriers.
+# Code that is not instrumented, such as Python and NumPy, is ignored.
 watched() {
     LD_PRELOAD="$(gcc -print-file-name=libtsan.so) $llvm/libomp.so" OMP_NUM_THREADS=4 \
         OMP_TOOL_LIBRARIES=$llvm/libarcher.so \

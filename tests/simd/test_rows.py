@@ -30,7 +30,7 @@ def rng():
 
 
 def run_dots(name, rows, x, ids=None, bias=None, n_rows=None, d=None, pad=3):
-    """dots() into an output whose rows are `pad` wider than what is written."""
+    """Run `dots` on an output whose rows have `pad` elements more than are written."""
     n_rows = n_rows if n_rows is not None else len(rows if ids is None else ids)
     out = Output(np.full((len(x), n_rows + pad), CANARY))
     dispatch.dots(
@@ -125,7 +125,7 @@ def test_dots_keeps_nan_and_infinity_to_their_pair(name, rng):
 
 
 def run_accumulate(name, coef, rows, out, ids=None, transposed=False, pad=2):
-    """coef (n_out, n_rows); transposed: it lies in memory as (n_rows, n_out)."""
+    """Run `accumulate`. coef : (n_out, n_rows); transposed : in memory it is (n_rows, n_out)."""
     n_out, n_rows = coef.shape
     d = rows.shape[1]
     padded = np.full((n_out, d + pad), CANARY)
@@ -181,7 +181,7 @@ def test_accumulate_of_a_row_is_the_same_wherever_it_stands(name, n, rng):
     for i in range(7):
         alone = run_accumulate(name, coef[i : i + 1], rows, out[i : i + 1])
         assert_same_bits(alone[0], block[i])
-    for cut in (n // 2, n // 3):  # and whatever the columns beside it
+    for cut in (n // 2, n // 3):  # the other columns do not matter either
         assert_same_bits(run_accumulate(name, coef, rows[:, :cut], out[:, :cut]), block[:, :cut])
 
 

@@ -16,8 +16,8 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 SANITIZE = os.environ.get("SLIDE_SANITIZE", "")
 
-# Compiled modules, from the bottom up: True if a module uses OpenMP, if only to ask for the number
-# of its thread.
+# Compiled modules, from the bottom up: True if a module uses OpenMP, even if only to ask for the
+# number of a thread.
 MODULES = {
     "_base.rows": False,
     "_base.scratch": False,

@@ -53,7 +53,7 @@ def planted():
 
 @pytest.fixture(scope="session")
 def multilabel():
-    """Sparse rows, a sparse indicator of 40 columns, 3 labels a row."""
+    """Sparse rows, a sparse indicator of 40 columns, 3 labels per row."""
     return make_extreme_classification(600, 300, 40, n_nonzero=20, n_labels=3, random_state=0)
 
 

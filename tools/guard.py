@@ -1,4 +1,4 @@
-"""A pytest plugin for AddressSanitizer: no code may touch what lies around an aligned array.
+"""A pytest plugin for AddressSanitizer: no code may touch the memory around an aligned array.
 
 `slide._base.memory.aligned_zeros` cuts its arrays out of larger ones of NumPy, so that the
 sanitizer alone would not see a read or write up to 64 bytes off their ends.

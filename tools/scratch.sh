@@ -41,7 +41,7 @@ copy() {
 build() {
     env "$@" "$python" setup.py build_ext --inplace -j "$(nproc)" > build.log 2>&1 \
         || { tail -40 build.log; return 1; }
-    # Python must not find another slide first. Only find it: importing it may need a sanitizer.
+    # Python must not find another slide first. Only look it up: an import may fail.
     "$python" -c "from importlib.util import find_spec as find
 assert find('slide').origin == '$PWD/slide/__init__.py', find('slide').origin"
 }

@@ -23,7 +23,7 @@ class DataShape:
     n_samples: int
     n_features: int
     n_classes: int
-    n_labels: int  # label entries in all; n_samples with one label per row
+    n_labels: int  # labels of all rows together; n_samples with one label per row
     n_values: float  # average number of non-zeros per row; n_features for dense X
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1

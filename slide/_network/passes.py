@@ -139,7 +139,7 @@ def train(
         if after_chunk is not None and done.n_rows < len(rows):
             after_chunk(done)
     if sparse:
-        # Predictions find neurons by codes, which must match the weights of now.
+        # Predictions find neurons by codes, which must match the final weights of this pass.
         began = perf_counter()
         network.tally.multiply_adds += refresh(network, n_threads)
         done.seconds["rebuild"] += perf_counter() - began

@@ -45,7 +45,7 @@ def rebuild_layer(network: Network, i: int, n_threads: int) -> int:
     layer, (mean, length) = network.layers[i], network.input_stats[i]
     assert layer.retrieval is not None
     steps = layer.steps[: layer.n_out]
-    # No prediction uses the retrieval of the output layer, which needs no lock therefore.
+    # No prediction uses the retrieval of the output layer, so that one needs no lock.
     with network.guard.writing() if layer.n_active else nullcontext():
         return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 

@@ -94,7 +94,7 @@ class Prototypes:
 def make_prototypes(
     x: Matrix, labels: LabelRows, weights: Floats | None, n_threads: int
 ) -> Prototypes:
-    """Prototypes of weight 1, the same whatever `n_threads` is.
+    """Make Prototypes of weight 1; `n_threads` does not change the result.
 
     Parameters
     ----------
@@ -128,6 +128,7 @@ def _parts(sizes: Array, indptr: Array, turn: int) -> tuple[Array, Array]:
     """Split the labels into ranges of about equal work.
 
     Returns the bounds of the ranges, and how many values the means of each range have at most.
+
     sizes : values of the rows of every label; indptr : (n_classes + 1,) where a label's rows start;
     turn : a divisor of the number of ranges.
     """

@@ -23,7 +23,7 @@ from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide._settings.rules import check_params
 
 _KEY = "slide"  # the key of our JSON in the metadata
-_TRAINING = "training."  # before the names of arrays that only a checkpoint has
+_TRAINING = "training."  # start of the names of arrays that only a checkpoint has
 # The format's version; 2 added checksums. Raise it when older versions cannot read new files.
 _FORMAT = 2
 _MAX_WIDTH = 1000  # widest dtype of labels that is accepted where no label is that long
@@ -153,7 +153,7 @@ def _saved(
 
 
 def _header(file: TensorFile) -> dict[str, Any]:
-    """The JSON of a file whose format this version knows."""
+    """The JSON of a file; unknown formats and damaged JSON are refused."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
     header: dict[str, Any] = json.loads(file.metadata[_KEY])
@@ -238,7 +238,7 @@ def _text_array(texts: Array) -> Array:
 
 
 def _texts(array: Array) -> Array:
-    """The strings of `_text_array`, an object array."""
+    """Inverse of `_text_array`: an object array of strings."""
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"texts must be bytes; got {array.dtype} of shape {array.shape}")
     texts = json.loads(array.tobytes())

@@ -1,7 +1,7 @@
 """JSON of an estimator's plain values; reading it runs no code.
 
-Besides JSON's own types it has tuples, NumPy's numbers and arrays of numbers, and the state of a
-`RandomState`, each as a dict of one entry that names the type.
+Besides JSON's own types it can hold tuples, NumPy's numbers and arrays of numbers, and the state of
+a `RandomState`. Each of these is a dict of one entry, whose key names the type.
 """
 
 import json
@@ -19,7 +19,7 @@ _MT19937 = 624  # words of the generator's state
 
 
 def encode(name: str, value: Any) -> Any:
-    """`value` as plain JSON values; a ValueError that gives its `name` if it has no such form."""
+    """Convert `value` to plain JSON values; ValueError with its `name` if that is impossible."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
     except Exception as error:  # of foreign classes, or lists that contain themselves

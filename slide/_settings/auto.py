@@ -260,7 +260,7 @@ def auto_rehash_at_last(
 
     The gap is longer if rebuilds would otherwise cost more than a tenth of the training.
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
-    of a point. If only the output layer has a retrieval, the gap grows without end.
+    of a point. If only the output layer has a retrieval, the gap grows without limit.
     """
     drift = rebuild = training = 0.0
     n_in, n_values = shape.n_features, shape.n_values
@@ -289,7 +289,7 @@ def auto_n_active(size: int) -> int:
 def _active_output(
     params: Params, shape: DataShape, batch_size: int, any_sparse: bool
 ) -> tuple[bool, int]:
-    """Whether all output neurons are computed, and the tail's size when not."""
+    """Whether all output neurons are computed, and the size of the tail if not."""
     n_classes, retrieval = shape.n_classes, params["retrieval"]
     fraction = params["active_fraction"]
     wants_retrieval = retrieval not in ("auto", "none") and not any_sparse

@@ -6,7 +6,7 @@ Map of the package::
     weights       rows of weights in float32 or bfloat16
     tables.c      one table of kernels for each instruction set
     simd.h        declarations of all kernels
-    kernels.h     kernels in vector operations
+    kernels.h     most vector kernels, written over macros of tables.c
     half.h        kernels of bfloat16 weights
     pairs.h       products of pairs of bfloat16 numbers
     codes.h       sums of table entries for the scan of codes

@@ -113,8 +113,8 @@ def _candidates(
 ) -> tuple[Floats, Floats, Bools]:
     """Labels that some weight may rank high: network scores, cosines, and which are right.
 
-    Returns three (n, 2 * _DEPTH) arrays. Where a row names a label twice, the second score is
-    -inf. With very many classes the labels come from short lists (`slide._prediction.lookup`).
+    Returns three (n, 2 * _DEPTH) arrays. If a label is in a row twice, its second score is -inf.
+    With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
     k, largest = min(_DEPTH, network.n_classes), _WEIGHTS[-1]
     network.set_prototypes(prototypes.of_weight(largest))

@@ -1,6 +1,6 @@
 """Micro-batches with sparse hidden layers against a float64 twin, the twin against differences.
 
-The retrieval is exact or ranks codes without tables, so that nothing random chooses neurons.
+The retrieval is exact or ranks codes without tables, so that no neuron is chosen at random.
 """
 
 import itertools
@@ -128,7 +128,7 @@ def assert_is_twins(layers, others):
 
 
 def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **options):
-    """Three micro-batches, the last one short; returns the layers before and after."""
+    """Check three micro-batches, the last one short; returns the layers before and after."""
     x, labels = make_problem(sparse_x)
     layers = make_layers(NETWORKS[network], **options)
     before = copied(layers)
@@ -138,7 +138,7 @@ def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **option
     trainer = make_trainer(layers, given, labels, settings)
     for counter in range(3):
         rows = order[counter * MICRO_BATCH : (counter + 1) * MICRO_BATCH]
-        active = None  # the twin's own choice
+        active = None  # the twin chooses by itself
         if options.get("policy", "exact") != "exact":
             active = engines_choice(layers, given[rows], settings["activation"])
         tally = trainer.run(rows, 7 + counter, learning_rate)

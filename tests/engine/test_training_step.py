@@ -34,7 +34,7 @@ RETRIEVAL = {
     "bucket_limit": 100,
     "min_collisions": 2,
     "transform": True,
-    "n_neurons": N_CLASSES,  # the twin's
+    "n_neurons": N_CLASSES,  # only the twin reads it
 }
 
 
@@ -181,7 +181,7 @@ def check_against_twin(
     retrieval_settings=None,
     seed=0,
 ):
-    """Three micro-batches, the last one short; returns (before, after, tally, active sets)."""
+    """Check three micro-batches, the last short; returns (before, after, tally, active sets)."""
     problem = make_problem(density=0.3 if sparse else 1.0, seed=seed + 1)
     layers = make_layers([N_FEATURES, *hidden, N_CLASSES], seed, moments)
     if retrieval_settings is not None:
@@ -317,7 +317,7 @@ def test_solvers_from_zero_moments(base, solver):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
 def test_alpha_is_the_gradient_of_a_penalty(base, solver):
-    # Rows without labels only have the penalty, alpha / 2 |W|^2 over the samples of the micro-batch.
+    # Rows without labels only have the penalty: alpha / 2 |W|^2 over a micro-batch's samples.
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
     before = copied(layers)

@@ -392,7 +392,7 @@ def test_wta_sees_the_extras_as_copies(rng):
         hits.append(codes[:, :6] == codes[:, 6:])
     whole = []
     for a, b in zip(rows[:6], rows[6:], strict=True):
-        # Copies tie, and the first of them wins. Random splits of the ties rank just as well.
+        # Copies tie, and the first in the window's order wins, which is random.
         samples = [rng.permutation(len(a))[:8] for _ in range(40_000)]
         samples = np.array(samples)
         whole.append((a[samples].argmax(axis=1) == b[samples].argmax(axis=1)).mean())

@@ -336,7 +336,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     for found in (retrieval, twin):
         assert_same(fresh.retrieve(problem.x), found.retrieve(problem.x))
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
-    # The other neurons were not ranked.
+    # `follow` hashes only the neurons that moved, not the others.
     problem.w[:] = 0
     steps[moved] += MOVED
     retrieval.follow(problem.w, problem.b, steps, 1)

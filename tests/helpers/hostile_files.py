@@ -217,7 +217,7 @@ def wrong_headers(draw, contents):
 
 
 def bomb(line, n, head=b""):
-    """Gzip of `head` and n times `line`, some thousandth of the size."""
+    """Gzip of `head` and n times `line`, about a thousandth of the size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     parts = [packer.compress(head)]
     many = line * max(1, (1 << 20) // len(line))

@@ -134,7 +134,7 @@ def test_estimates_are_the_twins(width, n_threads):
     mean = h.mean(axis=0)
     shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(1), n_threads)
     expected, step = reference.estimates(shortlist.hasher, w, b, mean, h[0])
-    # An entry is rounded to a step of 1 / 23 of twice the sum of six projections: error, half a step.
+    # An entry is rounded by half a step; a step is 1 / 23 of twice the sum of six projections.
     n_entries = max(64, 1 << (width - 1).bit_length()) / 4 + 1
     assert (abs(shortlist.estimates(h[0]) - expected) < step * n_entries * 6 / 23 + 1e-3).all()
 

@@ -82,7 +82,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
 
 
 def test_sums_that_become_zero():
-    """Rows that cancel each other, more of them than there are places for features."""
+    """Sums that return to zero more often than the list of a label's features has places."""
     x = np.zeros((41, 3), np.float32)
     x[:40, 0] = np.tile([1, -1], 20)
     x[40, 1:] = 1
@@ -281,9 +281,9 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     assert [len(labels.indices) for labels in seen] == [2700, 2700, 3000]
     assert_array_equal(seen[0].indptr, seen[1].indptr)
     seen.clear()
-    clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # its own rows judge
+    clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # held-out rows judge
     assert clf.prototype_weight_ > 0
-    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start, and only once made
+    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # at the start, and for prototypes once
 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
@@ -308,7 +308,7 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     classifier(max_iter=1).fit(X, y)  # no second half: late rows stay out
     assert [len(rows) for rows in seen] == [2700]
     seen.clear(), judged.clear()
-    classifier(max_iter=4, early_stopping=True).fit(X, y)  # its own rows judge
+    classifier(max_iter=4, early_stopping=True).fit(X, y)  # held-out rows judge
     assert [len(rows) for rows in seen] == [2700] * 4 and judged == [300]
     seen.clear()
     classifier(max_iter=4, prototypes=False).fit(X, y)

@@ -22,7 +22,7 @@ from slide import SparseMLPClassifier
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
-ROOT = Path(slide.__file__).parents[1]  # for child processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 KINDS = {
     "lists and prototypes": {},

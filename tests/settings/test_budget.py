@@ -21,7 +21,7 @@ from slide._network.start import make_retrieval
 from slide._settings import auto, budget
 from slide._settings.rules import check_params
 
-ROOT = Path(slide.__file__).parents[1]  # for child processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 SHAPE = auto.DataShape(
     n_samples=1000, n_features=300, n_classes=400, n_labels=1000, n_values=20.0,
@@ -39,7 +39,7 @@ def resolved(classifier, shape=SHAPE, **params):
 
 @pytest.fixture
 def machine(tmp_path):
-    """A function that writes the files in which Linux describes a process and its control groups."""
+    """A function that writes Linux's files about a process and its control groups."""
 
     def write(cgroup, limits, used="1024 kB"):
         proc, groups = tmp_path / "proc", tmp_path / "groups"
@@ -263,7 +263,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc, RLIMIT_
 @needs_linux
 @pytest.mark.slow
 def test_a_limit_of_address_space_is_obeyed():
-    # 0.41 GB of input and as much of output weights, twice; refused just below, trained above.
+    # 0.41 GB of input weights, as much of output weights, both twice: refused below, trained above.
     said = child(
         """
         need = 2 * 4 * 256 * (X.shape[1] + 400_000)

@@ -76,7 +76,7 @@ def test_dots_gathers_rows_and_biases_by_id(name, n_ids, rng):
     rows = rng.standard_normal((20, 17)).astype(np.float32)
     x = rng.standard_normal((5, 17)).astype(np.float32)
     bias = rng.standard_normal(20).astype(np.float32)
-    ids = rng.integers(0, 20, n_ids)  # some twice
+    ids = rng.integers(0, 20, n_ids)  # some ids occur twice
     for b in (None, bias):
         expected = reference.dots(rows, x, ids, b)
         error = abs(run_dots(name, rows, x, ids, b) - expected)
@@ -216,7 +216,7 @@ def test_accumulate_passes_nan(name, rng):
 @each_name
 @each_size
 def test_spread(name, n, rng):
-    ids = rng.integers(0, 5, 9)  # some twice
+    ids = rng.integers(0, 5, 9)  # some ids occur twice
     row, coef = rng.standard_normal(n).astype(np.float32), rng.standard_normal(9)
     before = rng.standard_normal((5, n + 2)).astype(np.float32)
     out = Output(before)
@@ -294,7 +294,7 @@ def test_momentum_shows_a_gradient_that_is_no_number(name, value):
 def test_gather_dot(name, n, rng):
     row = rng.standard_normal(50).astype(np.float32)
     values = rng.standard_normal(n).astype(np.float32)
-    ids = rng.integers(0, 50, n)  # some twice
+    ids = rng.integers(0, 50, n)  # some ids occur twice
     result = dispatch.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
     bound = reference.gather_dot(abs(row), ids, abs(values))
     error = abs(result - reference.gather_dot(row, ids, values))

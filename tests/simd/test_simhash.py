@@ -79,7 +79,7 @@ def test_simhash_gathers_rows_by_id_and_takes_two_rounds(name, n_in, rng):
     hasher = simhasher(n_in, *shape, n_rounds=2)
     x = rng.standard_normal((20, n_in)).astype(np.float32)
     extras = rng.standard_normal((2, 37)).astype(np.float32)
-    ids = rng.integers(0, 20, 37)  # some twice
+    ids = rng.integers(0, 20, 37)  # some ids occur twice
     expected = hasher.codes(x[ids], None, *extras)
     codes = simhash(name, hasher, shape, x, extras, ids, len(ids))
     np.testing.assert_array_equal(codes, expected)

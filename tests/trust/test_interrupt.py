@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 import slide
 from slide import SparseMLPClassifier
 
-ROOT = Path(slide.__file__).parents[1]  # for child processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -115,7 +115,7 @@ CHILD = """
     X, Y = wide(N_ROWS, 670_000, N_FEATURES, n_labels=N_LABELS)
     clf = SparseMLPClassifier(random_state=0, **PARAMS)
 """
-# A timer's handler may run 1/50 of a second late, so shorter moments are not tested.
+# A timer fires every 1/50 of a second, and its handler notes how late it runs.
 WAITS = """
     waits, last = [], [time.perf_counter()]
 
@@ -230,7 +230,7 @@ def train_on(is_over):
 
 
 def steps():
-    """Steps of a loop in a short window, in the best of several: others use the processors too."""
+    """Steps of a loop in a short window, the best of several: other processes run as well."""
     best = 0
     for _ in range(20):
         n, end = 0, time.perf_counter() + 0.1
@@ -242,8 +242,8 @@ def steps():
 
 @pytest.mark.slow
 def test_another_thread_keeps_its_speed_while_one_trains():
-    # Once while a thread trains, once while a process does. Only the thread could hold the GIL; both
-    # share everything else with the loop.
+    # Once while a thread trains, once while a process does. Only the thread could hold the GIL;
+    # both share everything else with the loop.
     code = textwrap.dedent(BESIDE).replace("FOLDER", repr(str(Path(__file__).parents[1])))
     shares = []
     for _ in range(6):

@@ -21,7 +21,7 @@ from slide._network.start import make_retrieval
 from slide._settings import auto
 from slide._settings.rules import check_params
 
-ROOT = Path(slide.__file__).parents[1]  # for child processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 FAR = 17_000_000  # rows of 128 weights: 2**31 + 28,516,352 of them
 

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 import slide
 from slide import SparseMLPClassifier
 
-ROOT = Path(slide.__file__).parents[1]  # for child processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 

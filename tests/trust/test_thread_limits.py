@@ -78,7 +78,7 @@ NONE = dict.fromkeys(
 
 
 def test_only_n_jobs_starts_threads_and_limits_are_obeyed():
-    n_more = cpu_count() - 2  # more than the first and the second fit
+    n_more = cpu_count() - 2  # threads besides the first and the second
     assert started() == {**NONE, "two": 1, "all": n_more}
 
 

@@ -57,7 +57,7 @@ def activation_slope(name, y):
 
 
 def dropout_mask(shape, rate, random):
-    """0 with probability `rate`, else 1 / (1 - rate); 16 random bits an entry."""
+    """0 with probability `rate`, else 1 / (1 - rate); 16 random bits per entry."""
     threshold = int(np.float32(rate) * 65536)
     mask = np.zeros(shape)
     word = 0
@@ -89,7 +89,7 @@ def forward(layers, x, activation, active=None, dropout=None):
 
 
 def active_mask(z, n_active, ids=None):
-    """1 for active neurons: `ids`, or (if None) the n_active largest of each row; n_active 0: all."""
+    """1 for active neurons: `ids`, or without ids the n_active largest of each row (0: all)."""
     if ids is None:
         if n_active == 0:
             return np.ones_like(z)
@@ -135,8 +135,9 @@ def loss_and_gradients(
 ):
     """Sum of weight * loss over the samples, and for every layer the `Gradients` of the mean loss.
 
-    output : ids of the output neurons that take part. The first n_exact stand for themselves; each
-    of the others stands for several left-out ones, and the log of that number is added to its logit.
+    output : ids of the output neurons that take part. The first n_exact stand for themselves; the
+    others together stand for all other neurons of the layer, so each one's logit gets the log of
+    how many neurons it stands for.
     active, dropout : as in `forward`.
     """
     n, top = len(x), layers[-1]
@@ -201,8 +202,8 @@ class Solver:
 def update_row(layer, row, dw, solver, columns=slice(None)):
     """One lazy step on a row of weights, which has one second moment and one step count.
 
-    Only the given columns move; elsewhere the gradient is zero. Its mean square is over the whole
-    row.
+    Only the given columns move; elsewhere the gradient is zero. The mean square of the gradient is
+    that of the whole row.
     """
     layer.steps[row] += 1
     w, m = layer.w[row], layer.w_m[row]
@@ -286,8 +287,8 @@ def train_micro_batch(
     x : (n, n_features), dense; labels : a list of ids for each row; settings : Trainer's, with
     "activation", "loss" and, where the output has a retrieval, its settings as "retrieval";
     active : as in `forward`; sparse_x : whether the engine sees x as CSR.
-    The random numbers are the engine's where no sparse layer draws any, for its dropout or to find
-    its neurons. Returns the loss summed over the samples, and the active output neurons.
+    The random numbers equal the engine's, unless a sparse layer draws some for its dropout or to
+    find its neurons. Returns the loss summed over the samples, and the active output neurons.
     """
     random = SplitMix64(seed_stream(settings["seed"], counter))
     n, top, n_classes = len(x), layers[-1], layers[-1].n_out

@@ -63,7 +63,7 @@ def replacing(path: str) -> Iterator[str]:
     check_replaceable(path)
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    # The folder's name contains the file's name, of a long one only the start.
+    # The folder's name contains the (first part of the) file's name.
     own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
     os.mkdir(own)  # a killed writer may leave other files next to its own
     temporary = os.path.join(own, "new")
@@ -130,7 +130,7 @@ class Lines:
         self.limit = _LINE + _MOST_COMPRESSED * size
 
     def read(self) -> NoReturn:
-        """Never called; `load_svmlight_file` takes only objects that have it, then iterates."""
+        """Never called: `load_svmlight_file` only asks whether a file has it, and then iterates."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[bytes]:

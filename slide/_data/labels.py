@@ -61,7 +61,7 @@ class LabelRows:
 
 
 class LabelCoder:
-    """Knows the classes and the form of y; translates labels to class ids and back.
+    """Translator from labels to class ids and back, with the classes and the form of y.
 
     Parameters
     ----------

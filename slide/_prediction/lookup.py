@@ -81,7 +81,7 @@ def candidates_for(k: int) -> int:
 
 
 def pays(network: Network, n_candidates: int) -> bool:
-    """Whether a short list of n_candidates neurons is found faster than all are scored."""
+    """Whether a short list of n_candidates neurons is faster than the scores of all neurons."""
     *_, last, output = network.layers
     return bool(
         last.n_active == 0

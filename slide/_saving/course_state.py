@@ -118,7 +118,7 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
 
 
 def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
-    """`value`, if it is the `history_` of n_epochs epochs (None: any number)."""
+    """Check that `value` is the `history_` of n_epochs epochs (None: any), and return it."""
     if not isinstance(value, list) or n_epochs not in (None, len(value)):
         many = "" if n_epochs is None else f"{n_epochs} "
         raise ValueError(f"history must be a list of {many}epochs; got {shown(value)}")

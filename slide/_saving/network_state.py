@@ -33,7 +33,7 @@ from slide._settings.settings import (
 if TYPE_CHECKING:
     from slide._network.layer import Layer
 
-_ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
+_ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # arrays of a layer
 _PROTOTYPES = "prototypes"  # start of the names of their arrays
 _MAX_INT64 = 2**63 - 1
 # Name in the code -> name in files, where they differ: names in files never change.
@@ -216,7 +216,7 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def tally_from(header: dict[str, Any], where: str) -> Tally:
-    """The Tally of a dict of its counts; messages put `where` before their names."""
+    """The Tally of a dict of counts; messages put `where` before the names of counts."""
     sums = {"loss": NUMBER, "weight": NUMBER}
     counts = _renamed(header, _inverse(_TALLY_IN_FILE))
     check(where, counts, {f.name: sums.get(f.name, integer(0, 2**200)) for f in fields(Tally)})

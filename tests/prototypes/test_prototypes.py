@@ -283,7 +283,7 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     seen.clear()
     clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # held-out rows judge
     assert clf.prototype_weight_ > 0
-    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # at the start, and for prototypes once
+    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start; prototypes once
 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):

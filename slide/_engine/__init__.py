@@ -8,7 +8,7 @@ Map of the package::
     model         a network's arrays as kernels see them
     workspace     data, settings and scratch memory of a training run
     forward       forward pass of the hidden layers
-    bag           first layer on sparse input: an embedding bag
+    bag           dense first layer on rows of X: an embedding bag
     dense         dense layers: forward, backward, update
     sparse        sparse layers: only the active neurons of each sample
     activations   activation functions and their derivatives

@@ -15,5 +15,5 @@ Map of the package::
     buckets       finder that only looks tables up
     estimates     finder that estimates pre-activations from codes
     directions    directions along which estimates are exact
-    scan          finder that computes all neurons of sparse vectors
+    scan          finder that computes all neurons, from weights stored by input
 """

@@ -1,8 +1,9 @@
-"""Build of the extension modules; metadata stands in pyproject.toml.
+"""Build of the extension modules; the metadata is in pyproject.toml.
 
-SLIDE_DEBUG=1 builds with bounds checks and without optimisation, SLIDE_SANITIZE=address,undefined
-or thread with the compiler's sanitizers of these names (see tools/sanitize.sh). With either of them
-debuggers, sanitizers and gcov name lines of the .pyx files. Add --force when switching.
+SLIDE_DEBUG=1 builds with bounds checks and without optimisation. SLIDE_SANITIZE=address,undefined
+or SLIDE_SANITIZE=thread builds with the compiler's sanitizers of these names (tools/sanitize.sh).
+With either variable, debuggers, sanitizers and gcov show lines of the .pyx files. Add --force when
+you switch.
 """
 
 import os
@@ -15,7 +16,8 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("SLIDE_DEBUG") == "1"
 SANITIZE = os.environ.get("SLIDE_SANITIZE", "")
 
-# compiled modules, from the ground up; those that use OpenMP, be it to ask for the thread, say so
+# Compiled modules, from the bottom up: True if a module uses OpenMP, even if only to ask for the
+# number of a thread.
 MODULES = {
     "_base.rows": False,
     "_base.scratch": False,
@@ -93,7 +95,7 @@ setup(
     options={"build_ext": {"parallel": min(N_PROCESSORS or 1, 8)}},
     ext_modules=cythonize(
         [extension(name, openmp) for name, openmp in MODULES.items()],
-        # The settings below are in the C files, so their kinds must not be mixed up.
+        # The settings below change the C files, so each kind of build has a folder of its own.
         build_dir="build/cython" + ("-debug" if DEBUG else "-sanitize" if SANITIZE else ""),
         emit_linenums=DEBUG or bool(SANITIZE),
         compiler_directives={

@@ -13,7 +13,7 @@ from slide import SparseMLPClassifier
 from slide._simd import dispatch
 from slide.datasets import make_extreme_classification
 
-# How long an example takes says nothing on a busy machine, or with sanitizers.
+# No deadline: on a busy machine, or with sanitizers, an example may take any time.
 hypothesis.settings.register_profile("slide", deadline=None)
 hypothesis.settings.load_profile("slide")
 
@@ -24,7 +24,7 @@ SPARSE = {
 }
 NETWORKS = {
     "dense": {},
-    # An output that is sampled and hashed, however few classes there are.
+    # The output is sampled and hashed, although there are few classes.
     "sampled": {
         "active_fraction": (1.0, 0.2),
         "retrieval": "rerank",
@@ -32,7 +32,7 @@ NETWORKS = {
         "n_hash_bits": 4,
         "rehash_every": 200,
     },
-    # Hidden layers that are sparse as well: by exact search, by estimates, by tables.
+    # Hidden layers are sparse too: by exact search, by estimates, by tables.
     "sparse": SPARSE,
     "estimated": {**SPARSE, "retrieval": "estimate"},
     "hashed": {
@@ -53,7 +53,7 @@ def planted():
 
 @pytest.fixture(scope="session")
 def multilabel():
-    """Sparse rows, a sparse indicator of 40 columns, 3 labels a row."""
+    """Sparse rows, a sparse indicator of 40 columns, 3 labels per row."""
     return make_extreme_classification(600, 300, 40, n_nonzero=20, n_labels=3, random_state=0)
 
 
@@ -62,7 +62,7 @@ def multilabel():
 
 @pytest.fixture
 def classifier():
-    """Makes a small estimator of the given parameters."""
+    """A function that makes a small estimator with the given parameters."""
 
     def make(**params):
         defaults = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0}
@@ -73,13 +73,13 @@ def classifier():
 
 @pytest.fixture(params=NETWORKS)
 def network(request):
-    """The estimator's parameters for each kind of network, or for those that a test names."""
+    """Parameters of the estimator, for each kind of network or for the kinds that a test names."""
     return dict(NETWORKS[request.param])
 
 
 @pytest.fixture
 def assert_same_weights():
-    """Checks that two fitted estimators have the same bits."""
+    """Check that the weights of two fitted estimators have the same bits."""
 
     def check(one, other):
         for name in ("coefs_", "intercepts_"):
@@ -94,7 +94,7 @@ def assert_same_weights():
 
 @pytest.fixture
 def base():
-    """A trainer's settings, but for the micro-batch and the dropout."""
+    """Settings of a trainer, without the micro-batch and the dropout."""
     return {
         "activation": "relu",
         "loss": "sigmoid",
@@ -114,7 +114,7 @@ def base():
 
 @pytest.fixture
 def rerun_with_simd(request):
-    """Runs the test's own file again under every instruction set but the one in use."""
+    """Run the file of the test again under every instruction set except the one in use."""
 
     def rerun(selection):
         root = Path(dispatch.__file__).parents[2]

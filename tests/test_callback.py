@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks on `fit`: what they are told, and that they may stop it."""
+"""scikit-learn's callbacks on `fit`: their arguments, and that they can stop it."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from slide.metrics import precision_at_k, precision_at_k_scorer
 
 
 class Recorder:
-    """Notes every hook; ends the training after `stop_after` epochs or raises there."""
+    """Record every hook; end the training after `stop_after` epochs, or raise there."""
 
     def __init__(self, stop_after=None, error=None):
         self.seen, self.estimators, self.data = [], [], []
@@ -116,13 +116,13 @@ def test_scores_in_a_grid_search(classifier, planted):
     clf = classifier().set_callbacks(monitor)
     GridSearchCV(clf, {"max_iter": [1, 2]}, cv=2).fit(*planted)
     rows = monitor.get_logs().data
-    # Two candidates on two folds, and the best one on all: 1 + 2 epochs each, and 2.
+    # Two candidates on two folds, of 1 + 2 epochs each, and the best one on all rows, 2 epochs.
     assert sum(row["task_name"] == "epoch" for row in rows) == 2 * (1 + 2) + 2
 
 
 @pytest.fixture
 def progress(monkeypatch, capsys):
-    """Calls a function and returns what its progress bars have on a wide screen at the end."""
+    """Call a function; returns what its progress bars show at the end on a wide screen."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(fit):

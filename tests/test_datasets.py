@@ -1,4 +1,4 @@
-"""The planted problem."""
+"""Tests of the planted problem."""
 
 import tracemalloc
 import zlib
@@ -81,7 +81,7 @@ def test_class_frequencies_follow_the_zipf_law(exponent):
     expected = np.arange(1, n_classes + 1, dtype=float) ** -exponent
     expected *= n / expected.sum()
     counts = np.sort(np.bincount(y, minlength=n_classes))[::-1]
-    # Sorting biases near-equal counts, so the widths are generous: 5 standard deviations.
+    # Sorting biases nearly equal counts, so tolerances are wide: 5 standard deviations.
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected) + 1).all()
 
 
@@ -158,7 +158,7 @@ def test_siblings_share_a_part_of_their_signature(similarity):
     families = features.reshape(8, 5, 20)
     assert (families[:, :, :n_shared] == families[:, :1, :n_shared]).all()
     assert len(np.unique(families[:, 0, :n_shared])) >= 0.99 * 8 * n_shared
-    # What tells them apart is drawn from a hundredth of the features.
+    # The features that distinguish siblings are drawn from a hundredth of all features.
     own = families[:, :, n_shared:]
     assert 0.6 * own.size < len(np.unique(own)) <= min(own.size, 1000)
 
@@ -176,7 +176,7 @@ def test_rows_show_half_of_the_signature_and_own_features_are_weak():
 
 
 def test_siblings_are_what_is_hard():
-    """Errors are siblings; who knows the signatures makes few; without siblings all is easy."""
+    """Most errors are siblings; few if signatures are known; without siblings all is easy."""
     n, n_classes = 5000, 1000
     params = {"n_samples": n + 1000, "n_features": 5000, "n_classes": n_classes}
     scores = {}

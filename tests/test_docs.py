@@ -1,4 +1,4 @@
-"""The examples of the documentation run, block after block of a page, and say what it says."""
+"""The examples of the documentation run, block by block, and print what the pages show."""
 
 import doctest
 import re
@@ -13,7 +13,7 @@ _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def blocks(page):
-    """Kind, code and line number of every block of a page that runs."""
+    """Kind, code and line number of every code block of a page that must run."""
     text = page.read_text(encoding="utf-8")
     return [(m[1], m[2], text[: m.start(2)].count("\n")) for m in _FENCE.finditer(text)]
 

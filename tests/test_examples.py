@@ -1,4 +1,4 @@
-"""Tests that the examples run as users run them, without a warning, and that each draws."""
+"""Tests that examples run as users run them, without a warning, and that each one draws."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def run(tmp_path, *arguments):
-    """What a fresh interpreter prints, in an empty folder."""
+    """Run an example in a fresh interpreter and an empty folder; returns its output."""
     path = os.pathsep.join([str(Path(slide.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)],

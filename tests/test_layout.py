@@ -1,4 +1,4 @@
-"""Tests of the layout: arrows between packages and files run one way, and files stay short.
+"""Tests of the layout: imports between packages and files run one way, and files stay short.
 
 The sources are read, compiled modules included. An import under `if TYPE_CHECKING:` is for type
 checkers and never runs, so it may point upward.
@@ -152,7 +152,7 @@ def test_the_engine_is_among_what_is_read():
 
 
 def test_packages_import_nothing_but_their_public_name():
-    # Else one import of `slide._simd.dispatch` would load the whole package.
+    # Otherwise importing `slide._simd.dispatch` would load the whole package.
     public = {"_cli", "_estimator", "inspection"}
     graph = module_graph()
     packages = {module for module in graph if (ROOT / module / "__init__.py").exists()}

@@ -1,4 +1,4 @@
-"""Reading files in the text format of the Extreme Classification Repository."""
+"""Tests of reading the text format of the Extreme Classification Repository."""
 
 import gzip
 import os

@@ -189,7 +189,7 @@ def test_rows_without_labels():
 
 # ----------------------------------------------------------------- napkinXC --
 
-# What `bench/peers/napkinxc_metrics.py` prints, at k = 1 to 5; the propensities are every eighth.
+# Output of `bench/peers/napkinxc_metrics.py` at k = 1 to 5; of the propensities every eighth.
 NAPKINXC = {
     "precision": [0.57, 0.41, 0.303333333, 0.24125, 0.205],
     "recall": [0.328916667, 0.426, 0.46325, 0.490083333, 0.519583333],
@@ -244,7 +244,7 @@ def test_stored_zeros_and_duplicates_of_a_sparse_indicator():
     assert psp_at_k(twice, [[0, 1]], [1, 1, 1], k=2) == 1
     propensities = label_propensities(sparse.vstack([twice, zeros, zeros]))
     np.testing.assert_array_equal(propensities, label_propensities([[0, 1, 0]] * 3))
-    np.testing.assert_array_equal(twice.indices, [1, 1])  # the caller's array is left as it was
+    np.testing.assert_array_equal(twice.indices, [1, 1])  # the caller's array is unchanged
 
 
 def test_labels_of_another_string_width_and_dtype():
@@ -412,7 +412,7 @@ def test_scorer_takes_pipelines(problem):
     inner = make_pipeline(MaxAbsScaler(), Centroids())
     for pipeline in (make_pipeline(Centroids()), inner, make_pipeline(flip, clone(inner))):
         assert scorer(pipeline.fit(X, names), X, names) == 1
-    # The transformers are applied: fitted on flipped columns, the last step alone is lost.
+    # The transformers are applied: the last step alone fails, as it was fitted on flipped columns.
     assert scorer(pipeline[-1], X, names) < 0.5
     assert cross_val_score(pipeline, X, names, scoring=scorer, cv=3).min() == 1
 
@@ -432,7 +432,7 @@ def test_scorer_can_be_pickled_and_cloned(problem):
 
 
 def test_propensities_of_extreme_parameters():
-    """In the limit of a large A only labels that one row has at most are known to be left out."""
+    """In the limit of a large A, only labels of at most one row are known to be missing."""
     Y = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]])
     found = label_propensities(Y, A=1e300, B=1)
     np.testing.assert_allclose(found, [1 / np.log(4), 0, 1])

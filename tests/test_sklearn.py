@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, on every kind of network that the parameters can make."""
+"""scikit-learn's own checks, for every kind of network that parameters can make."""
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -27,7 +27,7 @@ SAMPLED = {
     "rehash_every": 50,
 }
 
-# Hidden layers of which a sample computes a part, found by hashing.
+# Hidden layers in which a sample computes some neurons, found by hashing.
 SPARSE = {"active_fraction": (0.5, 1.0), "n_tables": 4, "n_hash_bits": 2, "rehash_every": 50}
 DEEP_SPARSE = {
     "hidden_layer_sizes": (32, 16),

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Which lines the ordinary tests run: of the Python files of slide/ as coverage sees them, of its
-# .pyx and .pxd files without their declarations, and of the kernels in C, as gcov sees them in all
-# threads.
+# Measure which lines of slide/ the ordinary tests run. coverage counts the lines of Python files;
+# gcov counts, in all threads, those of .pyx and .pxd files (without declarations) and of the C
+# kernels.
 #
 #   tools/coverage.sh [FOLDER]    fails below 95 % of the Python or 85 % of the Cython lines;
 #                                 leaves reports in FOLDER that show every line
 #
-# Works on a copy of the checkout's files, as they are. $PYTHON is an interpreter that has what
-# builds slide and the extras [test] and [coverage]; without it a fresh environment is made. Wants
-# gcc and gcov.
+# Works on a copy of the checkout's files, uncommitted changes included. $PYTHON is an interpreter
+# that has slide's build requirements and the extras [test] and [coverage]; if it is not set, a
+# fresh environment is made. Needs gcc and gcov.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -22,8 +22,8 @@ run_tests() {
     copy coverage && build_for_gcov && "$python" -m coverage run -m pytest -q "${workers[@]}"
 }
 
-# A debug build names lines of the .pyx files, each once for all the lines of C that follow. gcov
-# would count these on: name it before every one of them.
+# A debug build names a line of a .pyx file once for all lines of C that follow. gcov would take
+# these for the next lines of the .pyx file, so repeat the name before every line of C.
 build_for_gcov() {
     SLIDE_DEBUG=1 "$python" setup.py --version > build.log 2>&1 || { tail -40 build.log; return 1; }
     local file
@@ -49,7 +49,7 @@ kernel_lines() {
     lines '[ch]' kernels
 }
 
-# Cython's functions are internal ones to gcovr, and its own helpers' source is no file.
+# gcovr takes Cython's functions for internal ones, and finds no source file of Cython's helpers.
 lines() {
     cd "$work/coverage" || return
     "$python" -m gcovr --filter "slide/.*\.$1$" --include-internal-functions --merge-lines \

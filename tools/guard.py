@@ -1,4 +1,4 @@
-"""A pytest plugin for AddressSanitizer: no code may touch what lies around an aligned array.
+"""A pytest plugin for AddressSanitizer: no code may touch the memory around an aligned array.
 
 `slide._base.memory.aligned_zeros` cuts its arrays out of larger ones of NumPy, so that the
 sanitizer alone would not see a read or write up to 64 bytes off their ends.
@@ -39,5 +39,5 @@ guarded = [
 ]
 for module in guarded:
     module.aligned_zeros = guarded_zeros
-# The weights, and the scratch of the compiled modules.
+# These two modules allocate the weights and the scratch memory of the compiled modules.
 assert {"slide._network.layer", "slide._base.scratch"} <= {module.__name__ for module in guarded}

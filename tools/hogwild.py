@@ -1,13 +1,13 @@
 """HOGWILD fits under ThreadSanitizer, which may see races on the weights and on nothing else.
 
     tools/hogwild.py           fits, rebuilds and predicts with every kind of network
-    tools/hogwild.py NAME      the same as if NAME of RACED must not be raced
+    tools/hogwild.py NAME      the same, but races on NAME, a key of RACED, are reported too
 
-tools/sanitize.sh starts both under ThreadSanitizer, whose exit status tells what it saw. RACED is
-the list of all races that are meant, by address: ThreadSanitizer gets the address and the size of
-each of these arrays, and reports every race that lies elsewhere. So a race in the same functions
-on another array is seen. Run with a name it must find races: if it did not, the first
-run would say nothing, or the list would be longer than it need be.
+tools/sanitize.sh starts both under ThreadSanitizer, whose exit status tells what it saw. RACED
+lists all intended races: ThreadSanitizer gets the address and the size of each of these arrays, and
+reports every race elsewhere. So it sees a race of the same functions on another array. With NAME it
+must find races: if it did not, the run without NAME would prove nothing, or RACED would be longer
+than necessary.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ NETWORKS = {
 }
 _ignore = ctypes.CDLL(None).AnnotateBenignRaceSized
 _ignore.argtypes = ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
-_kept = []  # all raced arrays: no other memory must ever come to lie where they are
+_kept = []  # keeps all raced arrays alive, so that no other memory gets their addresses
 
 
 def main(strict=None):
@@ -70,14 +70,14 @@ def main(strict=None):
         print(name, flush=True)
         X, y = multilabel if i % 2 else rows
         run({**params}, X.toarray() if i % 3 == 1 and "prototypes" not in params else X, y)
-    # So many classes that "lists" and "lsh" make codes of them.
+    # "lists" and "lsh" only make codes of so many classes.
     print("lists", flush=True)
     X, y = make_extreme_classification(500, 300, 20_000, n_nonzero=20, random_state=0)
     run({"hidden_layer_sizes": (64,), "retrieval": "lists", "predict_mode": "lsh"}, X, y)
 
 
 def declare_raced(layer, name):
-    """Tell ThreadSanitizer that races on arrays of the layer are meant."""
+    """Tell ThreadSanitizer that races on these arrays of the layer are intended."""
     for field in RACED[name]:
         start, end = np.lib.array_utils.byte_bounds(getattr(layer, field))
         _ignore(__file__.encode(), 0, start, end - start, field.encode())

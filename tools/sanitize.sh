@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The whole test suite with bounds checks and under sanitizers, HOGWILD fits under ThreadSanitizer.
+# Run all tests with bounds checks and under sanitizers, and HOGWILD fits under ThreadSanitizer.
 #
 #   tools/sanitize.sh             all of them; fails when any fails
 #   tools/sanitize.sh NAME ...    bounds: tests, built with SLIDE_DEBUG=1
 #                                 address: tests, with Address- and UndefinedBehaviourSanitizer
-#                                 thread: tools/hogwild.py, which lists the races that are meant
+#                                 thread: tools/hogwild.py, which lists the intended races
 #
-# Works on a copy of the checkout's files, as they are. $PYTHON is an interpreter that has what
-# builds slide and the extra [test]; without it a fresh environment is made. Tests take turns on all
-# processors where it has pytest-xdist. Wants Linux and gcc; "thread" also LLVM's OpenMP with
-# libarcher (apt install libomp-dev), in $LLVM_LIB if not in /usr/lib/llvm-*/lib.
+# Works on a copy of the checkout's files, uncommitted changes included. $PYTHON is an interpreter
+# that has slide's build requirements and the extra [test]; if it is not set, a fresh environment is
+# made. If it has pytest-xdist, the tests use all processors. Needs Linux and gcc; "thread" also
+# needs LLVM's OpenMP with libarcher (apt install libomp-dev), in $LLVM_LIB or /usr/lib/llvm-*/lib.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -23,11 +23,11 @@ bounds() {
 
 address() {
     copy address && build SLIDE_SANITIZE=address,undefined || return
-    # The interpreter is not sanitized, so the runtime must be there before it. Leaks are not looked
-    # for: Python and NumPy leave to the system what they hold at the end. A failed allocation is
-    # a MemoryError, as without the sanitizer. Python's own allocator would hide its blocks' ends.
-    # Findings go to files: pytest swallows the output of a process that ends at once. The C++
-    # library must be there from the start, or exceptions of others' modules count as an error.
+    # The interpreter is not sanitized, so the runtime must be loaded before it. Leaks are not
+    # reported, because Python and NumPy do not free everything at the end. A failed allocation is a
+    # MemoryError, as without the sanitizer. PYTHONMALLOC: Python's own allocator would hide where
+    # blocks end. Findings go to files: pytest swallows the output of a process that ends at once.
+    # The C++ library must be loaded first too, or exceptions in other modules count as errors.
     local status=0 options="log_path=$PWD/found"
     local address=detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
@@ -66,9 +66,9 @@ thread() {
     done
 }
 
-# Python under ThreadSanitizer, whose exit status is 66 where it saw a race. LLVM's OpenMP stands in
-# for gcc's, of whose barriers ThreadSanitizer knows nothing; libarcher tells it of LLVM's. What is
-# not instrumented, as Python and NumPy, is no witness.
+# Run Python under ThreadSanitizer; the exit status is 66 if it saw a race. LLVM's OpenMP replaces
+# gcc's, whose barriers ThreadSanitizer does not know; libarcher tells it about LLVM's barriers.
+# Code that is not instrumented, such as Python and NumPy, is ignored.
 watched() {
     LD_PRELOAD="$(gcc -print-file-name=libtsan.so) $llvm/libomp.so" OMP_NUM_THREADS=4 \
         OMP_TOOL_LIBRARIES=$llvm/libarcher.so \

@@ -1,4 +1,4 @@
-# For sanitize.sh and coverage.sh, which set $root, the checkout, and $work, a scratch folder.
+# Functions for sanitize.sh and coverage.sh, which set $root (checkout) and $work (scratch folder).
 
 if [[ -z ${SLIDE_DATA:-} && -d $root/../shared/data ]]; then
     SLIDE_DATA=$(cd "$root/../shared/data" && pwd)
@@ -7,7 +7,8 @@ fi
 export PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 renice -n 19 $$ > /dev/null
 
-# $python becomes $PYTHON, or that of a fresh environment with the extras $1 and what builds slide.
+# Set $python to $PYTHON, or to the interpreter of a fresh environment with slide's build
+# requirements and the extras $1.
 prepare() {
     python=$("${PYTHON:-python3}" -c "import sys; print(sys.executable)") || exit
     if [[ -z ${PYTHON:-} ]]; then
@@ -29,18 +30,18 @@ END
     if "$python" -c "import xdist" 2> /dev/null; then workers=(-n "$(nproc)"); fi
 }
 
-# Copy the checkout to the folder $1 of its own, and stay there.
+# Copy the checkout to a new folder $1, and change to it.
 copy() {
     mkdir "$work/$1" && cd "$root" || return
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$work/$1"
     cd "$work/$1" && export PYTHONPATH=$PWD
 }
 
-# Build in the folder where we are, with the settings $@.
+# Build in the current folder, with the settings $@.
 build() {
     env "$@" "$python" setup.py build_ext --inplace -j "$(nproc)" > build.log 2>&1 \
         || { tail -40 build.log; return 1; }
-    # Nobody else's slide must be in the way; a sanitized one cannot be imported just so.
+    # Python must not find another slide first. Only look it up: an import may fail.
     "$python" -c "from importlib.util import find_spec as find
 assert find('slide').origin == '$PWD/slide/__init__.py', find('slide').origin"
 }
@@ -49,7 +50,7 @@ tests() {
     "$python" -m pytest -q "${workers[@]}" "$@"
 }
 
-# Run every function that is named, each in a shell of its own, and say how it went.
+# Run the functions named in $@, each in a shell of its own, and print how each one ended.
 summary() {
     local name status=0 lines=()
     for name in "$@"; do

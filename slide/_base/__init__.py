@@ -1,5 +1,23 @@
 """The foundation of all other packages; it imports none of them.
 
-Types, random numbers, the clock, Ctrl-C, threads and scratch for kernels; aligned memory,
-files that appear whole, memory limits and single values for Python.
+Map of the package, first for kernels, then for Python::
+
+    typedefs      integer and float types of the engine (.pxd)
+    random        SplitMix64 random numbers (.pxd)
+    clock         the time, for checks inside loops (.pxd)
+    openmp        OpenMP, or one thread where it is missing (.pxd)
+    signals       Ctrl-C inside parallel loops (.pxd)
+    rows          rows of X, dense or CSR, as kernels read them
+    largest       selection of the k largest scores
+    scratch       memory that a thread works in
+    threads       number of threads that OpenMP would start
+
+    arrays        type aliases for signatures
+    memory        NumPy arrays that start on a cache line
+    limits        memory limits of this process
+    locks         locks between threads that use one estimator
+    n_jobs        number of threads that `n_jobs` stands for
+    files         files that appear whole or not at all; gzip
+    values        single values from users: conversion, display, refusal
+    named_arrays  an object and its parts as dicts of arrays
 """

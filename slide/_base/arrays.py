@@ -1,4 +1,4 @@
-"""Types that signatures share."""
+"""Type aliases for signatures: arrays by dtype, rows of features, parameters."""
 
 from typing import Any, TypeAlias
 

@@ -25,11 +25,11 @@ def as_path(path: Any) -> str:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """A new, empty file next to `path`, which takes its place when the block ends well.
+    """Context manager: a new, empty file that replaces `path` if the block succeeds.
 
-    When anything fails before that, `path` is as it was and nothing else is left behind. A killed
-    process leaves a folder `.NAME.HEX.tmp` with the new file, which can be deleted. A file that has
-    taken its place is on the disk, not only in the system's memory.
+    If the block fails, `path` stays as it was and nothing else is left behind. A killed process
+    leaves a folder `.NAME.HEX.tmp` with the new file, which can be deleted. The new file is written
+    through to the disk before it replaces `path`.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ def replacing(path: str) -> Iterator[str]:
     check_replaceable(path)
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    # The folder's name tells which file it was for, at least the start of a long one.
+    # The folder's name contains the (first part of the) file's name.
     own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
     os.mkdir(own)  # a killed writer may leave other files next to its own
     temporary = os.path.join(own, "new")
     try:
-        # Not by tempfile: the file shall get the rights of any new file.
+        # Not by tempfile, whose files have other permissions than a usual new file.
         with open(temporary, "xb"):
             pass
         yield temporary
@@ -77,7 +77,7 @@ def replacing(path: str) -> Iterator[str]:
         os.replace(temporary, path)
     except OSError as error:
         if error.errno and error.filename is None:
-            error.filename = path  # a full device does not say for which file
+            error.filename = path  # the error of a full device names no file
         raise
     finally:
         shutil.rmtree(own, ignore_errors=True)
@@ -109,8 +109,8 @@ def check_replaceable(path: str) -> None:
 class Lines:
     """The lines of an `opened` file, for parsers that iterate over files.
 
-    Text compresses to a tenth. A small file with one endless line is an attempt to fill the memory,
-    and is refused before it does.
+    Text compresses to about a tenth. A small file with an endless line is an attempt to fill the
+    memory; a line that is too long for the size of its file raises a ValueError.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Lines:
         self.limit = _LINE + _MOST_COMPRESSED * size
 
     def read(self) -> NoReturn:
-        """Make `load_svmlight_file` take this as a file; it only iterates."""
+        """Never called: `load_svmlight_file` only asks whether a file has it, and then iterates."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[bytes]:
@@ -145,7 +145,7 @@ class Lines:
 
 @contextmanager
 def opened(path: str) -> Iterator[io.BufferedIOBase]:
-    """A binary file to read from, decompressed when its content, not its name, is gzip's."""
+    """Open a binary file to read; decompress it if its content (not its name) is gzip."""
     with open(path, "rb") as raw:
         is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
         yield gzip.GzipFile(fileobj=raw) if is_gzip else raw

@@ -43,7 +43,7 @@ def memory_limit(proc: str = "/proc/self", cgroups: str = "/sys/fs/cgroup") -> L
 
 
 def address_limit(proc: str = "/proc/self") -> Limit | None:
-    """The Limit of address space, RLIMIT_AS, to which unwritten memory counts too, or None."""
+    """The Limit of address space (RLIMIT_AS), which counts unwritten memory too, or None."""
     if resource is None:
         return None
     size = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -83,12 +83,12 @@ def _read(path: Path) -> str:
 
 
 def check_copy(shape: tuple[int, int]) -> None:
-    """Refuse a dense float32 copy of X, of this shape, that is larger than memory."""
+    """Refuse to make a dense float32 copy of an X of this shape if it exceeds the memory."""
     _check_array(f"X of shape {shape}", 4 * shape[0] * shape[1], "a copy that is centred")
 
 
 def check_topk(n_rows: int, k: int) -> None:
-    """Refuse a result of predict_topk that is larger than memory."""
+    """Refuse a call of predict_topk whose result exceeds the memory."""
     _check_array(f"k={k} for {n_rows} rows", 8 * n_rows * k, "labels and scores")
 
 

@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# By estimator. They are no attributes, so that estimators can be pickled and cloned.
+# Estimator -> lock. As attributes, locks would prevent estimators from being pickled or cloned.
 _locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _guards: WeakSet[Guard] = WeakSet()
 
 
 def one_at_a_time(method: F) -> F:
-    """Let the methods of an estimator with this decorator wait for each other, between threads."""
+    """Decorator: of the decorated methods of an estimator only one runs at a time."""
 
     @wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -23,7 +23,7 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float3
 
 
 def aligned_copy(array: Array) -> Array:
-    """`array` as a C-contiguous, aligned and writeable one; itself if it is that already."""
+    """A C-contiguous, aligned, writeable copy of `array`; `array` itself if it is all three."""
     if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _LINE == 0:
         return array
     out = aligned_zeros(array.shape, array.dtype)
@@ -32,9 +32,10 @@ def aligned_copy(array: Array) -> Array:
 
 
 def copy_blocks(source: Array, out: Array | None = None) -> Array:
-    """Copy a C-contiguous array, into `out` if given, and return the copy. Ctrl-C is heard.
+    """Copy a C-contiguous array, into `out` if given, and return the copy.
 
-    Touching new memory for the first time may take seconds per gigabyte.
+    It copies block by block, so that Ctrl-C is heard in between: touching new memory for the first
+    time may take seconds per gigabyte.
     """
     out = np.empty_like(source) if out is None else out
     flat, flat_out = source.reshape(-1), out.reshape(-1)

@@ -1,4 +1,4 @@
-"""From `n_jobs` to a number of threads."""
+"""The number of threads that `n_jobs` stands for."""
 
 import os
 import warnings
@@ -11,14 +11,14 @@ from slide._base.values import as_int, shown
 
 
 class _Process:
-    """What this process knows of OpenMP's threads.
+    """Whether this process may use several threads of OpenMP.
 
     fork copies libgomp's bookkeeping but not its threads; the child's next multi-threaded region
     would wait forever.
     """
 
     several = False  # whether this process may have started threads
-    orphaned = False  # whether its parent had when it forked
+    orphaned = False  # whether its parent may have, before the fork
     warned = False
 
     @classmethod
@@ -26,7 +26,7 @@ class _Process:
         cls.orphaned = cls.orphaned or cls.several
 
 
-if hasattr(os, "register_at_fork"):  # Windows knows no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_Process.after_fork)
 
 
@@ -35,12 +35,12 @@ def resolve_n_jobs(n_jobs: Any) -> int:
 
     None is 1, -1 is every processor that this process may use, -2 all but one, and so on. It is
     never more than OpenMP would start (``OMP_NUM_THREADS``, threadpoolctl, a joblib worker's
-    share). In a process whose parent had several threads when it forked it is 1, with a warning.
+    share). In a process forked from one that had used several threads it is 1, with a warning.
 
     Raises
     ------
     ValueError
-        If `n_jobs` is neither None nor an int, or 0.
+        If `n_jobs` is 0, or neither None nor an int.
     """
     n_threads = _threads_of(n_jobs)
     if n_threads > 1 and _Process.orphaned:

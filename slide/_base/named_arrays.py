@@ -1,4 +1,4 @@
-"""An object as arrays by name, for files and pickles; those of a part are "part.name"."""
+"""Objects as dicts of named arrays, for files and pickles; names of a part are "part.name"."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from slide._base.arrays import NamedArrays
 
 
 def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
-    """`arrays`, and the named arrays of the parts under "part.name"; a part may be None."""
+    """Merge `arrays` and the named arrays of the parts, under "part.name"; skip None parts."""
     found = dict(arrays)
     for prefix, part in parts.items():
         if part is not None:
@@ -15,7 +15,7 @@ def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
 
 
 def part_of(source: NamedArrays, prefix: str) -> NamedArrays:
-    """The named arrays of the part `prefix`, as `flat` got them."""
+    """The named arrays of the part `prefix`, without the prefix that `flat` added."""
     start = f"{prefix}."
     return {name[len(start) :]: array for name, array in source.items() if name.startswith(start)}
 

@@ -1,4 +1,4 @@
-"""Single values from users: numbers of any type as Python's own, and how messages show them."""
+"""Single values from users: conversion to Python's types, display in messages, refusal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ _LONGEST = 200  # characters of a value in a message
 
 
 def as_int(value: Any) -> int | None:
-    """An int of any type as Python's, whose products do not overflow; None for anything else."""
+    """Convert an int of any type to Python's int, which cannot overflow; None for anything else."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     return int(value) if is_int else None
 
 
 def as_float(value: Any) -> float | None:
-    """A real number of any type as Python's float; None for anything else or too large an int."""
+    """Convert a real number of any type to a float; None for too large an int and all others."""
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         return None
     try:
@@ -37,7 +37,7 @@ def shown(value: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """The start of a text that is long."""
+    """Shorten a long text to its start."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

@@ -1,8 +1,8 @@
 """Centering of dense features before they reach the engine.
 
-A step along the mean row moves all pre-activations at once, so while features are far from zero
-little else is learnt: centered, Fashion-MNIST gains 1.2 points in 5 epochs and unscaled wine goes
-from .74 to .98; dividing by the standard deviations as well gains nothing more on average.
+A step along the mean row moves all pre-activations at once. As long as features are far from zero,
+little else is learnt. Centering gains 1.2 points on Fashion-MNIST in 5 epochs, and takes unscaled
+wine from .74 to .98. Dividing by the standard deviations as well gains nothing more on average.
 """
 
 import numpy as np
@@ -17,22 +17,22 @@ _DENSE = 0.25
 
 
 def is_sparse(x: Matrix) -> bool:
-    """Whether most values of x, dense or CSR, are zero: then x is not centered."""
+    """Whether at most a quarter of x, dense or CSR, is non-zero: then x is not centered."""
     n_values = x.nnz if issparse(x) else np.count_nonzero(x)
     return bool(n_values <= _DENSE * x.shape[0] * x.shape[1])
 
 
 def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats | None]:
-    """x minus its weighted mean row, dense, and that row, float32 (n_features,).
+    """Subtract the weighted mean row of x; returns dense rows, and the mean (n_features,).
 
-    For sparse x, or rows that are all alike, x itself and None. x : float32 (n, n_features), dense
-    or CSR; weights : float32 (n,) or None.
+    Returns x itself and None if x is sparse or all rows are equal. x : float32 (n, n_features),
+    dense or CSR; weights : float32 (n,) or None.
     """
     if is_sparse(x):
         return x, None
     check_copy(x.shape)
     dense = x.toarray() if issparse(x) else x
-    # Rows that are all alike have no spread about their mean to take a scale from.
+    # Equal rows have no spread around their mean, from which a scale could be taken.
     if not ((dense[0] != dense[-1]).any() or np.ptp(dense, axis=0).any()):
         return x, None
     if weights is None:
@@ -45,7 +45,7 @@ def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats 
 
 
 def centered(x: Matrix, mean: Floats | None) -> Matrix:
-    """x minus the mean row, dense; x itself if that is None."""
+    """Subtract the mean row from x; returns dense rows, or x itself if `mean` is None."""
     if mean is None:
         return x
     check_copy(x.shape)

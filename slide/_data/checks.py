@@ -16,7 +16,7 @@ _MAX_VALUE = 1e16  # gradients grow with X, and their squares are float32
 
 
 def check_rows(estimator: object, X: Any, *y: Any, reset: bool) -> Any:
-    """X as C-contiguous float32 or canonical CSR; with y given also y, finite and as long."""
+    """Check X, and y if given; returns X as C-contiguous float32 or canonical CSR, and y."""
     check_structure("X", X)
     if y:
         check_structure("y", *y)
@@ -36,7 +36,10 @@ def check_rows(estimator: object, X: Any, *y: Any, reset: bool) -> Any:
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
-    """sample_weight as float32 (n_rows,), divided by the mean of those above 0; None for None."""
+    """Check sample_weight, and divide it by the mean of its positive values.
+
+    Returns float32 (n_rows,), or None for None.
+    """
     if sample_weight is None:
         return None
     with refusing("sample_weight"):
@@ -52,13 +55,13 @@ def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:
             "sample_weight must hold numbers >= 0 that are not all zero; got values from "
             f"{weights.min()} to {weights.max()}"
         )
-    # Only their ratios count: relative to their mean they cannot underflow in a gradient.
+    # Only ratios of weights count. Divided by their mean, weights cannot underflow in a gradient.
     mean: np.float64 = weights.mean(dtype=np.float64, where=weights > 0)
     return (weights / mean).astype(np.float32)
 
 
 def check_structure(name: str, matrix: Any) -> None:
-    """Refuse a sparse matrix with indices outside its shape, which SciPy and slide would follow."""
+    """Refuse a sparse matrix with indices outside its shape; SciPy does not check them."""
     if not issparse(matrix):
         return
     problem = None
@@ -104,7 +107,7 @@ def _canonical(x: Matrix) -> Matrix:
             "hold; scale it, for example with MaxAbsScaler"
         )
     if issparse(x) and x.indices.dtype != np.int32 and x.nnz <= MAX_INT:
-        # Here, once for all epochs: the engine reads int32.
+        # The engine reads int32. Convert here once, not in every epoch.
         indices, indptr = (array.astype(np.int32) for array in (x.indices, x.indptr))
         x = csr_array((x.data, indices, indptr), shape=x.shape)
     return x

@@ -1,4 +1,4 @@
-"""How good ranked labels are, from which of them are right."""
+"""nDCG of ranked labels, given which of them are right."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def ndcg_of_rows(hits: Bools, n_true: Array) -> Array:
     """
     k = hits.shape[1]
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    # Sums in the order of those below: a perfect ranking is exactly 1.
+    # Summed in the same order as `best`, so that a perfect ranking gives exactly 1.
     gains = np.cumsum(hits * discounts, axis=1)[:, -1]
     best = np.cumsum(discounts)[np.clip(n_true, 1, k) - 1]
     return np.asarray(gains / best)

@@ -42,14 +42,14 @@ class LabelRows:
         return LabelRows(indptr, self.indices[places], self.n_classes)
 
     def only(self, rows: Array) -> LabelRows:
-        """The labels of `rows`, an int array; the other rows have none."""
+        """A copy in which only `rows`, an int array, keep their labels; the others have none."""
         counts, kept = np.diff(self.indptr), np.zeros(len(self), bool)
         kept[rows] = True
         indptr = np.concatenate(([0], np.cumsum(counts * kept)))
         return LabelRows(indptr, self.indices[np.repeat(kept, counts)], self.n_classes)
 
     def contain(self, ids: Array) -> Bools:
-        """Whether row i has the labels ids[i]: bool, of the shape of `ids`, (n_rows, k)."""
+        """Which of the labels ids[i] row i has: bool (n_rows, k), as `ids`."""
         if len(self.indices) == 0:
             return np.zeros(ids.shape, bool)
         rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
@@ -61,7 +61,7 @@ class LabelRows:
 
 
 class LabelCoder:
-    """Knows the classes and the form of y; translates labels to class ids and back.
+    """Translator from labels to class ids and back, with the classes and the form of y.
 
     Parameters
     ----------
@@ -199,8 +199,8 @@ def _column(y: Any, name: str = "y") -> Any:
     """y as one dimension of class labels; continuous values are refused."""
     with refusing(name):
         y = column_or_1d(y, warn=True, input_name=name)
-    # Only floats can be continuous. Of other types the first value is enough, and type_of_target
-    # need not sort them all.
+    # Only floats can be continuous. For other types the first value is enough, which saves
+    # type_of_target from sorting all of them.
     with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous
         kind = type_of_target(y if y.dtype.kind == "f" else y[:1], input_name=name)
     if kind not in ("binary", "multiclass"):
@@ -212,9 +212,10 @@ def _column(y: Any, name: str = "y") -> Any:
 
 
 def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
-    """Numbers y in another dtype, and which of them it cannot hold; other types as they are.
+    """Convert numbers y to another dtype; returns them, and which of them it cannot hold.
 
-    NumPy would compare int64 and uint64 as float64, in which large labels may become equal.
+    Other types are returned as they are. NumPy would compare int64 and uint64 as float64, in which
+    large labels may become equal.
     """
     if y.dtype == dtype or y.dtype.kind not in "biuf" or dtype.kind not in "biuf":
         return y, False
@@ -226,7 +227,7 @@ def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
 def _unique(y: Array, name: str) -> Array:
     try:
         return np.unique(y)
-    except Exception as error:  # of a foreign class
+    except Exception as error:  # foreign classes may raise anything
         raise ValueError(f"{name} must hold labels of one type; got {_some(y)}") from error
 
 

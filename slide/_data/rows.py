@@ -1,4 +1,4 @@
-"""Rows to train on or to judge by, their shape for "auto", and the split into both."""
+"""Rows to train on and rows to judge by, the split into both, and their shape for "auto"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slide._base.arrays import Array, Floats, Matrix
 from slide._data.centering import centered, centered_by_mean, is_sparse
 from slide._data.labels import LabelRows
 
-_MIN_LENGTH = 1e-16  # least length of a usual row; weights grow as its inverse
+_MIN_LENGTH = 1e-16  # smallest root mean square of rows; weights grow as its inverse
 _VALUES = 1 << 20  # values of X that are read at a time
 
 
@@ -23,13 +23,13 @@ class DataShape:
     n_samples: int
     n_features: int
     n_classes: int
-    n_labels: int  # label entries in all; n_samples with one label per row
+    n_labels: int  # labels of all rows together; n_samples with one label per row
     n_values: float  # average number of non-zeros per row; n_features for dense X
     mean_square_norm: float  # average of |x|^2 over the rows
     mean_abs_norm: float  # average of |x|_1
     multilabel: bool
     sparse: bool  # most values of X are zero
-    one_label: bool  # every row has exactly one
+    one_label: bool  # every row has exactly one label
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainingRows:
         return TrainingRows(self.x[rows], self.labels.take(rows), weights)
 
     def without_zero_weights(self) -> TrainingRows:
-        """Only the rows that count: one of weight 0 shall not influence the network's start."""
+        """The rows of positive weight: the others must not influence the initial weights."""
         if self.weights is None or self.weights.all():
             return self
         return self.take(np.flatnonzero(self.weights))
@@ -58,7 +58,7 @@ class TrainingRows:
         return replace(self, x=centered(self.x, mean))
 
     def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
-        """The rows minus their mean, and that mean; sparse rows as they are, and None."""
+        """The rows minus their mean, and the mean; if sparse, unchanged rows and None."""
         x, mean = centered_by_mean(self.x, self.weights)
         return replace(self, x=x), mean
 
@@ -76,7 +76,7 @@ class TrainingRows:
                 f"X is dense; its root mean square is {(squares / len(self)) ** 0.5:.3g}: scale X, "
                 "for example with MaxAbsScaler"
             )
-        # Seven digits: the others depend on whether X is sparse, and training shall not.
+        # Seven digits: further ones depend on whether X is stored sparse; training must not.
         return DataShape(
             n_samples=len(self),
             n_features=self.x.shape[1],

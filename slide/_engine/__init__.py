@@ -1,4 +1,22 @@
 """One micro-batch through the network: forward, active set, loss, backward and update.
 
 Every function works in one thread. `slide._core` runs them in many threads.
+
+Map of the package::
+
+    layer         a layer as kernels see it (.pxd)
+    model         a network's arrays as kernels see them
+    workspace     data, settings and scratch memory of a training run
+    forward       forward pass of the hidden layers
+    bag           dense first layer on rows of X: an embedding bag
+    dense         dense layers: forward, backward, update
+    sparse        sparse layers: only the active neurons of each sample
+    activations   activation functions and their derivatives
+    active        the active output neurons of a micro-batch
+    output        output layer in training: scores, loss, backward, update
+    losses        losses and their gradients
+    optimizer     lazy solvers: Adam, SGD, Adagrad
+    predict       exact prediction: hidden activations, scores, top k
+    centroids     initial output rows from the labels' centroids
+    entry_points  Python entry points to kernels, for tests and benchmarks
 """

@@ -1,4 +1,14 @@
-"""The scikit-learn estimator and what its methods share."""
+"""The scikit-learn estimator and the mixins of its methods.
+
+Map of the package::
+
+    classifier    SparseMLPClassifier: parameters, methods and their documentation
+    fitted        fitted attributes, read from the result of fitting
+    prediction    the methods that predict
+    saving        the methods `save` and `load`
+    observers     callbacks and checkpoint of a `fit`
+    html          table of the network in a notebook
+"""
 
 from slide._estimator.classifier import SparseMLPClassifier
 

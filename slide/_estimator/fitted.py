@@ -14,7 +14,7 @@ from slide._simd import dispatch
 if TYPE_CHECKING:
     from slide._network.fitted import Fitted
 
-# The attributes that fitting sets; scikit-learn's validation sets those of X's columns.
+# The attributes that fitting sets; scikit-learn's validation sets the last two.
 _SET = ("_fitted", "n_features_in_", "feature_names_in_")
 
 
@@ -25,7 +25,7 @@ class FittedAttributes:
     n_features_in_: int
     feature_names_in_: Array
 
-    if TYPE_CHECKING:  # scikit-learn, which has no types, gives the estimator these
+    if TYPE_CHECKING:  # the estimator inherits these from scikit-learn, which has no types
 
         def __init__(self, **params: Any) -> None: ...
 
@@ -35,7 +35,7 @@ class FittedAttributes:
         return self._fitted is not None
 
     def _result(self) -> Fitted:
-        """The result of fitting; NotFittedError where there is none. Read it once a call."""
+        """The result of fitting, or NotFittedError. A method must read it only once per call."""
         while (fitted := self._fitted) is None:
             check_is_fitted(self)  # raises, unless another thread has fitted it just now
         return fitted
@@ -91,7 +91,7 @@ class FittedAttributes:
         network = self._result().network
         first, *others = [layer.b for layer in network.layers]
         if network.x_mean is not None:
-            # With this bias the weights make of X what they make of centred rows with their own.
+            # X gives the same pre-activations with this bias as centred rows with `layer.b`.
             shift = network.x_mean.astype(np.float64) @ network.layers[0].coefs
             first = (first - shift).astype(np.float32)
         return [first, *others]

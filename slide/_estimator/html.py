@@ -10,7 +10,7 @@ _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 
 
 class NetworkTable(FittedAttributes):
-    """Mixin of an estimator: its network as a table, in its HTML."""
+    """Mixin that adds a table of the network to the HTML of an estimator."""
 
     def _html_repr(self) -> str:
         diagram: str = super()._html_repr()  # type: ignore[misc]
@@ -18,7 +18,7 @@ class NetworkTable(FittedAttributes):
 
 
 def network_html(estimator: Any) -> str:
-    """A table of the layers of a fitted estimator, and a line of what training it took."""
+    """HTML table of the layers of a fitted estimator, and a line about its training."""
     params, widths = estimator.hash_params_, [len(b) for b in estimator.intercepts_]
     rows = [("input", f"{estimator.n_features_in_:,} features", "", "", "", "")]
     for i, width in enumerate(widths):

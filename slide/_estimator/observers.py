@@ -1,4 +1,4 @@
-"""Observers of a `fit`: scikit-learn's callbacks, and the file that keeps the training."""
+"""Observers of a `fit`: scikit-learn's callbacks and the checkpoint file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 class Observers:
     """Tells an estimator's callbacks how its `fit` goes on, and writes the checkpoint.
 
-    The constructor tells them that the `fit` begins. A `slide._training.course.Observer`.
+    It is a `slide._training.course.Observer`. The constructor tells the callbacks that the `fit`
+    begins.
 
     Parameters
     ----------
     estimator : SparseMLPClassifier
     max_iter : int
-        Most epochs, which are the subtasks of the `fit`.
+        Most epochs; each epoch is a subtask of the `fit`.
     X, y, sample_weight
         As `fit` got them.
     file : slide._saving.checkpoint.CheckpointFile or None

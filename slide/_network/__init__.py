@@ -1,1 +1,14 @@
-"""The network: its arrays, their start, one pass over the rows, and when hashes are rebuilt."""
+"""The network: its arrays, their initial values, one pass over the rows, rebuilds of hashes.
+
+Map of the package::
+
+    network       Network: all arrays of a model, and views for kernels
+    layer         Layer: the arrays of one layer
+    losses        losses: prior, probabilities, threshold, calibration
+    start         initial weights of a new network
+    passes        one training pass over the rows
+    rehash        rebuilds of codes and tables, and their schedule
+    input_stats   mean and length of each layer's inputs
+    tally         counts over a whole training
+    fitted        Fitted: the immutable result of fitting
+"""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that `fit` gives an estimator, which swaps it as a whole.
+    """Everything that `fit` gives an estimator, which replaces it as a whole.
 
     A method reads it once and then works with one network and its own classes, even while another
     thread fits the estimator again.
@@ -50,14 +50,14 @@ class Fitted:
     history: tuple[Params, ...] = ()
 
     def after(self, before: Fitted | None) -> Fitted:
-        """This result, of a training that went on from `before`: the curves of both."""
+        """Join the curves of `before` to this result, whose training went on from it."""
         if before is None:
             return self
         return replace(
             self,
             labels_per_row=before.labels_per_row,
             losses=before.losses + self.losses,
-            # Scores of an earlier training say nothing of one that was not judged.
+            # Scores of an earlier training say nothing about a training without scores.
             scores=before.scores + self.scores if self.scores else (),
             history=before.history + self.history,
         )

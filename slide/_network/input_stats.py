@@ -24,7 +24,7 @@ _NOTED = 256  # rows from which `note_inputs` estimates the mean input of the ou
 
 
 def sums(h: Matrix) -> tuple[Array, float]:
-    """Sum of the rows, float64 (width,), and of their squared lengths; dense or CSR."""
+    """Sum of the rows of h, float64 (width,), and sum of their squared lengths; dense or CSR."""
     if issparse(h):
         total = np.asarray(h.sum(axis=0, dtype=np.float64)).ravel()
         return total, float(np.square(h.data, dtype=np.float64).sum())
@@ -34,7 +34,7 @@ def sums(h: Matrix) -> tuple[Array, float]:
 def stats_of(total: Array, squares: float, n: int) -> InputStats:
     """Mean and length of n vectors, from their sum and the sum of their squared lengths."""
     mean = total / n
-    # Vectors that are all alike leave a distance of float32 rounding only: that is no length.
+    # For equal vectors the difference is only float32 rounding, which must not count as length.
     rounding = 1e-6 * (mean @ mean) + 1e-12
     length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
     return mean.astype(np.float32), length
@@ -45,7 +45,8 @@ def note_inputs(network: Network, x: Matrix, n_threads: int, share: float = 1.0)
 
     Its standard error is 1/16 of the inputs' spread. Short lists (`slide._prediction.shortlist`)
     center their queries with it. `share` < 1 blends the estimate into the previous one, for small
-    batches. A retrieval of the output layer keeps its own.
+    batches. The statistics stay as they are if the output layer has a retrieval, which keeps its
+    own, or if its inputs are sparse.
     """
     network.changed()
     i = len(network.layers) - 1

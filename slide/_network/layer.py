@@ -22,8 +22,8 @@ class Layer:
     """Arrays of one layer; create them with `zeros`.
 
     A dense first layer has a row for each input feature, all others have a row for each neuron.
-    `steps` counts the updates of each row, its last entry those of a shared bias. Weights and first
-    moments, w and w_m, are float32 or bfloat16; the other arrays are float32. w_v, steps, b_m and
+    `steps` counts the updates of each row; its last entry counts those of a shared bias. Weights w
+    and first moments w_m are float32 or bfloat16; the other arrays are float32. w_v, steps, b_m and
     b_v are fields of one record array, so that an update touches a single cache line besides the
     weights.
     """
@@ -41,7 +41,7 @@ class Layer:
     bias_rate: float = 1.0
     by_feature: bool = False
     n_active: int = 0  # neurons computed for a sample; 0: all
-    retrieval: Retrieval | None = None  # finds them
+    retrieval: Retrieval | None = None  # finds the active neurons
 
     @property
     def coefs(self) -> Floats:
@@ -50,9 +50,9 @@ class Layer:
         return w if self.by_feature else w.T
 
     def blocks(self, n_rows: int | None = None) -> Iterator[slice]:
-        """Slices of n_rows rows (None: all) that hold some 4 million weights each.
+        """Slices of the first n_rows rows (None: all), of some 4 million weights each.
 
-        A loop over them keeps few weights as float32 at a time, and hears Ctrl-C.
+        A loop over them converts few weights to float32 at a time, and hears Ctrl-C.
         """
         size = max(1, _UNPACKED_AT_ONCE // self.w.shape[1])
         n_rows = len(self.w) if n_rows is None else n_rows

@@ -28,21 +28,20 @@ class Loss:
     name : str
         As in `slide._engine.losses.LOSSES`.
     log_prior : callable
-        From the labels' counts (n_classes,) and the number of rows to the output biases before
-        training. A label never seen has a finite one.
+        Maps the labels' counts (n_classes,) and the number of rows to the initial output biases. A
+        label that was never seen has a finite bias too.
     n_decisions : callable
-        From the number of classes to the number of decisions whose losses add up in a row's.
+        Maps the number of classes to the number of decisions whose losses a row's loss sums.
     log_probabilities : callable
-        From scores (n, n_classes) and whether a row may have several labels to the logarithms of
+        Maps scores (n, n_classes), and whether a row may have several labels, to the logarithms of
         the probabilities, in place.
     score_threshold : float or None
-        A row of a multilabel target gets the labels whose score is above it. None: the labels share
-        one probability, and a row gets those that have more of it than one of 1 + labels_per_row
-        equals.
+        A row of a multilabel target gets the labels whose score is above it. None: the
+        probabilities of a row sum to 1, and it gets the labels above 1 / (1 + labels_per_row).
     calibrate : callable
-        From the scores of a row's candidates (n, k), whether each is a label (n, k), the number of
-        the row's labels (n,), candidates or not, and the rows' weights (n,) to (slope, offset).
-        slope * score + offset is a score of the right confidence. Scores of -inf do not count.
+        Maps the scores of each row's candidates (n, k), whether each candidate is a label (n, k),
+        the number of each row's labels (n,), candidates or not, and the rows' weights (n,) to
+        (slope, offset). slope * score + offset is a calibrated score. Scores of -inf do not count.
     """
 
     name: str
@@ -54,7 +53,7 @@ class Loss:
 
 
 def _shares(counts: Ints, n_rows: int) -> Array:
-    """Share of the rows that have each label, as if half a row more had it."""
+    """Share of the rows that have each label, with half a row added to each count."""
     return np.asarray((counts + 0.5) / (n_rows + 1.0))
 
 
@@ -75,9 +74,9 @@ def _log_softmax(scores: Floats, multilabel: bool) -> Floats:
 def _softmax_slope(
     scores: Floats, right: Bools, n_labels: Ints, weights: Array
 ) -> tuple[float, float]:
-    """Make the softmax of a row's best label, on average, the share of it that is right.
+    """Find the slope at which the best labels' mean softmax equals the mean share that is right.
 
-    A row's probability is shared by its labels.
+    The right best label of a row counts 1 / (number of the row's labels).
     """
     best = np.argmax(scores, axis=1)[:, np.newaxis]
     shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
@@ -102,16 +101,16 @@ def _log_odds(counts: Ints, n_rows: int) -> Array:
 
 
 def _log_sigmoid(scores: Floats, multilabel: bool) -> Floats:
-    """Labels are independent of each other, but those of which a row has exactly one sum to 1."""
+    """Log probabilities: independent labels if multilabel; else a row's labels sum to 1."""
     log_expit(scores, out=scores)
     return scores if multilabel else _log_softmax(scores, multilabel)
 
 
 def _logistic(scores: Floats, right: Bools, n_labels: Ints, weights: Array) -> tuple[float, float]:
-    """Make the sigmoid of a candidate's score the probability that it is a label.
+    """Fit slope and offset so that the sigmoid of a candidate's score is its probability.
 
-    The labels that are no candidates are not missed: candidates were chosen by what the score is
-    made of.
+    Labels that are not candidates are left out. They are not needed: candidates were chosen by the
+    terms of the score itself.
     """
     valid = np.isfinite(scores)
     if not right[valid].any() or right[valid].all():

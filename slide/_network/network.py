@@ -58,10 +58,10 @@ class Network:
         Mean and length of every layer's inputs (`slide._network.input_stats`).
     prototypes : slide._prototypes.prototypes.Prototypes or None
     derived : dict
-        Objects that others compute from the weights and keep here, by name. `changed` empties it;
-        neither files nor pickles hold it.
+        Objects that other modules compute from the weights and keep here, by name. `changed`
+        empties it; neither files nor pickles hold it.
     guard : slide._base.locks.Guard
-        Keeps readers of sparse hidden layers and rebuilds of their retrievals from each other.
+        Lock between predictions by sparse hidden layers and rebuilds of their retrievals.
     """
 
     n_features: int
@@ -95,24 +95,24 @@ class Network:
         self.input_stats = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
 
     def twin(self) -> Network:
-        """A Network of the same arrays whose input statistics and prototypes may become others."""
+        """A Network that shares the arrays but may get other input statistics and prototypes."""
         twin = object.__new__(Network)
         vars(twin).update(vars(self), input_stats=list(self.input_stats), derived={})
         return twin
 
     def changed(self) -> None:
-        """Forget what was computed from weights that have changed."""
-        # A new dict: an object that another thread still computes from the old weights goes into
-        # the old one, where nobody finds it.
+        """Forget all objects in `derived`: the weights have changed."""
+        # A new dict: another thread may still compute an object from the old weights. It puts the
+        # object into the old dict, which is no longer read.
         self.derived = {}
 
     def set_prototypes(self, prototypes: Prototypes | None) -> None:
-        """Add the scores of other prototypes, or of none, to those of the network."""
+        """Replace the prototypes, whose scores are added to the network's; None: no prototypes."""
         self.prototypes = prototypes
         self.changed()
 
     def model(self, n_layers: int | None = None) -> Model:
-        """Views for the compiled loops; of the first n_layers, the last of them as the output."""
+        """Views for the compiled loops; with n_layers of the first ones, the last as output."""
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 

@@ -1,4 +1,4 @@
-"""One pass over the training rows, in chunks between which others may look on."""
+"""One pass over the training rows, in chunks; observers are called between them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from slide._core import Trainer
     from slide._network.network import Network
 
-# Rows between two looks at the clock of the rebuild schedule (and at Python's signals).
+# Most rows between two checks of the rebuild schedule (and of Python's signals).
 _CHUNK = 4096
-# Phases of a micro-batch in `history_`, and the engine's clocks of them.
+# Phase of a micro-batch in `history_` -> the engine's clock for it.
 _PHASES = {
     "search": "retrieval_seconds",
     "forward": "forward_seconds",
@@ -29,17 +29,17 @@ _PHASES = {
 
 @dataclass
 class Pass:
-    """How far a pass over the rows is, between two chunks of them.
+    """Progress of a pass over the rows, between two chunks of them.
 
     Parameters
     ----------
     n_rows : int
         Rows that are done.
     loss, weight : float
-        Sums over them.
+        Sums over these rows.
     queries : list of None or (float64 (n_in,), float)
-        For every layer whose inputs are hashed their sum since the last rebuild, and that of their
-        squared lengths.
+        For every layer whose inputs are hashed: sum of the inputs since the last rebuild, and sum
+        of their squared lengths. None for other layers.
     n_queries : int
         Rows in these sums.
     seconds : dict of str to float
@@ -100,12 +100,12 @@ def train(
         Made by `network.trainer`.
     rows : int32 (n,)
     learning_rate : callable
-        From the share of this pass that is done, 0 to 1, to the rate.
+        Maps the share of this pass that is done, 0 to 1, to the learning rate.
     n_threads : int
     so_far : Pass or None
         A pass over the same rows that was stopped after a chunk.
     after_chunk : callable or None
-        Gets the Pass between any two chunks of rows.
+        Called with the Pass between any two chunks of rows.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def train(
         if after_chunk is not None and done.n_rows < len(rows):
             after_chunk(done)
     if sparse:
-        # Predictions find neurons by the weights as they are now.
+        # Predictions find neurons by codes, which must match the final weights of this pass.
         began = perf_counter()
         network.tally.multiply_adds += refresh(network, n_threads)
         done.seconds["rebuild"] += perf_counter() - began

@@ -1,7 +1,7 @@
-"""When retrievals rebuild their codes and tables: at growing gaps, from the weights as they are.
+"""Rebuilds of the retrievals' codes and tables from the current weights, at growing gaps.
 
 Between two rebuilds the neurons of sparse layers that moved much are hashed again. Every function
-returns the multiply-adds that it took.
+that hashes returns the multiply-adds that it took.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def rebuild(network: Network, n_threads: int) -> int:
 
 
 def refresh(network: Network, n_threads: int) -> int:
-    """Rebuild all retrievals, off the schedule."""
+    """Rebuild all retrievals, and leave the schedule as it is."""
     hashed = [i for i, layer in enumerate(network.layers) if layer.retrieval is not None]
     return sum(rebuild_layer(network, i, n_threads) for i in hashed)
 
@@ -45,7 +45,7 @@ def rebuild_layer(network: Network, i: int, n_threads: int) -> int:
     layer, (mean, length) = network.layers[i], network.input_stats[i]
     assert layer.retrieval is not None
     steps = layer.steps[: layer.n_out]
-    # No prediction uses the output's retrieval.
+    # No prediction uses the retrieval of the output layer, so that one needs no lock.
     with network.guard.writing() if layer.n_active else nullcontext():
         return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 

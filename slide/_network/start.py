@@ -1,4 +1,4 @@
-"""A new network: random hidden layers, and output rows that start from the labels' centroids."""
+"""The start of a new network: random hidden layers, output rows from the labels' centroids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._settings.settings import Settings
 
-# Rows that show what enters sparse layers, and the most that are forwarded at a time.
+# Rows that input statistics of sparse layers come from; also the most rows forwarded at a time.
 _ROWS_AT_ONCE = 4096
 
 
@@ -38,9 +38,9 @@ def start_network(
     rng: np.random.RandomState,
     n_threads: int,
 ) -> Network:
-    """A new Network for `data`, TrainingRows minus `x_mean`, with its initial weights.
+    """Make a Network for `data`, TrainingRows minus `x_mean`, with its initial weights.
 
-    These depend on the labels of `rows` only, an int array, rising; None: on all labels.
+    The weights depend only on the labels of `rows`, a rising int array; None: on all labels.
     """
     network = Network(
         n_features=data.x.shape[1],
@@ -58,7 +58,7 @@ def start_network(
         labels = labels.only(rows)
     counts = np.bincount(labels.indices, minlength=labels.n_classes)
     prior = LOSSES[settings.loss].log_prior(counts, len(rows))
-    # Centroids of few classes need few rows; to forward them all would cost a third of an epoch.
+    # Centroids of few classes need few rows; forwarding all rows would cost a third of an epoch.
     n_rows = 4096 + 64 * labels.n_classes
     if n_rows < len(rows):
         rows = np.random.default_rng(network.seed).choice(rows, n_rows, replace=False)
@@ -90,7 +90,7 @@ def set_weights(
         Biases of the output, see `Loss.log_prior`.
     n_threads : int
     rows : int array or None
-        The rows of x to look at, None: all.
+        The rows of x to use; None: all.
     """
     # SFC64 is NumPy's fastest generator; its stream differs from the engine's.
     random = np.random.Generator(np.random.SFC64(network.seed))
@@ -113,7 +113,7 @@ def set_weights(
 
 
 def make_retrieval(network: Network, i: int, sample: Matrix) -> Retrieval:
-    """The retrieval of layer i, not yet built; of layer 0 it may need dense rows of X, `sample`."""
+    """Make the retrieval of layer i, not yet built; for layer 0 it may need dense rows `sample`."""
     chosen, layer, directions = network.settings.layers[i].retrieval, network.layers[i], None
     assert chosen is not None
     if chosen.n_directions and chosen.transform:
@@ -144,7 +144,7 @@ def _start_output(
 ) -> None:
     """Set the output's weights to the labels' centroids, and its biases to meet the prior."""
     output, model = network.layers[-1], network.model()
-    # In place; of bfloat16 in an array of their own, before the moments' memory is used.
+    # Summed in place; for bfloat16 in another array, before the memory of the moments is used.
     rows = output.w if output.w.dtype == np.float32 else aligned_zeros(output.w.shape)
     total, squares = np.zeros(output.n_in), 0.0
     # A block of dense hidden vectors takes at most 64 MB.
@@ -157,7 +157,7 @@ def _start_output(
         add = centroids.add_sparse_label_sums if issparse(h) else centroids.add_label_sums
         add(h, y.indptr, y.indices, start, rows)
     network.input_stats[-1] = mean, length = stats_of(total, squares, x.n_rows)
-    # The length at which a sample at the typical distance meets its label's logit.
+    # Length of an output row: a sample at the typical distance then gets `centroid_logit`.
     length = network.settings.centroid_logit / length
     used = np.bincount(y.indices, minlength=network.n_classes).astype(np.int64)
     for block in output.blocks():

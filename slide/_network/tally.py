@@ -1,4 +1,4 @@
-"""Counts over a whole training."""
+"""Counts of samples, neurons and multiply-adds over a whole training."""
 
 from __future__ import annotations
 

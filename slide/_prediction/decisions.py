@@ -1,4 +1,4 @@
-"""From scores to probabilities and labels."""
+"""Probabilities and labels from scores."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
-_SCORES_AT_ONCE = 1 << 22  # scores that a block of rows aims at
+_SCORES_AT_ONCE = 1 << 22  # about so many scores in a block of rows
 
 
-@np.errstate(under="ignore")  # a probability may round to 0 where the user lets NumPy raise
+@np.errstate(under="ignore")  # a probability may round to 0, even if the user lets NumPy raise
 def log_probabilities(scores: Floats, loss: str, multilabel: bool) -> Floats:
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 
     A row's probabilities sum to 1, unless the labels of a multilabel target are independent under
-    the loss. float32 would round small probabilities to 0; none is smaller than its smallest normal
-    number.
+    the loss. No probability is below the smallest normal number of float32, where it would round
+    to 0.
     """
     scores = LOSSES[loss].log_probabilities(scores, multilabel)
     return np.maximum(scores, _LOG_TINY, out=scores)
@@ -38,7 +38,8 @@ def predict_label_rows(
     """The labels that every row of a multilabel target gets, as LabelRows.
 
     `slide._network.losses.Loss.score_threshold` decides. Scores are computed for some rows at a
-    time. With mode "lsh" only the labels of a short list are scored, if a score alone decides.
+    time. With mode "lsh" only the labels of a short list are scored, if the loss has a threshold
+    and short lists pay.
     """
     model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
     score_threshold = LOSSES[loss].score_threshold
@@ -64,7 +65,7 @@ def predict_label_rows(
 def _shortlist_label_rows(
     network: Network, x: InputRows, score_threshold: float, n_candidates: int, n_threads: int
 ) -> LabelRows:
-    """The labels of a score above the threshold among every row's n_candidates most promising."""
+    """Labels with a score above the threshold, among the n_candidates of every row's short list."""
     model, n_classes = network.model(), network.n_classes
     short = lookup.shortlist(network, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]

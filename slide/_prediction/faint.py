@@ -25,12 +25,12 @@ def faint(
     neurons: Array,
     n_least: int,
 ) -> Bools:
-    """Which of the `neurons`, all in random order, almost never reach the top k: bool (n,).
+    """Which of `neurons`, all ids in random order, almost never reach the top k: bool (n,).
 
     Model a neuron's score as normal with mean b_i and deviation |w_i| query_length / sqrt(d). From
     a sample, estimate the 100th-best score; a neuron is faint if even a hidden vector 1.5 x the
-    usual length along w_i stays below it. Classes without training rows are. Faint neurons are
-    still found, only later. If no more than n_least others would be left, none counts as faint.
+    usual length along w_i stays below it. Classes without training rows are faint. Faint neurons
+    are still found, only later. If at most n_least others would be left, none counts as faint.
     Source: Yan et al., NeurIPS 2018 (ranges of norms).
     """
     n, d = weights.shape
@@ -38,7 +38,7 @@ def faint(
     for start in range(0, n, _NEURONS_AT_ONCE):
         part = slice(start, start + _NEURONS_AT_ONCE)
         w = weights[part].astype(np.float32, copy=False)
-        # einsum: its sums have one order, whatever the threads of BLAS do.
+        # einsum always sums in the same order; BLAS would depend on its threads.
         length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)
         middle[part] = np.einsum("ij,j->i", w, query_mean)
     length2 += mean @ mean

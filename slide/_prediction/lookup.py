@@ -1,7 +1,7 @@
-"""The best classes of every row, from all classes or from a short list; when short lists pay.
+"""The best classes of every row, from all scores or from a short list; when short lists pay.
 
-The first prediction after training that pays makes the Shortlist. It is kept in `Network.derived`
-until the weights change, and is never saved or pickled.
+The first prediction for which it pays makes the Shortlist. It is kept in `Network.derived` until
+the weights change, and is never saved or pickled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _making = threading.Lock()
 
 
 def _unlock() -> None:
-    """Give a forked process a free lock: it lacks the thread that may hold its parent's."""
+    """Give a forked process a free lock: it lacks the thread that may have held the old one."""
     global _making
     _making = threading.Lock()
 
@@ -59,8 +59,8 @@ def topk(
     n_candidates : "auto" or int
         Neurons scored per row with "lsh".
     apart : bool
-        Whether both are (2, n, k): the best by the network alone, then the best by network and
-        prototypes.
+        Whether to return two rankings, arrays (2, n, k): the best by the network alone, then the
+        best by network and prototypes.
     """
     if isinstance(n_candidates, str):  # "auto"
         n_candidates = candidates_for(k)
@@ -74,14 +74,14 @@ def topk(
 def candidates_for(k: int) -> int:
     """The number of candidates that "auto" stands for.
 
-    For the best five it is 272, which hold .96 to .999 of the best and .90 to .99 of the five (see
-    docs/how-it-works.md).
+    For the best five it is 272, which contain .96 to .999 of the best neurons and .90 to .99 of the
+    best five (see docs/how-it-works.md).
     """
     return 192 + 16 * k
 
 
 def pays(network: Network, n_candidates: int) -> bool:
-    """Whether a short list of n_candidates neurons is found faster than all are scored."""
+    """Whether a short list of n_candidates neurons is faster than the scores of all neurons."""
     *_, last, output = network.layers
     return bool(
         last.n_active == 0
@@ -94,8 +94,8 @@ def pays(network: Network, n_candidates: int) -> bool:
 def shortlist(network: Network, n_threads: int) -> Shortlist:
     """The Shortlist of the network's output layer, which is kept until the weights change."""
     with _making:
-        # Of now: when another thread trains meanwhile, the network has a new dict, and the list,
-        # which is old already, is kept in this one in which nobody looks.
+        # Keep this dict: if another thread trains meanwhile, the network gets a new one. The list,
+        # which is outdated then, goes into this one, which is no longer read.
         derived = network.derived
         if _NAME not in derived:
             i = len(network.layers) - 1

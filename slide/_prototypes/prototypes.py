@@ -2,8 +2,8 @@
 
 Its cosine with a row is added to the network's score. Features are weighted by how rare they are
 (Rocchio 1971); small weights are cut, and the rest is scaled to length 1. Hidden layers are a
-bottleneck that single telling features of rare labels hardly pass; the prototypes keep them. With
-an inverted index their cosines cost less than the network does.
+bottleneck: they lose most single features that identify a rare label, and prototypes keep these.
+With an inverted index the cosines cost less than the network does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from slide._prototypes.means import LabelMeans
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
 
-# Least weight of a feature. Smaller ones say little and are most of all: without them 28,600
+# Least weight of a feature. Most weights are smaller, and say little: without them 28,600
 # multiply-adds per row become 900 on OEWN, and 8,500 become 1,300 on Bibtex, for the same accuracy.
-# At most 400 weights of a prototype are left.
+# A prototype keeps at most 400 weights.
 _LEAST = 0.05
-# Most labels in the postings of a feature, which bounds the cost of a row; those of the largest
-# weights stay (Carmel et al., Static Index Pruning, SIGIR 2001).
+# Most labels in the postings of a feature, which bounds the cost of a row. The labels with the
+# largest weights stay (Carmel et al., Static Index Pruning, SIGIR 2001).
 _LONGEST = 512
 _PARTS = 4  # parts per thread; Ctrl-C is checked between them, and each wastes a page or two
 _PRODUCTS = 1 << 24  # most values of rows that a part sums
@@ -73,7 +73,7 @@ class Prototypes:
         n_classes: int,
         weight: float,
     ) -> Prototypes:
-        """The Prototypes of untrusted `arrays`; ValueError if they are no index."""
+        """Make Prototypes from untrusted arrays; ValueError if they are not a valid index."""
         index = csc_array(_narrow(values, labels, indptr), shape=(n_classes, len(feature_weights)))
         index.check_format(full_check=True)
         if not index.has_canonical_format:
@@ -94,19 +94,18 @@ class Prototypes:
 def make_prototypes(
     x: Matrix, labels: LabelRows, weights: Floats | None, n_threads: int
 ) -> Prototypes:
-    """Prototypes of weight 1, the same whatever `n_threads` is.
+    """Make Prototypes of weight 1; `n_threads` does not change the result.
 
     Parameters
     ----------
     x : float32 (n, n_features), canonical CSR or dense
     labels : slide._data.labels.LabelRows
-        Rows without labels only tell how rare features are.
+        Rows without labels count only for how rare features are.
     weights : float32 (n,) or None
         Sample weights.
     n_threads : int
 
-    Memory is twice that of the result before long postings are cut, and 24 bytes per thread and
-    feature.
+    Memory: twice the result before long postings are cut, plus 24 bytes per thread and feature.
     """
     x, n = csr_array(x), len(labels)
     feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
@@ -126,7 +125,9 @@ def make_prototypes(
 
 
 def _parts(sizes: Array, indptr: Array, turn: int) -> tuple[Array, Array]:
-    """Bounds of ranges of labels of about equal work, and the most values of each range's means.
+    """Split the labels into ranges of about equal work.
+
+    Returns the bounds of the ranges, and how many values the means of each range have at most.
 
     sizes : values of the rows of every label; indptr : (n_classes + 1,) where a label's rows start;
     turn : a divisor of the number of ranges.
@@ -156,7 +157,7 @@ def _document_counts(x: csr_array) -> Array:
 
 
 def _shorten(by_feature: csc_array) -> None:
-    """Cut the postings of every feature to the _LONGEST labels of the largest weights, in place."""
+    """Cut every feature's postings to the _LONGEST labels with the largest weights, in place."""
     starts = by_feature.indptr
     for feature in np.flatnonzero(np.diff(starts) > _LONGEST):
         values = by_feature.data[starts[feature] : starts[feature + 1]]

@@ -1,4 +1,4 @@
-"""Checkpoint files: whose training a file holds, when to write it, how to go on from it."""
+"""Checkpoint files: which training a file holds, when to write it, how to go on from it."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class CheckpointFile:
         check_replaceable(checkpoint.path)
 
     def read(self) -> Kept | None:
-        """The training that the file holds, or None where there is no file.
+        """Read the training that the file holds; None if there is no file.
 
         Raises
         ------
         ValueError
-            When it holds something else, or is damaged.
+            When the file holds something else, or is damaged.
         """
         path = self._checkpoint.path
         if not os.path.exists(path):
@@ -93,7 +93,7 @@ class CheckpointFile:
         return self._checkpoint.is_due(time.monotonic() - self._written, n_epochs)
 
     def write(self, fitted: Fitted, course: Course | None) -> None:
-        """Keep a Course, and the result as if it had stopped there; None: the Course is over."""
+        """Write a Course, and `fitted`, its result so far; course=None: the training is over."""
         header, arrays = (None, {}) if course is None else course_state(course)
         kept = {"identity": self._identity, "course": header, "history": list(fitted.history)}
         saved = Saved(self._params, fitted, self._feature_names, kept, arrays)
@@ -115,7 +115,7 @@ class Kept:
     fitted : slide._network.fitted.Fitted
         The result as if training had stopped there.
     done : bool
-        Whether it is over.
+        Whether the training is over.
     """
 
     def __init__(self, saved: Saved, kept: dict[str, Any]) -> None:
@@ -147,13 +147,13 @@ class Kept:
                 raise ValueError("its network must have the settings that follow from parameters")
 
     def set_course(self, course: Course) -> None:
-        """Set a Course, whose network is the model's, to where the file stopped."""
+        """Set a Course of this model's network to where the file stopped."""
         with trusting_nothing(_DAMAGED):
             set_course_state(course, self._course, self._arrays)
 
 
 def the_checkpoint(callbacks: Iterable[Any]) -> Checkpoint | None:
-    """The Checkpoint among an estimator's callbacks, of which it may have one."""
+    """The Checkpoint among an estimator's callbacks, or None; more than one is refused."""
     found = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if len(found) > 1:
         raise ValueError(f"callbacks must have one Checkpoint at most; got {len(found)}")
@@ -163,7 +163,7 @@ def the_checkpoint(callbacks: Iterable[Any]) -> Checkpoint | None:
 def identity_of(
     params: Params, classes: Array, data: TrainingRows, rng: np.random.RandomState, n_before: int
 ) -> dict[str, Any]:
-    """Values, as JSON holds them, that distinguish a training from others.
+    """JSON values that distinguish a training from others.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def identity_of(
         Parameters of the estimator, checked.
     classes : ndarray
     data : slide._data.rows.TrainingRows
-        Before any are held out.
+        All rows, before any are held out.
     rng : numpy.random.RandomState
         The generator before anything is drawn.
     n_before : int

@@ -1,4 +1,4 @@
-"""The state of a Course as JSON's values and arrays, and back."""
+"""Conversion of a Course's state to JSON values and named arrays, and back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
         "best": course.best if course.losses else None,
         "n_stale": course.n_stale,
         "stopped": course.stopped,
-        # Within an epoch: the generator that draws its row order again.
+        # Within an epoch: the generator as it was before it drew the row order of the epoch.
         "rng": encode("rng", course.rng if so_far is None else course.drawn_by),
         "so_far": None,
         "seconds": course.seconds,
@@ -118,7 +118,7 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
 
 
 def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:
-    """`value`, if it is the `history_` of n_epochs epochs (None: any number)."""
+    """Check that `value` is the `history_` of n_epochs epochs (None: any), and return it."""
     if not isinstance(value, list) or n_epochs not in (None, len(value)):
         many = "" if n_epochs is None else f"{n_epochs} "
         raise ValueError(f"history must be a list of {many}epochs; got {shown(value)}")

@@ -23,7 +23,7 @@ from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide._settings.rules import check_params
 
 _KEY = "slide"  # the key of our JSON in the metadata
-_TRAINING = "training."  # before the names of arrays that only a checkpoint has
+_TRAINING = "training."  # start of the names of arrays that only a checkpoint has
 # The format's version; 2 added checksums. Raise it when older versions cannot read new files.
 _FORMAT = 2
 _MAX_WIDTH = 1000  # widest dtype of labels that is accepted where no label is that long
@@ -69,11 +69,11 @@ def write(path: str, saved: Saved) -> None:
 def read(path: str, defaults: Params) -> Saved:
     """Read the file of `write`.
 
-    `defaults` has all parameters of the estimator, for those that files of older versions lack.
+    `defaults` has all parameters of the estimator; files of older versions may lack some.
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
-    with open(path, "rb"):  # says in Python's own words what is wrong
+    with open(path, "rb"):  # raises Python's own error if it cannot be opened
         pass
     problem = f"{path} is no model that can be loaded"
     with trusting_nothing(problem), TensorFile(path) as file:
@@ -96,7 +96,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
             if name not in ("random_state", "n_jobs")
         },
         "network": {name: _encode_all(name, value) for name, value in network.items()},
-        # One generator may serve as the parameter too, and both go on together.
+        # The parameter may be the same generator; it must be the same again after loading.
         "rng": None if fitted.rng is params["random_state"] else encode("random_state", fitted.rng),
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,
@@ -146,14 +146,14 @@ def _saved(
         labels_per_row=floats("labels_per_row", [header["labels_per_row"]])[0],
         losses=tuple(floats("loss_curve", header["loss_curve"])),
         scores=() if scores is None else tuple(floats("validation_scores", scores)),
-        # Seconds depend on the machine and the day: the same training gives the same file.
+        # Left out: its seconds differ from run to run, but the same training gives the same file.
         history=(),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)
 
 
 def _header(file: TensorFile) -> dict[str, Any]:
-    """The JSON of a file whose format this version knows."""
+    """The JSON of a file; unknown formats and damaged JSON are refused."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
     header: dict[str, Any] = json.loads(file.metadata[_KEY])
@@ -238,7 +238,7 @@ def _text_array(texts: Array) -> Array:
 
 
 def _texts(array: Array) -> Array:
-    """The strings of `_text_array`, an object array."""
+    """Inverse of `_text_array`: an object array of strings."""
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"texts must be bytes; got {array.dtype} of shape {array.shape}")
     texts = json.loads(array.tobytes())

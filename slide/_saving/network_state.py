@@ -1,6 +1,6 @@
-"""A network as plain values and arrays by name, for files and pickles, and back.
+"""Conversion of a network to plain values and named arrays, for files and pickles, and back.
 
-Files are trusted with nothing. A pickle of a network holds the same values and arrays, and names
+Nothing in a file is trusted. A pickle of a network holds the same values and arrays, and names
 one function of this module, `network_from_arrays`.
 """
 
@@ -33,10 +33,10 @@ from slide._settings.settings import (
 if TYPE_CHECKING:
     from slide._network.layer import Layer
 
-_ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # of a layer
-_PROTOTYPES = "prototypes"  # before the names of their arrays
+_ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # arrays of a layer
+_PROTOTYPES = "prototypes"  # start of the names of their arrays
 _MAX_INT64 = 2**63 - 1
-# Names in files that differ from those in the code: keys of the format stay.
+# Name in the code -> name in files, where they differ: names in files never change.
 _SETTINGS_IN_FILE = {"retrieval": "search", "n_hard_kept": "n_listed"}
 _TALLY_IN_FILE = {"active_neurons": "n_active"}
 _MAX_STEPS = 2**30  # leaves room to train on
@@ -51,7 +51,8 @@ _NETWORK_RULES = {
         lambda value: NUMBER.accepts(value) and 1 <= value < MAX_INT + 1, "[1, 2**31)"
     ),
 }
-_PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}  # whether there are such parts
+# These values tell whether there are a mean row and prototypes.
+_PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}
 _SETTINGS_RULES, _LAYER_RULES = rules_of(Settings), rules_of(LayerSettings)
 _RETRIEVAL_RULES = rules_of(RetrievalSettings)
 
@@ -66,7 +67,7 @@ class Source(Protocol):
     def read(self, name: str) -> Array: ...
 
 
-# ------------------------------------------------------------------- there --
+# -------------------------------------------- to plain values and arrays --
 
 
 def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
@@ -112,7 +113,7 @@ def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
     return found
 
 
-# -------------------------------------------------------------------- back --
+# ------------------------------------------ from plain values and arrays --
 
 
 def network_from_arrays(header: dict[str, Any], arrays: NamedArrays) -> Network:
@@ -123,14 +124,14 @@ def network_from_arrays(header: dict[str, Any], arrays: NamedArrays) -> Network:
 def network_from_state(header: dict[str, Any], source: Source) -> Network:
     """The Network that `network_state` described.
 
-    A network of the sizes in `header` is made first, and tells the names and forms of its arrays;
-    only then are these read.
+    First a network of the sizes in `header` is made, which tells the names, shapes and dtypes of
+    its arrays. Only then are the arrays read.
 
     Parameters
     ----------
     header : dict
     source : Source
-        Its arrays must be the network's, no others.
+        It must hold the network's arrays and no others.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
 
 
 def _unfilled(header: dict[str, Any], source: Source) -> Network:
-    """A Network whose plain values are those of `header` and whose arrays are yet to be filled."""
+    """A Network with the plain values of `header`, whose arrays are not filled yet."""
     rules = {**_NETWORK_RULES, **_PARTS_RULES}
     check("", {name: header[name] for name in rules}, rules)
     check("", header, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
@@ -175,7 +176,7 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
     n_features, n_classes = own["n_features"], own["n_classes"]
     sizes = tuple(header["hidden_layer_sizes"])
     widths = [n_features, *sizes, n_classes]
-    # Before memory is asked for: weights and first moments must be there.
+    # Checked before memory is allocated: the source must hold all weights and first moments.
     bytes_each = 4 if header["settings"].get("weight_dtype") == "bfloat16" else 8
     if bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > source.size:
         raise ValueError(f"layers of widths {widths} do not fit into {source.size} bytes")
@@ -215,7 +216,7 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def tally_from(header: dict[str, Any], where: str) -> Tally:
-    """The Tally of a dict of its counts; messages put `where` before their names."""
+    """The Tally of a dict of counts; messages put `where` before the names of counts."""
     sums = {"loss": NUMBER, "weight": NUMBER}
     counts = _renamed(header, _inverse(_TALLY_IN_FILE))
     check(where, counts, {f.name: sums.get(f.name, integer(0, 2**200)) for f in fields(Tally)})
@@ -303,7 +304,7 @@ def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
 
 
 def floats(name: str, values: Any, n: int | None = None) -> list[float]:
-    """A list of n finite floats; with n None, of at least one."""
+    """Check that `values` is a list of n finite floats (n=None: at least one), and return it."""
     if (
         not isinstance(values, list)
         or (len(values) != n if n is not None else not values)

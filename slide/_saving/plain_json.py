@@ -1,7 +1,7 @@
 """JSON of an estimator's plain values; reading it runs no code.
 
-Besides JSON's own types it has tuples, NumPy's numbers and arrays of numbers, and the state of a
-`RandomState`, each as a dict of one entry that names the type.
+Besides JSON's own types it can hold tuples, NumPy's numbers and arrays of numbers, and the state of
+a `RandomState`. Each of these is a dict of one entry, whose key names the type.
 """
 
 import json
@@ -19,10 +19,10 @@ _MT19937 = 624  # words of the generator's state
 
 
 def encode(name: str, value: Any) -> Any:
-    """`value` as plain JSON values; a ValueError that gives its `name` if it has no such form."""
+    """Convert `value` to plain JSON values; ValueError with its `name` if that is impossible."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
-    except Exception as error:  # of a foreign class, or lists within lists without end
+    except Exception as error:  # of foreign classes, or lists that contain themselves
         raise ValueError(
             f"{name} must be None, a bool, a number, a string, a RandomState, or a list, tuple or "
             f"array of these to be saved; got {shown(value)}"
@@ -30,7 +30,7 @@ def encode(name: str, value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The value that `encode` got; subclasses of Python's types have become these types."""
+    """Inverse of `encode`; subclasses of Python's types come back as these types."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -76,7 +76,7 @@ def _tagged(value: Any) -> Any:
 
 def _random_state(key: Any, position: Any, has_gauss: Any, gauss: Any) -> np.random.RandomState:
     key = np.array(key, np.uint32)
-    # NumPy looks up the next word without a check, and all zeros would never give another number.
+    # NumPy reads the next word without a check, and a state of zeros would give only zeros.
     if key.shape != (_MT19937,) or not key.any():
         raise ValueError(f"a RandomState must have {_MT19937} words that are not all 0")
     if position not in range(_MT19937 + 1) or has_gauss not in (0, 1):

@@ -1,7 +1,7 @@
 """Arrays by name in a file of safetensors format, or in memory.
 
-A file is written in one go, read one array at a time, and compared with checksums, which the format
-itself lacks.
+A file is written in one go and read one array at a time. Arrays are compared with checksums, which
+the format itself lacks.
 """
 
 import os
@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def write_tensors(path: str, arrays: NamedArrays, metadata: dict[str, str]) -> None:
-    """Write arrays and texts, both by name, over the file `path`, which keeps its rights.
+    """Write arrays and texts, both by name, over the file `path`, which keeps its permissions.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def write_tensors(path: str, arrays: NamedArrays, metadata: dict[str, str]) -> N
 def checksum(name: str, array: Array) -> str:
     """CRC-32 of an array with its name, dtype and shape, as text.
 
-    It finds damage, every single wrong byte for certain, but not forgery. On 1.7 GB CRC-32 took
+    It finds damage (any single wrong byte for certain), but not forgery. On 1.7 GB CRC-32 took
     0.24 s, SHA-256 0.8 s and BLAKE2b 1.2 s (Zen 5, one thread).
     """
     form = f"{name} {array.dtype.name} {list(array.shape)}".encode()
@@ -52,7 +52,7 @@ def checksum(name: str, array: Array) -> str:
 
 
 class TensorFile:
-    """The arrays of a file, by name; a context manager.
+    """Context manager for the named arrays of a file.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class TensorFile:
                 )
 
     def read(self, name: str) -> Array:
-        """A new array with the content of the one of that name."""
+        """Read the array of that name, and compare it with its checksum."""
         if _NAMES.get(self._slice(name).get_dtype()) is None:
             raise ValueError(f"{name} has a dtype that no array here has")
         array = np.asarray(self._handle.get_tensor(name))

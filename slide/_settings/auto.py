@@ -22,13 +22,13 @@ from slide._settings.settings import LayerSettings, Settings
 # moves the layer's output by about the same share, whatever the layer's input.
 _INPUT_STEP = 1200.0  # first layer's pre-activations, in their own standard deviations
 _INPUT_BIAS_STEP = 10.0
-_OUTPUT_STEP = 100.0  # output weights, over the width of the hidden layer
+_OUTPUT_STEP = 100.0  # output weights; divided by the width of the hidden layer
 _OUTPUT_BIAS_STEP = 5.0
 # Pre-activation that a label's neuron starts with on a sample at the label's centroid.
 _CENTROID_LOGIT = 4.6
 
-# The same for sparse layers, whose neurons see few of the samples; shared out over the root of
-# the depth, for the steps of the layers add up.
+# The same for sparse layers, whose neurons see few of the samples. Divided by the square root of
+# the depth, because the steps of the layers add up.
 _SPARSE_STEP = 5400.0
 _SPARSE_STEP_DEEPER = 1.35
 _SPARSE_OUTPUT = 4.5
@@ -75,7 +75,7 @@ def resolve(params: Params, shape: DataShape) -> Settings:
 
 
 def _prototypes(wanted: Any, shape: DataShape) -> bool:
-    """Whether to try them. "auto": where there are many classes, and rows enough to judge by."""
+    """Whether to try prototypes. "auto": for sparse X, many classes and enough rows to judge by."""
     if wanted == "auto":
         return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
     if wanted and not shape.sparse:
@@ -109,7 +109,7 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
         elif i == 0:
-            # A smaller share learns from fewer samples a neuron: at .005 three times the step.
+            # The fewer are active, the fewer samples each one sees: at .005 three times the step.
             seldom = min(3.0, max(1.0, math.sqrt(0.05 * size / n_active)))
             rate = seldom * _SPARSE_STEP / math.sqrt(len(sizes) * n_in * square)
         else:
@@ -119,7 +119,7 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
             LayerSettings(
                 n_active=n_active,
                 retrieval=retrieval,
-                # The neurons left out are noise enough for a sparse layer.
+                # Leaving neurons out is noise enough for a sparse layer.
                 dropout=0.0 if n_active and params["dropout"] == "auto" else dropout,
                 scale=1.0 / math.sqrt(square),
                 rate=rate,
@@ -149,8 +149,9 @@ def _output_layer(
 def expected_square_norm(n_neurons: int, n_active: int) -> float:
     """E|a|^2 of a layer's activations when its pre-activations are standard normal.
 
-    Dense ReLU: half of the variance of each neuron (He et al. 2015). The largest share f of them:
-    each has the second moment 1 + t phi(t) / f beyond the quantile t of f.
+    Dense ReLU: each neuron keeps half of its variance (He et al. 2015). If only the largest share f
+    is active: each active neuron has the second moment 1 + t phi(t) / f, where a share f of the
+    normal distribution lies above t.
     """
     if not n_active or n_active >= n_neurons:
         return n_neurons / 2
@@ -160,12 +161,12 @@ def expected_square_norm(n_neurons: int, n_active: int) -> float:
 
 
 def _n_hard_kept(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
-    """Hard neurons of a row's list; 0: there are none.
+    """Number of hard neurons in every row's list; 0: there are no lists.
 
     "auto": lists where every row has exactly one label, so that the hardest others are certainly
-    wrong. Where rows may have several, many a hard neuron is a label that nobody wrote down: on
-    OEWN (1.03 labels a row) lists lower P@1 from .363 to .357; on planted siblings, one label a
-    row, they raise it from .51 to .62. A row's first five are enough, one is half the gain.
+    wrong. Where rows may have several, many hard neurons are right labels that the data lack: on
+    OEWN (1.03 labels per row) lists lower P@1 from .363 to .357; on planted siblings, with one
+    label per row, they raise it from .51 to .62. Five per row are enough; one gives half the gain.
     """
     exclusive = shape.one_label and not hidden[-1].n_active
     wanted = params["retrieval"] == "lists" or (params["retrieval"] == "auto" and exclusive)
@@ -175,7 +176,7 @@ def _n_hard_kept(params: Params, shape: DataShape, hidden: list[LayerSettings]) 
 def _rates(
     params: Params, rate: float, bias_rate: float, square_norm: float
 ) -> tuple[float, float]:
-    """Factors of the learning rate for weights and biases, for the solver at hand."""
+    """Factors of the learning rate for weights and biases, for the chosen solver."""
     solver = SOLVERS[params["solver"]]
     if not solver.normalizes:
         return solver.rate_factor / square_norm, solver.rate_factor
@@ -197,7 +198,7 @@ def _n_active(fraction: Any, i: int, size: int) -> int:
 
 
 def auto_batch_size(n_samples: int) -> int:
-    """64 rows read a weight row once for all and keep their vectors in the second-level cache.
+    """Rows of a micro-batch: 64 share each read of a weight row, and fit the second-level cache.
 
     A small data set takes fewer, so that an epoch has some 40 updates.
     """
@@ -205,18 +206,18 @@ def auto_batch_size(n_samples: int) -> int:
 
 
 def auto_max_iter(n_samples: int, batch_size: int) -> int:
-    """Epochs: fewer the more rows there are, more updates all the same.
+    """Epochs: the more rows there are, the fewer epochs, but still the more updates.
 
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
-    gains from the eighth; a million rows get 5. Where an epoch has few updates, for few rows
-    or large batches, there are epochs for 1,000 of them, but no more than MLPClassifier's 200.
+    gains from the eighth; a million rows get 5. If an epoch has few updates (few rows or large
+    batches), there are enough epochs for 1,000 updates, but no more than MLPClassifier's 200.
     """
     updates = math.ceil(n_samples / batch_size)
     return max(5, round(80 * math.pow(n_samples, -0.2)), min(200, math.ceil(1000 / updates)))
 
 
 def auto_tail_size(n_classes: int) -> int:
-    """Sampled neurons of a micro-batch; the fourth root of the width.
+    """Sampled neurons of a micro-batch: 20 times the fourth root of the width, 128 to 1,024.
 
     At 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal epochs and better
     at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000 after 8 epochs.
@@ -225,7 +226,7 @@ def auto_tail_size(n_classes: int) -> int:
 
 
 def auto_loss(multilabel: bool, all_neurons: bool) -> str:
-    """Softmax where it is exact and its probabilities are the point; else sigmoid.
+    """Softmax if rows have one label and all output neurons are computed; else sigmoid.
 
     Over a sampled tail sigmoid was better on every problem (P@1 +.01 to +.05).
     """
@@ -233,20 +234,21 @@ def auto_loss(multilabel: bool, all_neurons: bool) -> str:
 
 
 def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
-    """.3 from 128 hidden neurons on; less in a narrow layer, which has no neuron to spare.
+    """Dropout rate: .3 from 128 hidden neurons on, less in narrow layers, which need them all.
 
-    Layers share it, for their noise adds up: at depth 3 a third is better than all or nothing on
-    OEWN (P@1 .263, .241 with all) and Fashion-MNIST (.897, .888). Beyond 300 rows a class the
-    data gradually takes its place: Fashion-MNIST, 6,000 a class, gains .3 of a point.
+    Layers share it, because their noise adds up: at depth 3 a third for each layer is better than
+    all or nothing on OEWN (P@1 .263, with all .241) and Fashion-MNIST (.897, with all .888). Beyond
+    300 rows per class it gradually shrinks, because the data regularise too: Fashion-MNIST (6,000
+    rows per class) gains .3 of a point.
     """
     few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
     return round(0.3 * few / depth * min(1.0, width / 128), 4)
 
 
 def auto_rehash_every(n_samples: int, any_sparse: bool) -> int:
-    """Neurons move fast at the start: first rebuild after a sixteenth of an epoch.
+    """Samples before the first rebuild: a sixteenth of an epoch, as neurons move fast at first.
 
-    Sparse hidden layers lean on their codes at every step: after 1,024 samples.
+    Sparse hidden layers depend on their codes at every step; with them it is 1,024 samples.
     """
     return 1024 if any_sparse else max(2048, n_samples // 16)
 
@@ -254,11 +256,11 @@ def auto_rehash_every(n_samples: int, any_sparse: bool) -> int:
 def auto_rehash_at_last(
     hidden: list[LayerSettings], sizes: tuple[int, ...], shape: DataShape
 ) -> int:
-    """The gap in which each neuron is active 600 times; not so short that rebuilds cost more than
-    a tenth of the training.
+    """Samples that the gap between two rebuilds grows to: each neuron is active 600 times in it.
 
+    The gap is longer if rebuilds would otherwise cost more than a tenth of the training.
     Fashion-MNIST, 1,000 neurons: gaps of 2,048 to 8,192 samples are equally good, 16,384 loses .2
-    of a point. If only the output layer has a retrieval, the gap grows without end.
+    of a point. If only the output layer has a retrieval, the gap grows without limit.
     """
     drift = rebuild = training = 0.0
     n_in, n_values = shape.n_features, shape.n_values
@@ -276,16 +278,18 @@ def auto_rehash_at_last(
 
 
 def auto_n_active(size: int) -> int:
-    """A hidden layer is dense up to 8,192 neurons: a share of them learns worse in the same epochs
-    (Fashion-MNIST: by 1 point at 50 of 1,000 or 10,000). Beyond, a dense step takes too long and
-    128 neurons are computed."""
+    """Active neurons of a hidden layer: all up to 8,192, and 128 of more.
+
+    A layer of which only a share is active learns worse in the same epochs (Fashion-MNIST: by 1
+    point at 50 of 1,000 or 10,000), but a dense step of a wider layer takes too long.
+    """
     return size if size <= 8192 else 128
 
 
 def _active_output(
     params: Params, shape: DataShape, batch_size: int, any_sparse: bool
 ) -> tuple[bool, int]:
-    """Whether all output neurons are computed, and the tail's size when not."""
+    """Whether all output neurons are computed, and the size of the tail if not."""
     n_classes, retrieval = shape.n_classes, params["retrieval"]
     fraction = params["active_fraction"]
     wants_retrieval = retrieval not in ("auto", "none") and not any_sparse

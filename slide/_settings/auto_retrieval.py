@@ -17,16 +17,16 @@ def hidden_retrieval(
 ) -> RetrievalSettings:
     """How sparse hidden layer i finds its neurons.
 
-    n_values : values of one input vector. "auto" estimates pre-activations from codes, and
-    computes them all where that costs no more than twice as much: few values or few neurons. Of a
-    vector of 50 values 1,000 neurons are 50,000 multiplications; and the cosines there are so small
-    (.03) that 512 bits find only .73 of the right neurons (Fashion-MNIST, 3 x 1000: accuracy .884,
-    and .889 with all computed).
+    n_values : values of one input vector. "auto" estimates pre-activations from codes, or computes
+    all of them ("scan") if that costs at most twice as much: for few values or few neurons. For 50
+    values and 1,000 neurons it is 50,000 multiplications; and cosines are so small then (.03) that
+    512 bits find only .73 of the right neurons (Fashion-MNIST, 3 x 1000: accuracy .884, and .889
+    with all computed).
     """
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
-    # Of 10,000 neurons the best 50 are among the best 500 by 64 bits and 2 directions with a share
-    # of .91; 512 bits then find .8 of these. 256 bits of all would cost more and find .74.
+    # With 10,000 neurons, .91 of the best 50 are among the best 500 by 64 bits and 2 directions;
+    # 512 bits then find .8 of these. Ranking all by 256 bits would cost more and find .74.
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     code_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS
@@ -43,24 +43,24 @@ def hidden_retrieval(
     n_tables, n_hash_bits = _table_shape(params, size, 0 if use_tables else code_bits)
     bucket_limit = max(32, math.ceil(4 * n_active / n_tables))
     if policy == "estimate" and wide:
-        # Ranking by codes is so cheap that buckets may be wide: of 100,000 neurons some thousands.
+        # Ranking by codes is so cheap that buckets may hold some thousands of 100,000 neurons.
         n_hash_bits = 6 if params["n_hash_bits"] == "auto" else n_hash_bits
         n_tables = 40 if params["n_tables"] == "auto" else n_tables
         bucket_limit = 200
     if policy != "estimate" or n_tables * n_hash_bits <= 64:
         n_coarse = 0
-    # A few exact pre-activations of a sparse vector cost less than the hashing; of a dense one
-    # they are what is to be saved. Before further layers what is missed costs more: there twice
+    # For a sparse vector, a few exact pre-activations cost less than the hashing; for a dense one
+    # they are the cost to avoid. In a deep network missed neurons cost more accuracy: there twice
     # as many are tried.
     n_candidates = n_active
     if policy == "rerank" or (policy == "estimate" and sparse_input):
         n_candidates = 4 * n_active
     elif policy == "estimate" and deep:
         n_candidates = 2 * n_active
-    # Of Fashion-MNIST's 784 directions 2 raise the share of right neurons from .47 to .58; 8 hold
-    # .6 of the variance and raise it, of twice the codes and candidates, from .77 to .93. Of 10,000
-    # neurons each is as many multiplications: a second raises the computation from .0096 of the
-    # dense one to .0104, for an accuracy of .881 instead of .879.
+    # On Fashion-MNIST (784 features) 2 directions raise the share of right neurons from .47 to .58.
+    # 8 directions hold .6 of the variance; with twice the codes and candidates they raise it from
+    # .77 to .93. With 10,000 neurons each direction costs 10,000 multiplications: a second one
+    # raises the computation from .0096 of the dense one to .0104, and accuracy from .879 to .881.
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
         n_directions = 1 if coarse else 8 if deep else 2
@@ -112,7 +112,10 @@ def _retrieval_settings(
 
 
 def _uses_tables(policy: str, n_neurons: int) -> bool:
-    """All policies but the ranking of a narrow layer's codes; exact and random ones ignore it."""
+    """Whether a policy uses tables: all but the ranking of all codes of a narrow layer.
+
+    Policies without hashing ignore it.
+    """
     return policy != "estimate" or n_neurons > _WIDE
 
 
@@ -121,15 +124,18 @@ def _family(params: Params) -> str:
 
 
 def _transform(params: Params, n_in: int) -> bool:
-    """Whether tables look for the inner product. Rank families see a coordinate only by its
-    size, and the transform's extra ones are not to scale: without it WTA and DWTA find .22 of the
-    right neurons instead of .13 (1,000 neurons whose norms and biases vary). A few coordinates
-    have too few orders to go by: there all families are given it."""
+    """Whether to search for the inner product, which adds two coordinates to every vector.
+
+    The families that only rank coordinates cannot use the added ones, which have another scale:
+    without them WTA and DWTA find .22 of the right neurons, with them .13 (1,000 neurons whose
+    norms and biases vary). Below 64 coordinates there are too few possible orders, and all families
+    get the added ones.
+    """
     return _family(params) == "simhash" or n_in < 64
 
 
 def _table_shape(params: Params, n_neurons: int, code_bits: int) -> tuple[int, int]:
-    """L and K; of codes without tables (code_bits > 0) only their product counts."""
+    """L and K, numbers of tables and bits; of codes without tables only their product counts."""
     n_bits, n_tables = params["n_hash_bits"], params["n_tables"]
     if n_bits == "auto":
         n_bits = 8 if code_bits else auto_n_hash_bits(n_neurons)
@@ -139,5 +145,5 @@ def _table_shape(params: Params, n_neurons: int, code_bits: int) -> tuple[int, i
 
 
 def auto_n_hash_bits(n_classes: int) -> int:
-    """Buckets of about 32 neurons: long enough to hold the hardest, short enough to be read."""
+    """Bits for buckets of about 32 neurons: enough to hold the hardest, few enough to read."""
     return max(2, min(16, round(math.log2(max(n_classes, 2) / 32))))

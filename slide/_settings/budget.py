@@ -1,8 +1,8 @@
-"""Whether a network fits into memory, judged before any of it is asked for.
+"""Check that a network fits into memory, before any of it is allocated.
 
-Linux hands out memory that it does not have, and ends the process that then writes to it. So the
-sizes of the arrays are added up first and compared with the limits. The sum is a lower bound: of
-an array in which not every row is written, only the written pages count.
+Linux grants memory that it does not have, and kills the process that then writes to it. So the
+sizes of the arrays are added up first and compared with the limits. The sum is a lower bound: if
+not every row of an array is written, only the written pages count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _VALUES = 1 << 20  # values of X that are read at a time
 
 @dataclass(frozen=True)
 class Use:
-    """Shares of arrays that training surely writes; 1 if every page is written."""
+    """Share of each array that training is sure to write; 1: every page."""
 
     output: float = 1.0  # weights of the output, written for labels and tails
     output_moments: float = 1.0
@@ -121,7 +121,7 @@ def least_use(
 ) -> Use:
     """The Use of a network that is trained for n_epochs on rows x, CSR or dense, and `labels`.
 
-    It counts small pages: a kernel with huge ones hands them out only as long as it has them.
+    It assumes small pages: a system with huge pages uses them only as long as it has some.
     """
     page, item = mmap.PAGESIZE, 2 if settings.weight_dtype == "bfloat16" else 4
     n_features, n_hidden, *_, n_classes = widths
@@ -131,10 +131,10 @@ def least_use(
     touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
     occurring = _n_features_of(x) / n_features if shape.sparse else 1.0
     output = _pages(touched, item * width, page)
-    # A sparse first layer has a row per neuron, and in it one weight of the feature.
+    # A sparse first layer has a row per neuron, which holds one weight per feature.
     of_feature = item if settings.layers[0].n_active else item * n_hidden
     return Use(
-        # Prototypes scale every row, bfloat16 is written in full.
+        # Prototypes rescale every row; weights in bfloat16 are written in full.
         output=1.0 if settings.prototypes or item == 2 else output,
         output_moments=output,
         output_start=_pages(seen, 4 * width, page),
@@ -143,7 +143,10 @@ def least_use(
 
 
 def _pages(share: float, size: int, page: int) -> float:
-    """Expected share of pages with any of a random share of all rows, `size` bytes each."""
+    """Expected share of pages that are touched if a random `share` of all rows is.
+
+    size : bytes of a row; page : bytes of a page.
+    """
     return 1 - math.pow(1 - share, max(1.0, page / size))
 
 
@@ -173,19 +176,19 @@ def check_network(
     Parameters
     ----------
     params : dict
-        Of the estimator.
+        Parameters of the estimator.
     settings : slide._settings.settings.Settings
     data : slide._data.rows.TrainingRows
     shape : slide._data.rows.DataShape
-        That of `data`.
+        The shape of `data`.
     n_threads : int
     n_epochs : int
-        Fewest epochs of the training.
+        The training takes at least so many epochs.
 
     Raises
     ------
     MemoryError
-        With the sizes that were added up.
+        If the network is too large; the message lists the sizes.
     """
     widths = [shape.n_features, *params["hidden_layer_sizes"], shape.n_classes]
     known = (widths, settings, shape, n_threads, params["early_stopping"])

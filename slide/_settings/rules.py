@@ -1,4 +1,4 @@
-"""What each parameter takes, as tests and in words."""
+"""Rules for parameters: the values that each one takes, as a test and in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_SCORES = 1 << 33  # bytes of a table of scores, rows by classes
 
 @dataclass(frozen=True)
 class Rule:
-    """What a parameter takes, as a test and in words."""
+    """The values that a parameter takes, as a test and in words."""
 
     test: Callable[[Any], object]
     takes: str
@@ -33,7 +33,7 @@ class Rule:
     def accepts(self, value: Any) -> bool:
         try:
             return bool(self.test(value))
-        except Exception:  # of a foreign class, whose values may not even be compared
+        except Exception:  # foreign classes may raise anything, even when compared
             return False
 
     def __or__(self, other: Rule) -> Rule:
@@ -54,7 +54,7 @@ def integer(low: int, high: int = MAX_INT) -> Rule:
 
 
 def _real(test: Callable[[Any], object], interval: str) -> Rule:
-    # As a float: NumPy's narrow types do not even hold the limits.
+    # Compared as a float: NumPy's narrow types cannot even hold the limits.
     return Rule(
         lambda value: as_float(value) is not None and test(as_float(value)),
         f"a number in {interval}",
@@ -69,7 +69,7 @@ def one_of(*names: str) -> Rule:
 
 
 def _items(value: Any) -> tuple[Any, ...]:
-    """The items of a sequence of numbers, else none."""
+    """The items of a sequence of numbers; () for anything else."""
     is_sequence = isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1
     return tuple(value) if is_sequence else ()
 
@@ -141,7 +141,7 @@ RULES = {
     "verbose": BOOL | integer(0),
 }
 
-# Parameters that make a network what it is; the others may change while it learns.
+# Parameters that must stay the same while a network is trained on; the others may change.
 _OF_THE_NETWORK = (
     "hidden_layer_sizes",
     "activation",
@@ -167,9 +167,9 @@ _OF_THE_NETWORK = (
 
 
 def check_params(params: Params) -> Params:
-    """The parameters in Python's own types, sequences as tuples, when all are right.
+    """Check all parameters; returns them in Python's own types, sequences as tuples.
 
-    `n_jobs` is `slide._base.n_jobs`'s to judge.
+    It does not check `n_jobs`: `slide._base.n_jobs` does.
     """
     for name, rule in RULES.items():
         if not rule.accepts(params[name]):
@@ -196,7 +196,7 @@ def check_params(params: Params) -> Params:
 
 
 def _plain(value: Any) -> Any:
-    """A bool, number or string as Python's own."""
+    """Convert a bool, number or string to Python's own type."""
     kinds: Any = ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str))
     for kind, plain in kinds:
         if isinstance(value, kind):
@@ -205,18 +205,18 @@ def _plain(value: Any) -> Any:
 
 
 def is_true(flag: Any) -> bool:
-    """Whether a parameter that is yet to be checked is True."""
+    """Whether a parameter that was not checked yet is True."""
     return BOOL.accepts(flag) and bool(flag)
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse what is no positive number."""
+    """Refuse a value that is not a positive number."""
     if not _POSITIVE.accepts(value):
         raise ValueError(f"{name} must be {_POSITIVE.takes}; got {shown(value)}")
 
 
 def check_k(k: Any, n_classes: int) -> int:
-    """`k` as an int, unless it is a number of best classes that no row has."""
+    """Check `k`, a number of best classes, and return it as an int."""
     if not _is_int(k, 1, n_classes):
         raise ValueError(
             f"k must be an int in [1, {n_classes}], the number of classes; got {shown(k)}"
@@ -225,7 +225,7 @@ def check_k(k: Any, n_classes: int) -> int:
 
 
 def check_n_candidates(n_candidates: Any, k: int) -> Any:
-    """`n_candidates` in Python's own types, unless it does not hold the best k."""
+    """Check that `n_candidates` is "auto" or at least k; returns it in Python's own types."""
     rule = _AUTO | integer(k)
     if not rule.accepts(n_candidates):
         raise ValueError(f"n_candidates must be {rule.takes}; got {shown(n_candidates)}")
@@ -233,7 +233,7 @@ def check_n_candidates(n_candidates: Any, k: int) -> Any:
 
 
 def check_predict_mode(mode: str) -> str:
-    """`mode`, when it is one: a fitted estimator may have been given another."""
+    """Check and return `mode`, which may have been set after `fit`."""
     rule = RULES["predict_mode"]
     if not rule.accepts(mode):
         raise ValueError(f"predict_mode must be {rule.takes}; got {shown(mode)}")

@@ -1,4 +1,4 @@
-"""Everything that "auto" was resolved to, and the parameters that the course of a training reads.
+"""Settings of a network and of its training, with every "auto" resolved.
 
 The annotation of a field holds the Rule that a value from a file must obey.
 """
@@ -33,7 +33,7 @@ HASHING = ("estimate", *BUCKETS)  # policies that hash at all
 
 
 def rules_of(settings: type) -> dict[str, Rule]:
-    """The Rule of every field of a class of settings, but for its parts, which have their own."""
+    """The Rule of every field of a settings class, except nested settings, which have their own."""
     hints = get_type_hints(settings, include_extras=True)
     return {
         name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
@@ -54,7 +54,7 @@ class RetrievalSettings:
     n_candidates: Annotated[int, integer(1)]
     bucket_limit: Annotated[int, integer(1)]
     min_collisions: Annotated[int, integer(0)]
-    # Whether to look for the inner product (norm, bias, mean of the inputs), not for the angle.
+    # Whether to search by inner product (with norm, bias, mean of the inputs), not by angle.
     transform: Annotated[bool, BOOL]
     # Directions of the layer's inputs along which estimates are exact.
     n_directions: Annotated[int, integer(0)] = 0
@@ -110,7 +110,7 @@ class Settings:
         return bfloat16 if self.weight_dtype == "bfloat16" else np.float32
 
     def engine(self) -> dict[str, Any]:
-        """The settings of `slide._core.Trainer`, under its names (the seed is not among them)."""
+        """The settings of `slide._core.Trainer`, under its names, without the seed."""
         names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
         return {
             "micro_batch": self.batch_size,
@@ -157,7 +157,7 @@ class CourseSettings:
 
     @classmethod
     def of(cls, params: Params) -> Self:
-        """Those of an estimator's parameters, a dict that `check_params` returned."""
+        """Take the fields from an estimator's parameters, a dict that `check_params` returned."""
         return cls(**{item.name: params[item.name] for item in fields(cls)})
 
     def rate_after(self, progress: float) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
 
-_ROWS_OF_A_MEAN = 32  # from so many rows on a batch decides alone what the mean input is
+_ROWS_OF_A_MEAN = 32  # a batch of so many rows replaces the mean input; fewer are blended in
 
 
 def train_batch(
@@ -79,7 +79,7 @@ def _run_pass(
 
     rows = np.arange(len(data))
     done = train_rows(network, trainer, rows, rng, settings, learning_rate, epoch, n_threads)
-    # A batch may be small next to the network: look only where it trained.
+    # A batch may be small compared with the network: check only the output rows of its labels.
     check_weights(network, settings, epoch, np.unique(data.labels.indices))
     share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
     note_inputs(network, data.x, n_threads, share)

@@ -1,4 +1,4 @@
-"""How a training begins: from nothing, from a fitted network or from a checkpoint."""
+"""The start of a training: from scratch, from a fitted network or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def go_on(task: Task) -> Course:
 
 
 def resume(task: Task, kept: Kept) -> Course:
-    """The Course that a checkpoint keeps, where it stopped."""
+    """A Course that goes on where the checkpoint stopped."""
     course = Course(task, kept.network, _stacking(task))
     kept.set_course(course)
     return course

@@ -35,7 +35,7 @@ _Weights: TypeAlias = list[tuple[Array, Array]]  # and biases, of every layer
 
 
 class Observer(Protocol):
-    """Is told how a training goes on."""
+    """Gets the events of a training."""
 
     def before_epoch(self) -> None: ...
 
@@ -53,11 +53,11 @@ class Course:
     Parameters
     ----------
     task : slide._training.task.Task
-        Rows to train on; rows to judge by, or None to judge by the training loss. With them the
-        network ends with the weights of its best epoch.
+        Rows to train on, and rows to judge by or None. With rows to judge by, the network ends with
+        the weights of its best epoch; without them, only the training loss is judged.
     network : slide._network.network.Network
     stacking : slide._training.stacking.Stacking or None
-        Gives the trained network its prototypes; it may want some rows to come late.
+        Gives the trained network its prototypes; it may leave some rows out at first.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Course:
         self._finish()
 
     def stop(self) -> None:
-        """Make the epoch that is over the last one."""
+        """Make the epoch that has just ended the last one."""
         self.stopped = True
 
     def result(self) -> Fitted:
@@ -124,7 +124,7 @@ class Course:
 
     def as_of_now(self) -> Fitted:
         """The result as if the training had stopped here; it shares the weights."""
-        # For predictions by short lists, without a trace in the training's own.
+        # Input statistics for short lists go into a twin: the training must not change.
         network = self.network.twin()
         note_inputs(network, self.data.x, self.n_threads)
         so_far = self.so_far

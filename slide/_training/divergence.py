@@ -1,4 +1,4 @@
-"""Divergence of a training: how it is found, and its error message."""
+"""Divergence of a training: checks that find it, and its error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_weights(
     if output_rows is not None:
         blocks = (output_rows[part] for part in output.blocks(len(output_rows)))
     with np.errstate(all="ignore"):
-        # The first layer's scale is that of X; the others' squares stay far from overflow.
+        # Weights of the first layer depend on the scale of X, so their squares might overflow.
         sums = [first.w[rows].astype(np.float32, copy=False).sum() for rows in first.blocks()]
         sums += [_square(array.astype(np.float32, copy=False)) for array in arrays]
         sums += [_square(output.w[rows].astype(np.float32, copy=False)) for rows in blocks]
@@ -51,7 +51,7 @@ def check_weights(
 def diverged(
     network: Network, settings: CourseSettings, epoch: int, what: str
 ) -> FloatingPointError:
-    """The error of a training that diverged; `what` tells by which sign it was found."""
+    """The error of a training that diverged; `what` tells how that was noticed."""
     return FloatingPointError(
         f"training diverged in epoch {epoch}, by step {network.counter}: {what}. Either "
         f"learning_rate_init={settings.learning_rate_init!r} is too large, or the values of X are "

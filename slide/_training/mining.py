@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 _ROWS_AT_ONCE = 4096  # rows between two checks of Python's signals
-# Classes that a row scores. They contain .94 of the best 5 (see docs/how-it-works.md).
+# Classes that are scored for a row. They contain .94 of the best 5 (see docs/how-it-works.md).
 _CANDIDATES = 64
 
 
 def mines_before(epoch: int, max_iter: int) -> bool:
-    """Whether to mine before this epoch: a quarter of the way, when scores mean something.
+    """Whether to mine before this epoch: a quarter of the way, when scores are meaningful.
 
     P@1 on planted siblings (20,000 classes, 8 epochs; .51 without mining): .62 after a quarter, .58
     from the middle on, .55 before the last two epochs. Mining twice is no better than once.
@@ -40,7 +40,7 @@ def mine_hard_neurons(
     """Write the hard neurons of every row into `trainer.hard`; returns the multiply-adds."""
     n_hard_kept: int = trainer.hard.shape[1]
     n_classes = network.n_classes
-    # Enough of them, so that a usual row can leave out its own labels.
+    # Enough classes are left when an average row leaves out its own labels.
     k = min(n_classes, n_hard_kept + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
     note_inputs(network, data.x, n_threads)
@@ -56,6 +56,6 @@ def mine_hard_neurons(
         trainer.hard[rows, : hard.shape[1]] = hard
     if not lookup.pays(network, n_candidates):
         return n * n_classes * width
-    # A bit of a code counts as a sixty-fourth, as in a population count; codes cost a transform.
+    # A bit of a code counts 1/64, as in a population count; making the codes costs a transform.
     scan = n_classes * width // 64 + n_candidates * width
     return n * scan + n_classes * width * math.ceil(math.log2(width + 1)) * 3

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Weights of the cosine that are tried. Precision changes slowly between two neighbours.
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
-_DEPTH = 50  # labels per row that are ranked, under the smallest and under the largest weight
+_DEPTH = 50  # labels ranked per row, by the smallest weight and again by the largest
 _KS = (1, 3, 5)
 _MOST_ROWS = 2000
 _SHARE = 0.1
@@ -40,7 +40,8 @@ class Stacking:
     data : slide._data.rows.TrainingRows
         All rows to train on.
     held_out : slide._data.rows.TrainingRows or None
-        Rows to judge by that are never trained on. None: some rows of `data` come late and judge.
+        Rows to judge by that are never trained on. None: judge by some rows of `data`, which come
+        late.
     rng : numpy.random.RandomState
         Draws the late rows.
     """
@@ -49,7 +50,7 @@ class Stacking:
         self, data: TrainingRows, held_out: TrainingRows | None, rng: np.random.RandomState
     ) -> None:
         self.data = data
-        self.rows = np.arange(len(data))  # to train on until `weigh`
+        self.rows = np.arange(len(data))  # rows to train on until `weigh` is called
         self.weight: float | None = None
         self.prototypes: Prototypes | None = None
         if held_out is None:
@@ -60,10 +61,11 @@ class Stacking:
         self.judges = held_out
 
     def weighs_before(self, epoch: int, max_iter: int) -> bool:
-        """Whether to `weigh` before this epoch, the middle one, from which on late rows train too.
+        """Whether to `weigh` before this epoch, the middle one; then late rows are trained on too.
 
-        A later weight is no better, and training misses the rows: Bibtex (P@1 .654, .656 at half,
-        .651 before the last epoch), Delicious (.701, .698, .695; .701 without late rows).
+        Weighing later gives no better weight, and training lacks the rows for longer: Bibtex (P@1
+        .654, .656 at half, .651 before the last epoch), Delicious (.701, .698, .695; .701 without
+        late rows).
         """
         return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
 
@@ -74,7 +76,7 @@ class Stacking:
         note_inputs(network, self.data.x, n_threads)
         made = self._make(self.data.labels.only(self.rows), n_threads)
         if not self._some_come_late():
-            self.prototypes = made  # they are of all rows, so `apply` need not make them again
+            self.prototypes = made  # made of all rows, so `apply` need not make them again
         scores, cosines, right = _candidates(network, made, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
@@ -109,10 +111,10 @@ class Stacking:
 def _candidates(
     network: Network, prototypes: Prototypes, judges: TrainingRows, n_threads: int
 ) -> tuple[Floats, Floats, Bools]:
-    """Labels that some weight may rank high: scores by the network, cosines, whether right.
+    """Labels that some weight may rank high: network scores, cosines, and which are right.
 
-    Returns three (n, 2 * _DEPTH) arrays. Where a row names a label twice, the second score is
-    -inf. With very many classes the labels come from short lists (`slide._prediction.lookup`).
+    Returns three (n, 2 * _DEPTH) arrays. If a label is in a row twice, its second score is -inf.
+    With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
     k, largest = min(_DEPTH, network.n_classes), _WEIGHTS[-1]
     network.set_prototypes(prototypes.of_weight(largest))
@@ -128,7 +130,7 @@ def _candidates(
 
 
 def _best_weight(scores: Floats, cosines: Floats, right: Bools, weights: Array) -> float:
-    """The weight of the best ranking, or 0 if that gains less than 1.5 standard errors over 0."""
+    """The weight of the best ranking; 0 if its gain over weight 0 is below 1.5 standard errors."""
     merits = [_precisions(scores + weight * cosines, right) for weight in _WEIGHTS]
     best = int(np.argmax([np.average(merit, weights=weights) for merit in merits]))
     gains = merits[best] - merits[0]

@@ -1,4 +1,4 @@
-"""A task of training: everything that the user passed, checked and in the engine's form."""
+"""The task of a training: everything that the user passed, checked and in the engine's form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Task:
     Parameters
     ----------
     params : dict
-        Of the estimator.
+        Parameters of the estimator.
     coder : slide._data.labels.LabelCoder
     data : slide._data.rows.TrainingRows
         Rows to train on, centred.
@@ -73,7 +73,7 @@ class Task:
         n_threads: int,
         before: Fitted | None,
     ) -> Task:
-        """Hold rows out under `early_stopping`, and subtract the mean of those that stay."""
+        """Make a Task: hold rows out under `early_stopping`, and subtract the other rows' mean."""
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def network_settings(self) -> Settings:
-        """Settings of the network that is trained: its own where there is one."""
+        """Settings of the network that is trained: those of `before`, else the new ones."""
         return self.settings if self.before is None else self.before.network.settings
 
     def check_memory(self) -> None:

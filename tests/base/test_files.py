@@ -1,4 +1,4 @@
-"""Tests of files as such: checksums, the format of arrays, files that appear whole."""
+"""Tests of files: the format of arrays, checksums, files that appear whole or not at all."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def path(tmp_path):
 
 @pytest.fixture(scope="module")
 def small():
-    """A model whose file is small, with tables and text classes; rows to predict."""
+    """A model with tables and text classes whose file is small, and rows to predict."""
     X, y = make_extreme_classification(200, 30, 6, n_nonzero=8, n_informative=4, random_state=0)
     names = np.array([f"class {i}" for i in range(6)])
     model = SparseMLPClassifier(
@@ -152,7 +152,7 @@ def test_any_wrong_byte_is_found_or_harmless(small, tmp_path, path):
     whole, scores = path.read_bytes(), model.decision_function(X)
     start = 8 + int.from_bytes(whole[:8], "little")
     rng = np.random.default_rng(0)
-    # A tenth of the header, all of its head and end, some of the data.
+    # Places to damage: a tenth of the header, all of its start and end, some of the data.
     places = {*range(64), *range(start - 64, start), *rng.choice(start, start // 10).tolist()}
     places |= set(rng.integers(start, len(whole), 500).tolist())
     flips = [(place, 1 << rng.integers(8)) for place in sorted(places)]
@@ -173,7 +173,7 @@ def test_any_wrong_byte_at_all_is_found_or_harmless(small, tmp_path, path):
 
 
 def assert_found_or_harmless(path, whole, flips, scores, X, again):
-    """Checks that a file with one wrong byte is refused, or the model is the same."""
+    """Check that a file with one wrong byte is refused, or gives the same model."""
     n_loaded = 0
     with open(path, "r+b", buffering=0) as file:
         for place, flip in flips:

@@ -37,7 +37,7 @@ def write_xmc(path, X, Y):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with one problem as train and test files of both formats."""
+    """A folder with one problem, as training and test files in both formats."""
     folder = tmp_path_factory.mktemp("data")
     X, Y = make_extreme_classification(500, 200, 20, n_nonzero=20, n_labels=2, random_state=0)
     write_xmc(folder / "train.txt", X[:400], Y[:400])
@@ -45,14 +45,14 @@ def data(tmp_path_factory):
     X, y = make_extreme_classification(500, 200, 20, n_nonzero=20, random_state=0)
     names = 10 * y - 50
     dump_svmlight_file(X[:400], names[:400], str(folder / "train.svm"))
-    # Fewer features than in the training rows.
+    # The file has fewer features than the training rows.
     dump_svmlight_file(X[400:][:, :150], names[400:], str(folder / "test.svm"))
     return folder
 
 
 @pytest.fixture
 def run(data, tmp_path, monkeypatch, capsys):
-    """Runs a command in a folder beside the data; returns its code, output and errors."""
+    """Run a command in a folder next to the data; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     for path in data.iterdir():
         (tmp_path / path.name).symlink_to(path)
@@ -121,7 +121,7 @@ def test_evaluate_with_propensities(run):
 
 def test_propensities_of_one_label_a_row(run, tmp_path):
     run("train train.svm model --hidden 16 --epochs 3 --seed 0")
-    # A label that no training row has, and one that the model does not know but that file does.
+    # A label without training rows, and one that only that file has, not the model.
     rows = (tmp_path / "test.svm").read_text().splitlines()[:50]
     (tmp_path / "new.svm").write_text("\n".join([*rows, "7777 1:1", "-8 0:1", ""]))
     seen = (tmp_path / "train.svm").read_text()
@@ -281,7 +281,7 @@ def test_malformed_data_is_one_line(content, message, run, tmp_path):
 
 
 def test_a_name_that_is_no_text(run, tmp_path):
-    """Train ends well, and says so as far as stdout can."""
+    """The command train succeeds, and prints what stdout can encode."""
     line = TRAIN.replace(" model ", " mod\udcff ") + " --validation test.txt.gz"
     code, out, err = run(line)
     assert (code, err) == (0, "")
@@ -386,7 +386,7 @@ def test_as_a_process(data, tmp_path):
     out, err = train.communicate(timeout=60)
     assert (train.returncode, err) == (0, "")
     assert out.count("Iteration") == 2
-    # Nobody reads: more than a pipe holds.
+    # No process reads the pipe, and the output is larger than its buffer.
     predict = start("predict", "model", str(data / "train.txt"), "--k", "20")
     predict.stdout.close()
     assert predict.stderr.read() == ""

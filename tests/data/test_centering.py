@@ -1,4 +1,4 @@
-"""Dense features are centred, whatever holds them; sparse ones are left alone."""
+"""Tests of centering: dense features are centred in any container, sparse ones are not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""y <-> rows of class ids."""
+"""Tests of the conversion of y to rows of class ids, and back."""
 
 from itertools import chain
 

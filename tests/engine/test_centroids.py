@@ -1,4 +1,4 @@
-"""Output rows from the centroids of their labels' samples."""
+"""Tests of initial output rows, made from the centroids of their labels' samples."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def rng():
 
 
 def read_only(values, dtype):
-    """A read-only copy that starts one element into its buffer."""
+    """A read-only copy that begins one element after the start of its buffer."""
     values = np.asarray(values, dtype)
     out = np.zeros(values.size + 1, dtype)[1:].reshape(values.shape)
     out[...] = values
@@ -94,7 +94,7 @@ def test_a_label_at_the_mean_gets_zeros():
 
 
 def test_few_classes_start_from_a_sample_of_many_rows():
-    """5,000 rows of 3 classes: 4,288 of them are enough, and give nearly the same centroids."""
+    """Of 5,000 rows of 3 classes only 4,288 are used, which give nearly the same centroids."""
     rng = np.random.RandomState(0)
     y = rng.randint(3, size=5000)
     X = (rng.standard_normal((3, 20))[y] + rng.standard_normal((5000, 20))).astype(np.float32)

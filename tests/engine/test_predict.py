@@ -1,4 +1,4 @@
-"""Exact prediction: against the twin, and the same bits whatever shares a row's block."""
+"""Exact prediction: it agrees with the twin, and a row's bits do not depend on its block."""
 
 import itertools
 
@@ -48,7 +48,7 @@ POLICIES = [
 
 
 def make_sparse_layers(hidden, n_active, policy="exact", family="simhash", n_classes=70):
-    """As make_layers; hidden layer i computes n_active[i] neurons for a row, 0: all."""
+    """Like make_layers, but hidden layer i computes n_active[i] neurons for a row (0: all)."""
     rng = np.random.default_rng(5)
     layers = make_layers(hidden, n_classes)
     for i, k in enumerate(n_active):
@@ -145,7 +145,7 @@ def test_topk_of_several_blocks_of_neurons(n_classes):
 @pytest.mark.parametrize("n_classes", [10, 70, 1100])
 @pytest.mark.parametrize("n_distinct", [1, 2, 7])
 def test_ties_go_to_the_lower_id(n_classes, n_distinct):
-    # Neurons of only a few kinds, the equal ones anywhere.
+    # Only a few different neurons, whose copies have random ids.
     layers = make_layers(n_classes=n_classes)
     output = layers[-1]
     kind = np.random.default_rng(2).integers(0, n_distinct, n_classes)
@@ -207,7 +207,7 @@ def test_sparse_layers_compute_what_they_choose(policy, family, n_active):
         assert (np.diff(first.indptr) == n_active[0]).all()
         first = first.toarray()
     if n_active[1]:
-        # Distinct neurons, as many as wanted, each with its exact activation.
+        # As many distinct neurons as wanted, each with its exact activation.
         assert (np.diff(h.indptr) == n_active[1]).all()
         ids = h.indices.reshape(130, n_active[1])
         assert all(len(set(row)) == n_active[1] for row in ids)

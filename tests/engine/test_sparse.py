@@ -1,6 +1,6 @@
-"""Micro-batches through sparse hidden layers against a float64 twin; the twin against differences.
+"""Micro-batches with sparse hidden layers against a float64 twin, the twin against differences.
 
-The retrieval is exact or ranks codes without tables, so that nothing random chooses neurons.
+The retrieval is exact or ranks codes without tables, so that no neuron is chosen at random.
 """
 
 import itertools
@@ -57,13 +57,13 @@ def make_retrieval(layer, policy, n_wanted, n_candidates):
 
 
 def make_layers(hidden, policy="exact", more_candidates=0, seed=0):
-    """Random layers with the moments of a network in the middle of its training."""
+    """Random layers, with moments as in the middle of a training."""
     rng = np.random.default_rng(seed)
     sizes = [*hidden, (N_CLASSES, 0)]
     layers, n_in = [], N_FEATURES
     for i, (n_out, n_active) in enumerate(sizes):
         layer = Layer.zeros(n_in, n_out, by_feature=i == 0 and not n_active, n_active=n_active)
-        # Small, for a label whose sigmoid rounds to 1 has no gradient in float32.
+        # Small weights: a label whose sigmoid rounds to 1 would have no gradient in float32.
         layer.w[:] = rng.standard_normal(layer.w.shape) / np.sqrt(n_in)
         layer.b[:] = 0.3 * rng.standard_normal(n_out)
         for name in ("w_m", "b_m"):
@@ -82,7 +82,7 @@ def make_layers(hidden, policy="exact", more_candidates=0, seed=0):
 
 
 def make_problem(sparse_x, n=N_ROWS, seed=1):
-    """x, dense, and labels. Row 3 has no feature, rows 2 and 6 no label."""
+    """Dense x and labels. Row 3 has no feature, rows 2 and 6 have no label."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, N_FEATURES))
     if sparse_x:
@@ -128,7 +128,7 @@ def assert_is_twins(layers, others):
 
 
 def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **options):
-    """Three micro-batches, the last one short; returns the layers before and after."""
+    """Check three micro-batches, the last one short; returns the layers before and after."""
     x, labels = make_problem(sparse_x)
     layers = make_layers(NETWORKS[network], **options)
     before = copied(layers)
@@ -138,7 +138,7 @@ def check_against_twin(network, sparse_x, settings, learning_rate=0.01, **option
     trainer = make_trainer(layers, given, labels, settings)
     for counter in range(3):
         rows = order[counter * MICRO_BATCH : (counter + 1) * MICRO_BATCH]
-        active = None  # the twin's own choice
+        active = None  # the twin chooses by itself
         if options.get("policy", "exact") != "exact":
             active = engines_choice(layers, given[rows], settings["activation"])
         tally = trainer.run(rows, 7 + counter, learning_rate)
@@ -245,7 +245,7 @@ def test_micro_batch_sizes(base, network, micro_batch):
 
 
 def test_every_neuron_active_is_a_dense_network(base):
-    # Hidden layers that compute all their neurons sparsely, against dense ones.
+    # Sparse hidden layers in which all neurons are active, against dense layers.
     x, labels = make_problem(sparse_x=False)
     settings = {**base, "activation": "tanh"}
     order = np.arange(N_ROWS, dtype=np.int32)
@@ -275,7 +275,7 @@ def test_every_neuron_active_is_a_dense_network(base):
 @each_input
 @pytest.mark.parametrize(("policy", "more"), [("exact", 0), ("estimate", 0), ("estimate", 9)])
 def test_training_and_prediction_choose_the_same_neurons(base, sparse_x, policy, more):
-    # With tanh every active neuron has a gradient, so that its row's steps tell it.
+    # With tanh every active neuron has a gradient, so the steps of its row show that it was active.
     x, labels = make_problem(sparse_x)
     labels = [row or [1] for row in labels]
     given = csr_array(x) if sparse_x else x
@@ -362,12 +362,12 @@ def test_multiply_adds_by_hand(base):
     layers[0].retrieval = make_retrieval(layers[0], "exact", 1, 1)
     x = np.array([[1, 0, 2, 0, 0]], np.float32)
     order = np.zeros(1, np.int32)
-    # Exact choice: 3 neurons of 2 values. Output: 4 of 1 value forward; down, gradient, 4 for
-    # the update of each of its weights; the hidden neuron: gradient of 2 weights and 4 for each.
+    # Exact choice: 3 neurons x 2 values. Output, 4 neurons x 1 value: forward, down and gradient,
+    # and 4 for the update of each weight. Hidden neuron: gradient of 2 weights, 4 for each update.
     forward = 3 * 2 + 4 * 1
     tally = make_trainer(layers, csr_array(x), [[1]], base).run(order, 0, 0.01)
     assert tally["multiply_adds"] == forward + 4 * (1 + 1 + 4) + 2 * (1 + 4)
-    # The dense rival reads 2 values of X: 2 x 3 forward and back, 3 x 4 of the output thrice.
+    # A dense network reads 2 values of X: 2 x 3 forward and back, the output's 3 x 4 three times.
     assert tally["dense_multiply_adds"] == 2 * 2 * 3 + 3 * 3 * 4 + (15 + 3 + 12 + 4) * 4
 
 

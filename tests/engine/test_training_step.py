@@ -34,13 +34,13 @@ RETRIEVAL = {
     "bucket_limit": 100,
     "min_collisions": 2,
     "transform": True,
-    "n_neurons": N_CLASSES,  # the twin's
+    "n_neurons": N_CLASSES,  # only the twin reads it
 }
 
 
 @pytest.fixture
 def base(base):
-    # The dropout is that of the first hidden layers; the others have none.
+    # Dropout of the first hidden layers; the others have none.
     return {**base, "micro_batch": MICRO_BATCH, "dropout": []}
 
 
@@ -51,7 +51,7 @@ def complete(settings, layers):
 
 
 def make_layers(widths, seed=0, moments=True):
-    """Random layers; the moments are those of a network in the middle of its training."""
+    """Random layers, with moments as in the middle of a training."""
     rng = np.random.default_rng(seed)
     layers = []
     for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
@@ -73,7 +73,7 @@ def make_layers(widths, seed=0, moments=True):
 
 @dataclass
 class Problem:
-    """Rows, labels and weights. `x` is dense; row 3 has no feature, rows 2 and 6 no label."""
+    """Rows, labels and weights. `x` is dense. Row 3 has no feature, rows 2 and 6 have no label."""
 
     x: np.ndarray
     labels: list
@@ -181,7 +181,7 @@ def check_against_twin(
     retrieval_settings=None,
     seed=0,
 ):
-    """Three micro-batches, the last one short; returns (before, after, tally, active sets)."""
+    """Check three micro-batches, the last short; returns (before, after, tally, active sets)."""
     problem = make_problem(density=0.3 if sparse else 1.0, seed=seed + 1)
     layers = make_layers([N_FEATURES, *hidden, N_CLASSES], seed, moments)
     if retrieval_settings is not None:
@@ -300,7 +300,7 @@ def test_rows_that_have_had_thousands_of_steps(base):
 def test_solvers(base, solver, alpha, neurons, sparse):
     settings = {**base, **neurons, **solver, "alpha": alpha}
     _, layers, *_ = check_against_twin(settings, (18, 11), sparse, weighted=True)
-    # Each of the settings does something.
+    # Each setting changes the result.
     for other in ({"solver": "adam", "epsilon": 1e-3}, {"alpha": 0.5}, {"momentum": 0.3}):
         if other == {"momentum": 0.3} and settings["solver"] != "sgd":
             continue
@@ -317,7 +317,7 @@ def test_solvers_from_zero_moments(base, solver):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
 def test_alpha_is_the_gradient_of_a_penalty(base, solver):
-    # alpha / 2 |W|^2 over the samples of the micro-batch; labelless rows have no loss but this.
+    # Rows without labels only have the penalty: alpha / 2 |W|^2 over a micro-batch's samples.
     problem = make_problem(n_labels=(0,))
     layers = make_layers([N_FEATURES, 13, N_CLASSES], moments=False)
     before = copied(layers)
@@ -367,7 +367,7 @@ def test_tail_sizes(base, tail_size, loss):
 
 
 def test_tail_in_expectation_is_uniform(base):
-    # The same micro-batch under many counters: each wrong neuron drawn equally often.
+    # The same micro-batch under many counters: each wrong neuron must be drawn equally often.
     problem = make_problem(n=4)
     settings = {**base, **WITH_TAIL}
     layers = make_layers([N_FEATURES, 5, N_CLASSES])
@@ -487,7 +487,7 @@ def test_two_threads_without_a_race_are_one_thread(base):
 
 
 def covered_problem(missing=()):
-    """Sparse rows in which every 8 consecutive ones have all features, but the missing ones."""
+    """Sparse rows: any 8 consecutive ones together have all features except the missing ones."""
     problem = make_problem(n=44, density=0.2)
     i, j = np.indices(problem.x.shape)
     problem.x[i % 4 == j % 4] = 1.5
@@ -506,7 +506,7 @@ def test_dense_and_csr_give_the_same_bits(base, neurons):
 
 
 def test_dense_zeros_are_no_features(base):
-    # A row's moments do not decay while it has no gradient: be its zeros stored or not.
+    # A row's moments do not decay while it has no gradient, whether or not X stores its zeros.
     problem = covered_problem(missing=[(16, slice(5, 9)), (24, slice(7, 30))])
     assert_same_bits(run_copy(base, problem), run_copy(base, problem, problem.csr))
 
@@ -535,7 +535,7 @@ def make_retrieval(output, retrieval_settings):
 
 def check_hard(settings, retrieval_settings):
     *_, with_hard = check_against_twin({**settings, **HARD}, retrieval_settings=retrieval_settings)
-    # More than the labels and the tail is active, and not everything.
+    # More than labels and tail are active, but not all neurons.
     *_, without = check_against_twin(settings)
     for more, fewer in zip(with_hard, without, strict=True):
         assert len(fewer) < len(more) < N_CLASSES
@@ -579,7 +579,7 @@ def test_with_tables_filled_up_at_random(base, n_wanted):
 
 @pytest.mark.parametrize("n_hard", [1, 4, 40])
 def test_hard_neurons_are_the_best_wrong_ones_found(base, n_hard):
-    # Without a tail, what is active beyond the labels is what _hardest chose.
+    # Without a tail, the active neurons besides the labels are those that _hardest chose.
     problem = make_problem(n=1, n_labels=(3,))
     problem.x[:] = make_problem(n=2).x[0]
     problem.labels[0] = [4, 50, 61]
@@ -611,7 +611,7 @@ def test_queries_are_summed_and_retrieval_is_counted(base):
     h = predict.hidden(Model(layers, "relu", "sigmoid"), InputRows(problem.x), 0, 20, 1)
     n_candidates = sum(len(ids) for ids in retrieval.retrieve(h))
     trainer = trainer_of(layers, problem, settings)
-    for _ in range(2):  # the sums start anew each time
+    for _ in range(2):  # the sums start at zero each time
         tally = trainer.run(order, 0, 0.0)
         assert tally["queries"][0] is None
         total, norm2 = tally["queries"][1]
@@ -641,11 +641,12 @@ TINY_X = np.array([[1, 0, 2], [3, 4, 0]], np.float32)  # 2 rows, 3 features, 4 v
 
 
 def test_multiply_adds_by_hand(base):
-    # Dense: 2x3x2 and 2x4x2 forward; 4 output rows of 2 weights: 2 samples twice (down and
-    # to the gradient) and 4 for the update; 3 feature rows of 2: 2 samples and 4; 2 biases at 4.
+    # Dense: 2x3x2 and 2x4x2 forward. Per weight of the 4 output rows of 2 weights: 2 samples twice
+    # (down and to the gradient), 4 for the update. Per weight of the 3 feature rows of 2 weights: 2
+    # samples, 4 for the update. 4 for each of the 2 biases.
     tally = tiny(TINY_X, (2,), base)
     assert tally["multiply_adds"] == 12 + 16 + 8 * (4 + 4) + 6 * (2 + 4) + 8
-    # The dense rival: 2 and 3 products a weight and sample, an update of all 8 + 12 of them.
+    # A dense network: 2 or 3 products per weight and sample, and an update of all 8 + 12.
     assert tally["dense_multiply_adds"] == 2 * 6 * 2 + 3 * 2 * 8 + 20 * 4
     # CSR: 4 values forward and back, 3 distinct features.
     tally = tiny(csr_array(TINY_X), (2,), base)
@@ -688,7 +689,7 @@ def test_threads_lose_no_sample(base):
     problem = make_problem(n=n)
     layers = make_layers([N_FEATURES, 13, N_CLASSES])
     trainer = trainer_of(layers, problem, {**base, **WITH_TAIL}, weight=problem.weight, n_threads=2)
-    for _ in range(3):  # the tally starts anew each time
+    for _ in range(3):  # the tally starts at zero each time
         tally = trainer.run(np.random.default_rng(0).permutation(n).astype(np.int32), 0, 0.01)
         assert (tally["n_samples"], tally["n_micro_batches"]) == (n, -(-n // 8))
         assert tally["weight"] == pytest.approx(problem.weight.sum(dtype=float))

@@ -1,4 +1,4 @@
-"""Whatever a user passes gets a ValueError that names the argument, or the right result."""
+"""Bad input: the result is right, or a ValueError names the argument."""
 
 import joblib
 import numpy as np
@@ -96,7 +96,7 @@ def test_64_bit_indices():
 
 
 def untidy(x):
-    """The same matrix as x: every entry in two halves, a row's entries in a mixed order."""
+    """The same matrix as x, with every entry split into two halves, unsorted within rows."""
     x = sparse.csr_matrix(x)
     row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
     order = np.lexsort((np.random.RandomState(0).uniform(size=2 * x.nnz), np.tile(row, 2)))
@@ -125,7 +125,7 @@ def test_duplicate_entries_with_an_infinite_sum():
 
 
 def test_explicit_zeros():
-    """They are no features: training with them equals training without, to the bit."""
+    """Stored zeros are not features: training with and without them gives the same bits."""
     x = sparse.csr_matrix(X)
     zeros = x.copy()
     zeros.data[::3] = 0
@@ -169,7 +169,7 @@ def test_no_features_at_all(to, y, retrieval, family, active_fraction):
     x = to(np.zeros_like(X))
     clf = classifier(**params).fit(x, y)
     assert np.isfinite(clf.predict_proba(x)).all()
-    # The same of a network that has seen some: an empty sparse matrix has no address.
+    # The same for a trained network: the arrays of an empty sparse matrix have no address.
     clf = classifier(**params).fit(to(X), y)
     proba = clf.predict_proba(np.zeros_like(X))
     assert np.isfinite(proba).all()

@@ -1,4 +1,4 @@
-"""Whatever a parameter is set to, `fit` takes it or raises a ValueError that names it."""
+"""Bad parameters: `fit` takes any value, or raises a ValueError that names the parameter."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What SparseMLPClassifier promises beyond scikit-learn's checks."""
+"""Tests of SparseMLPClassifier beyond scikit-learn's own checks."""
 
 import copy
 import pickle
@@ -209,7 +209,7 @@ def test_sparse_indicator_is_never_dense(
     assert abs(predicted - Y).sum() < (0.1 if loss == "sigmoid" else 0.75) * Y.sum()
     assert isinstance(classifier().fit(X, sparse.csr_matrix(Y)).predict(X), sparse.csr_matrix)
     assert isinstance(classifier().fit(X, sparse.csc_array(Y)).predict(X), sparse.csr_array)
-    # A dense one gives the same network and a dense prediction.
+    # A dense indicator gives the same network and a dense prediction.
     other = clone(clf).fit(X, dense)
     assert_same_weights(clf, other)
     assert isinstance(other.predict(X), np.ndarray)
@@ -315,7 +315,7 @@ def test_depth(classifier, sizes):
     widths = [64, *np.atleast_1d(sizes), 10]
     assert [w.shape for w in clf.coefs_] == list(pairwise(widths))
     assert [b.shape for b in clf.intercepts_] == [(width,) for width in widths[1:]]
-    # The fitted arrays are the network.
+    # The fitted arrays describe the whole network.
     a = X / 16
     for w, b in zip(clf.coefs_[:-1], clf.intercepts_[:-1], strict=True):
         a = np.maximum(a @ w + b, 0)
@@ -340,7 +340,7 @@ def test_compute_fraction_is_counted(classifier, planted):
 def test_what_auto_became_can_be_read(classifier, planted, network):
     clf = classifier(**network).fit(*planted)
     chosen = clf.hash_params_
-    # One entry a layer, the output last.
+    # One entry per layer, the output last.
     assert chosen["hash_family"] == [None, "simhash"] and chosen["retrieval"] == ["none", "rerank"]
     assert chosen["n_tables"] == [None, 8] and chosen["n_hash_bits"] == [None, 4]
     assert chosen["n_active"] == [None, None]

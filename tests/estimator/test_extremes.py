@@ -1,4 +1,4 @@
-"""Values and settings at the edge: the model is finite, or an error says why it is not."""
+"""Extreme values and settings: the model is finite, or an error says why it is not."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_extreme_values(to, scale):
 
 
 def test_sizes_beyond_the_data():
-    """More tables, candidates, tail and batch than there are rows or classes."""
+    """Tables, candidates, tail and batch that exceed the numbers of rows or classes."""
     clf = classifier(
         batch_size=10_000, tail_size=1_000_000, n_tables=255, n_hash_bits=16, retrieval="rerank"
     ).fit(X, INDICATOR)

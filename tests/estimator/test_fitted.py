@@ -1,4 +1,4 @@
-"""Tests of the one object that fitting gives: swapped as a whole, read once a call."""
+"""Tests of the result of fitting: replaced as a whole, and read only once per call."""
 
 import dataclasses
 from typing import ClassVar
@@ -78,7 +78,7 @@ def test_every_fitted_attribute_comes_and_goes_as_one(classifier, planted):
 
 
 class Other(Saving, BaseEstimator):
-    """Another estimator with the same parameters: files know no class."""
+    """Another estimator with the same parameters: files do not name a class."""
 
     def __init__(self, **params):
         vars(self).update({**SparseMLPClassifier().get_params(), **params})

@@ -1,4 +1,4 @@
-"""The estimator's own page in a notebook, and the report of versions."""
+"""Tests of the estimator's HTML in a notebook, and of the report of versions."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The estimator with sparse hidden layers: shapes, policies, prediction, persistence, cost."""
+"""The estimator with sparse hidden layers: shapes, policies, prediction, files, cost."""
 
 import copy
 import io
@@ -31,7 +31,7 @@ def make_data(n=150, n_features=30, density=0.4, seed=0):
 
 
 def estimator(sizes=(300, 200), share=0.1, **params):
-    """A share for every hidden layer, all output neurons, unless said otherwise."""
+    """An estimator with sparse hidden layers; by default all output neurons are computed."""
     fraction = share if np.ndim(share) or isinstance(share, str) else [share] * len(sizes) + [1.0]
     params = {"max_iter": 3, "random_state": 0, "active_fraction": fraction, **params}
     return SparseMLPClassifier(sizes, **params)
@@ -143,7 +143,7 @@ def test_two_threads_learn_as_well():
 
 @pytest.fixture(scope="module", params=[*POLICIES, "topk/minhash"])
 def fitted(request):
-    """A network of sparse, dense and sparse layers, and rows that it has not seen."""
+    """A network with a sparse, a dense and a sparse layer, and rows that it has not seen."""
     policy, _, family = request.param.partition("/")
     x, y = make_data(n=330)
     model = estimator(
@@ -179,7 +179,7 @@ def test_dense_and_csr_rows_are_predicted_alike(fitted):
     explicit.data[x.ravel() == 0] = 0  # zeros that are stored
     expected = model.decision_function(x)
     for rows in (csr_array(x), explicit):
-        # Where rounding decides a bit of a hash value, a row may meet other neurons.
+        # Rounding may decide a bit of a hash value; then the row finds other neurons.
         close = np.isclose(model.decision_function(rows), expected, rtol=1e-4, atol=1e-4)
         assert close.all(axis=1).mean() > 0.97
     assert_same_bits(model.decision_function(explicit), model.decision_function(csr_array(x)))
@@ -282,7 +282,7 @@ def test_sparse_layers_cost_less(policy, sparse_x):
     ]
     sparse, dense = (model.compute_fraction_ for model in fractions)
     assert sparse < 0.6 * dense
-    if policy == "none":  # nothing but the active neurons
+    if policy == "none":  # only the active neurons are computed
         assert sparse < 0.1 * dense
 
 
@@ -307,7 +307,7 @@ def test_divergence_raises(policy, solver):
     model = estimator(retrieval=policy, solver=solver, learning_rate_init=1e20)
     with pytest.raises(FloatingPointError, match="diverged"):
         model.fit(csr_array(x), y)
-    # The sign of NaN decides whether a search takes it for the best or for the worst.
+    # The sign of a NaN decides whether retrieval ranks it first or last.
     for nan in (np.float32(np.nan), -np.float32(np.nan)):
         model = estimator(retrieval=policy).partial_fit(x, y, classes=np.arange(N_CLASSES))
         model._fitted.network.layers[0].w[7] = nan
@@ -320,7 +320,7 @@ def test_divergence_raises(policy, solver):
 
 @pytest.fixture
 def directed():
-    """A model whose first layer knows two directions exactly, and rows that are off its centre."""
+    """A model whose first layer estimates exactly along two directions; rows far from its mean."""
     x, y = make_data(n_features=64, density=1.0)
     model = estimator((300,), 0.1, retrieval="estimate", prototypes=False).fit(x, y)
     assert model._fitted.network.layers[0].retrieval.directions.vectors.shape == (2, 64)
@@ -336,7 +336,7 @@ def test_sparse_rows_are_split_along_directions_as_dense_ones(directed):
         predict.hidden(network.model(), InputRows(rows), 0, len(x), 1).toarray()
         for rows in (x, csr_array(x))
     ]
-    # Sums of another order may part neurons whose estimates are alike.
+    # Summing in another order may change the order of neurons whose estimates are equal.
     same = (found[0] != 0) == (found[1] != 0)
     assert same.mean() > 0.999
     np.testing.assert_allclose(found[0][same], found[1][same], rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ from twins import hashing as reference
 from slide._hashing.hash_families import make_hasher
 
 FAMILIES = ["simhash", "wta", "dwta", "minhash"]
-# Trials of a collision: one bit or hash of each of so many independent function sets.
+# Trials of a collision, each with one bit or hash of an independent set of functions.
 N_TRIALS = 10_000
 Z = 4.5  # standard errors; a right kernel fails one of some 150,000 such comparisons
 
@@ -28,7 +28,7 @@ def hasher_of(family, n_in, n_tables, n_bits, seed=0, extras=True):
 
 
 def sparse_rows(rng, n, n_in):
-    """Real vectors, more and more of whose coordinates are zero; the first is zero at all."""
+    """Real vectors with more and more zero coordinates; the first vector is all zero."""
     x = rng.standard_normal((n, n_in))
     x[rng.random(x.shape) > np.linspace(0, 1, n)[:, None]] = 0
     return x.astype(np.float32)
@@ -95,7 +95,7 @@ def test_simhash_of_real_vectors_is_its_twin(n_in, n_tables, n_bits, rng):
     for args in [(), (mean,), (None, a), (None, None, b), (mean, 5 * a, 5 * b)]:
         projections = reference.simhash_projections(hasher.parameters, x, *args)
         projections = projections[:, : n_tables * n_bits]
-        # A projection this near zero has no certain sign in float32.
+        # The sign of a projection so close to zero is uncertain in float32.
         certain = abs(projections) > 1e-5 * abs(projections).max()
         assert certain[(x != 0).any(axis=1)].mean() > 0.95
         for matrix in (x, shuffled_csr(x, rng)):
@@ -133,7 +133,7 @@ def test_sparse_and_dense_agree_in_150_000_coordinates(family, rng):
     extra = rng.standard_normal(5).astype(np.float32)
     for args in [(), (mean,), (mean, extra, extra)]:
         differ = hasher.codes(x, *args) != hasher.codes(shuffled_csr(x, rng), *args)
-        # The sums of SimHash are taken in another order.
+        # SimHash sums in another order here.
         assert differ.sum() <= (1 if family == "simhash" else 0)
 
 
@@ -165,7 +165,7 @@ def test_codes_depend_on_the_seed_and_on_nothing_else(family, rng):
     other.set_named_arrays(hasher.named_arrays())
     np.testing.assert_array_equal(codes, other.codes(x))
     assert (codes != hasher_of(family, 200, 10, 10, seed=2).codes(x)).mean() > 0.9
-    for i in range(5):  # a row's codes are its own
+    for i in range(5):  # a row's codes do not depend on other rows
         np.testing.assert_array_equal(hasher.codes(x[i : i + 1])[:, 0], codes[:, i])
 
 
@@ -201,13 +201,13 @@ def test_an_unknown_family_is_refused():
 
 
 def test_multiply_adds_by_hand():
-    # 2 blocks of 128, each: 100 signs, two rounds of 7 stages and signs, 7 stages, two extras.
+    # 2 blocks of 128. Each: 100 signs, two rounds of 7 stages and signs, 7 stages, two extras.
     hasher = hasher_of("simhash", 100, 16, 16)
     assert hasher.multiply_adds == 2 * (100 + 128 * (2 * 8 + 7 + 2))
     # One block of 256, of which 64 projections are wanted.
     hasher = hasher_of("simhash", 10_000, 5, 10)
     assert hasher.multiply_adds == 10_000 + 256 * 2 * 9 + (256 - 64) + 64 * (6 + 2)
-    # 12 windows of 8 of the 10 coordinates and an extra two.
+    # 12 windows of 8 of the 10 coordinates and two extra ones.
     assert hasher_of("wta", 10, 4, 7).multiply_adds == 10 + 12 + 12 * 8
     assert hasher_of("minhash", 100, 4, 7).multiply_adds == 4 * (100 + 5 + 2) + 16
 
@@ -222,7 +222,7 @@ def test_the_transform_grows_with_the_bits_not_with_the_width():
 
 
 def pairs_at_angles(kind, n_in, rng):
-    """For each angle two vectors of n_in coordinates and two extras: arrays (n_angles, width)."""
+    """Two vectors per angle, of n_in coordinates and two extra ones: arrays (n_angles, width)."""
     basis = np.zeros((2, n_in + 2))
     if kind == "dense":
         basis[:, :n_in] = np.linalg.qr(rng.standard_normal((n_in, 2)))[0].T
@@ -245,9 +245,10 @@ def pairs_at_angles(kind, n_in, rng):
 
 
 def collisions(x, y, n_in, n_tables=4, n_bits=16):
-    """Which bits of x[j] and y[j] agree, under N_TRIALS independent function sets.
+    """Which bits of x[j] and y[j] agree, for N_TRIALS independent sets of functions.
 
-    Coordinates beyond n_in go in as extras. Returns bool (N_TRIALS, n_pairs, n_tables * n_bits).
+    Coordinates beyond n_in are passed as extra ones. Returns bool (N_TRIALS, n_pairs, n_tables *
+    n_bits).
     """
     both = np.concatenate([x, y]).astype(np.float32)
     vectors = np.ascontiguousarray(both[:, :n_in])
@@ -291,18 +292,18 @@ def standard_error(p, n):
 
 def test_a_bit_collides_with_probability_1_minus_angle_over_pi(agreement):
     n_bits = agreement.shape[2]
-    # One bit a trial, another one each time, so that the trials are independent.
+    # One bit per trial, another one each time, so that trials are independent.
     sampled = agreement[np.arange(N_TRIALS), :, np.arange(N_TRIALS) % n_bits]
     p = 1 - ANGLES / 180
     error = sampled.mean(axis=0) - p
     assert (abs(error) < Z * standard_error(p, N_TRIALS)).all(), error
-    # And every single bit, the first as the last.
+    # Every single bit agrees as often, the first and the last.
     error = agreement.mean(axis=0) - p[:, None]
     assert (abs(error) < (Z + 0.5) * standard_error(p, N_TRIALS)[:, None]).all()
 
 
 def test_pairs_of_bits_are_nearly_independent(agreement):
-    # Rows of one transform are orthogonal, not independent: a small correlation is theirs.
+    # Rows of one transform are orthogonal, not independent, so they correlate slightly.
     for j in range(len(ANGLES)):
         correlation = np.corrcoef(agreement[:, j].T)
         np.fill_diagonal(correlation, 0)
@@ -312,12 +313,12 @@ def test_pairs_of_bits_are_nearly_independent(agreement):
 
 @pytest.mark.parametrize("n_bits", [2, 4, 8])
 def test_k_bits_collide_with_the_kth_power(agreement, n_bits):
-    # Codes of K neighbouring bits, a code of another place each trial.
+    # Codes of K neighbouring bits, at another place in each trial.
     codes = agreement.reshape(N_TRIALS, len(ANGLES), -1, n_bits).all(axis=3)
     sampled = codes[np.arange(N_TRIALS), :, np.arange(N_TRIALS) % codes.shape[2]]
     p = (1 - ANGLES / 180) ** n_bits
     error = abs(sampled.mean(axis=0) - p)
-    # The allowance is for the correlation of the bits.
+    # The tolerance allows for the correlation of the bits.
     assert (error < Z * standard_error(p, N_TRIALS) + 0.01 * p).all(), error
 
 
@@ -356,7 +357,7 @@ def assert_binomial(agree, p):
 
 
 def winner_probability(x, y, absent=0.0):
-    """P(both have a winner, in the same place) of a window of 8: the sum over the winner.
+    """P(both vectors have a winner at the same place) in a window of 8: a sum over the places.
 
     absent : the value of coordinates that never win
     """
@@ -372,7 +373,7 @@ def test_wta_collides_as_its_closed_form(n_in, rng):
     x, y = correlated_pairs(n_in, rng)
     whole = np.array([winner_probability(*pair) for pair in zip(x, y, strict=True)])
     for n_bits in (1, 2, 3):
-        # Every window is drawn for itself: 100 tables are 100 trials.
+        # Every window is drawn independently: 100 tables are 100 trials.
         agree = agreements("wta", x, y, 100, n_bits, 200).reshape(-1, len(x))
         assert_binomial(agree, whole + (1 - whole) * (2 ** (3 - n_bits) - 1) / 7)
     # Two hashes and a bit of a third.
@@ -392,7 +393,7 @@ def test_wta_sees_the_extras_as_copies(rng):
         hits.append(codes[:, :6] == codes[:, 6:])
     whole = []
     for a, b in zip(rows[:6], rows[6:], strict=True):
-        # Copies tie: the winner is the first of them. Split up at random they rank as well.
+        # Copies tie, and the first in the window's order wins, which is random.
         samples = [rng.permutation(len(a))[:8] for _ in range(40_000)]
         samples = np.array(samples)
         whole.append((a[samples].argmax(axis=1) == b[samples].argmax(axis=1)).mean())
@@ -403,7 +404,7 @@ def test_wta_sees_the_extras_as_copies(rng):
 def test_dwta_collides_as_its_closed_form(rng):
     n_in = 60
     x, y = correlated_pairs(n_in, rng)
-    # From a sixteenth to a half of the coordinates, some of them in one of the two alone.
+    # The sets hold 1/16 to 1/2 of the coordinates, some of which only one of the two has.
     for i, share in enumerate([0.06, 0.1, 0.2, 0.06, 0.3, 0.5]):
         absent = rng.random(n_in) > share
         x[i, absent | (rng.random(n_in) < 0.2)] = 0
@@ -416,7 +417,7 @@ def test_dwta_collides_as_its_closed_form(rng):
     assert both_empty.max() > 0.4 and one_empty.max() > 0.1
     agree = np.array([winner_probability(*pair) for pair in zip(x, y, strict=True)])
     p = (agree + one_empty / 8) / (1 - both_empty)
-    # Windows borrow from each other: one of each trial.
+    # Windows take hashes from each other, so only one per trial is independent.
     codes = agreements("dwta", x, y, 50, 3)
     assert_binomial(codes[np.arange(N_TRIALS), np.arange(N_TRIALS) % 50], p)
 
@@ -440,7 +441,7 @@ def test_minhash_collides_as_its_closed_form(rng):
 
 @pytest.mark.parametrize("family", FAMILIES[1:])
 def test_tables_are_independent(family, rng):
-    # Given both vectors, that they meet in one table says nothing of another.
+    # Given both vectors, collisions in different tables are independent.
     n_in, n_tables = 1000, 6
     x, y = correlated_pairs(n_in, rng)
     x, y = x[1:5], y[1:5]

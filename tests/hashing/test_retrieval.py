@@ -34,7 +34,7 @@ each_retrieval = pytest.mark.parametrize(("policy", "use_tables", "family"), RET
 def assert_largest(scores, k):
     scores = np.array(scores, np.float32)
     found = largest_of(scores, k)
-    # A zero's sign is no difference to a sort, but one to the keys: see below.
+    # A sort ignores the sign of zero, but the keys do not: see below.
     np.testing.assert_array_equal(found, reference.largest(scores + np.float32(0), k))
 
 
@@ -81,7 +81,7 @@ def test_largest_of_many(n):
 
 
 class Problem:
-    """A layer's weights, of norms and biases that vary, and inputs like ReLU activations."""
+    """A layer's weights with varying norms and biases, and inputs like ReLU activations."""
 
     def __init__(self, n_neurons=300, n_in=64, n=8, seed=0, spread=0.5):
         rng = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def test_scan_finds_the_largest_under_the_weights_of_the_last_rebuild():
     problem = Problem()
     retrieval = problem.retrieval("scan")
     best = np.argsort(-problem.scores(), axis=1)[:, :20]
-    problem.w[:] = 0  # no matter: these weights are newer than the rebuild
+    problem.w[:] = 0  # has no effect: these weights are newer than the rebuild
     for ids, truth in zip(retrieval.retrieve(problem.x), best, strict=True):
         assert set(ids) == set(truth)
     problem.rebuild(retrieval)
@@ -226,7 +226,7 @@ def test_estimates_are_the_twins(n_tables, n_hash_bits, transform, n_threads):
         )  # fmt: skip
         if transform:
             assert expected[ids].min() >= np.delete(expected, ids).max() - 1e-4
-        else:  # whole numbers of bits: ties to the lower id
+        else:  # distances are whole numbers: ties go to the lower id
             np.testing.assert_array_equal(ids, reference.largest(expected.round(6), 20))
 
 
@@ -342,7 +342,7 @@ def test_follow_hashes_what_moved(policy, use_tables):
     for found in (retrieval, twin):
         assert_same(fresh.retrieve(problem.x), found.retrieve(problem.x))
     assert retrieval.follow(problem.w, problem.b, steps, 1) == 0
-    # The others were not looked at.
+    # `follow` hashes only the neurons that moved, not the others.
     problem.w[:] = 0
     steps[moved] += MOVED
     retrieval.follow(problem.w, problem.b, steps, 1)
@@ -364,7 +364,7 @@ def in_buckets(retrieval, x, mean):
 
 
 def recall(retrieval, problem):
-    """Share of the true best twentieth that is among the candidates."""
+    """Share of the truly best 5 % of neurons that is among the candidates."""
     scores, total = problem.scores(), 0
     n_best = len(problem.w) // 20
     for ids, row in zip(retrieval.retrieve(problem.x), scores, strict=True):
@@ -373,7 +373,7 @@ def recall(retrieval, problem):
 
 
 class Learnt(Problem):
-    """Inputs of few degrees of freedom, and weights that partly follow them, as learning has it."""
+    """Inputs with few degrees of freedom, and weights that partly follow them, as if learnt."""
 
     def __init__(self, n_neurons=1000, n_in=256, n=200, spread=0.5, rank=16):
         super().__init__(n_neurons, n_in, n, spread=spread)
@@ -457,7 +457,7 @@ def test_rebuild_follows_the_weights(policy, use_tables, family):
 
 
 def test_good_neurons_move_up():
-    # One neuron that looks along x is found by every policy but the random one.
+    # Every policy except the random one finds a neuron that points along x.
     problem = Problem(n_neurons=1000, n=4)
     for policy, use_tables, family in RETRIEVALS:
         if policy in ("none", "vanilla", "threshold"):

@@ -1,4 +1,4 @@
-"""Hash tables: what is in them, what comes out, and what it is worth."""
+"""Hash tables: their contents, what a lookup returns, and how good its candidates are."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def make_layer(n_neurons, n_in, seed=0):
-    """Weights of varied length, biases, and the centre and length of the queries."""
+    """Weights of varied length, biases, and the mean and length of the queries."""
     rng = np.random.default_rng(seed)
     w = rng.standard_normal((n_neurons, n_in)) * rng.lognormal(0, 0.5, (n_neurons, 1))
     b = rng.standard_normal(n_neurons)
@@ -48,7 +48,7 @@ def query_codes(tables, x):
 
 
 def codes_by_place(tables):
-    """Codes (n_tables, n_neurons), read off the buckets that the neurons are in."""
+    """Codes (n_tables, n_neurons), taken from the buckets that the neurons are in."""
     codes = np.full(tables.ids.shape, -1)
     for t, (offsets, ids) in enumerate(zip(tables.offsets, tables.ids, strict=True)):
         for code in range(len(offsets) - 1):
@@ -90,7 +90,7 @@ def test_every_neuron_is_in_the_bucket_of_its_code(n_neurons, n_in, n_tables, n_
     layer = make_layer(n_neurons, n_in, seed)
     tables = make_tables(layer, n_tables, n_bits, seed)
     extras = reference.neuron_extras(*layer)
-    # The longest neuron's second extra is the root of what rounding leaves of zero.
+    # The second extra coordinate of the longest neuron is the root of a rounding error, not 0.
     slack = np.sqrt(1e-6 * ((layer[0] ** 2).sum(axis=1) + extras[0] ** 2).max())
     random_numbers = tables.hasher.parameters
     projections = reference.simhash_projections(random_numbers, layer[0], None, *extras)
@@ -136,7 +136,7 @@ def test_every_family_fills_and_asks_the_tables(family, transform):
     twin = restored(tables, HashTables(300, 40, 8, 7, np.random.RandomState(0), family, transform))
     for rows in zip(*(t.collect(m, 50) for t in (tables, twin) for m in (x, csr_matrix(x))),
                     strict=True):  # fmt: skip
-        # SimHash adds a sparse vector up in another order.
+        # SimHash sums a sparse vector in another order.
         for ids in rows[1:]:
             assert len(np.setxor1d(ids, rows[0])) <= (4 if family == "simhash" else 0)
 
@@ -227,7 +227,7 @@ def test_restored_tables_are_the_same():
     for a, b in zip(tables.collect(x, 20, 4, 3), other.collect(x, 20, 4, 3), strict=True):
         np.testing.assert_array_equal(a, b)
     before = tables.ids.copy()
-    other.rebuild(*make_layer(300, 20, seed=5), 1)  # and shares no memory with the old ones
+    other.rebuild(*make_layer(300, 20, seed=5), 1)  # and it shares no memory with the old tables
     np.testing.assert_array_equal(tables.ids, before)
     assert (other.ids != before).any()
 
@@ -249,7 +249,7 @@ def test_retrieve_is_its_twin(n_neurons, n_in, n_tables, n_bits, seed, limit, n_
 
 
 def test_counts_decide_who_is_kept():
-    # Every n_keep cuts the ranking by collisions elsewhere: all cuts right, all counts right.
+    # Every n_keep cuts the ranking at another place. If all cuts are right, so are all counts.
     tables = make_tables(make_layer(400, 30), 40, 3)
     x = queries(3, 30)
     for row, codes in zip(x, query_codes(tables, x).T, strict=True):
@@ -297,7 +297,7 @@ def test_many_collisions_are_counted():
 
 
 def one_bucket(n_neurons, n_in=8):
-    """One table whose neurons are all alike, and a query that finds them."""
+    """One table whose neurons are all equal, and a query that finds them."""
     w, b, mean, length = make_layer(n_neurons, n_in)
     w[:], b[:] = w[0], b[0]
     tables = make_tables((w, b, mean, length), 1, 1)
@@ -364,7 +364,7 @@ def test_neurons_collide_as_their_inner_product_wants():
         agree += query_codes(tables, x)[t][:, None] == codes_by_place(tables)[t]
     z = (agree - n * p) / np.sqrt(n * p * (1 - p))
     assert abs(z).max() < 5.5
-    # 6,000 pairs, dependent through the 300 hyperplanes: the mean square is 1 but for chance.
+    # 6,000 pairs, dependent through the 300 hyperplanes: the mean square is about 1.
     assert (z**2).mean() < 1.25
 
 
@@ -376,7 +376,7 @@ def test_the_stronger_of_two_parallel_neurons_is_found_more_often(what):
     x = (mean + query_length * direction)[None].astype(np.float32)
     w[:2] = 0.4 * longest * direction
     b[:2] = b.mean()
-    # Either change lifts the pre-activation by as much.
+    # Both changes raise the pre-activation by the same amount.
     if what == "longer":
         w[0] *= 2
         b[0] -= w[1] @ mean
@@ -401,7 +401,7 @@ def test_candidates_hold_the_exact_top_10(n_bits, n_tables):
     top_ids, _ = topk(dots(w, x, bias=b), 10)
     found = make_tables(layer, n_tables, n_bits).collect(x, 150, 3000)
     n_found = sum(len(np.intersect1d(a, b)) for a, b in zip(top_ids, found, strict=True))
-    # So many of the 1,000 would random picks of the same number hold, give or take its root.
+    # Random picks of the same number would hold so many of the 1,000, plus or minus the root.
     by_chance = sum(10 * len(ids) / 3000 for ids in found)
     assert n_found > 3 * by_chance
     assert n_found > 100

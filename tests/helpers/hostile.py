@@ -22,19 +22,19 @@ from sklearn.exceptions import DataConversionWarning
 # The errors that any call may raise; training may also raise FloatingPointError.
 REFUSALS = (ValueError, TypeError, MemoryError)
 
-_HANG = 300  # seconds; no example takes as long, even on a small share of a processor
-_MEMORY = 1 << 30  # bytes that an example may take on top of those of the process
+_HANG = 300  # seconds; no example takes so long, even on a busy processor
+_MEMORY = 1 << 30  # bytes that an example may add to those of the process
 
 
 # ------------------------------------------------------------------ harness --
 
 
 def fuzz(quick, slow, **strategies):
-    """Run a test with `quick` examples, always the same, and in the slow run with `slow` others.
+    """Run a test with `quick` fixed examples; in the slow run with `slow` random ones.
 
-    Each example has some memory and time. What hangs or crashes ends the process with a traceback,
-    and leaves its arguments in the file `slide-example-<process id>` of the temporary folder. What
-    fails prints a `reproduce_failure`, to be written below `fuzz`.
+    Memory and time of an example are limited. An example that hangs or crashes ends the process
+    with a traceback, and its arguments are in the file `slide-example-<process id>` of the
+    temporary folder. An example that fails prints a `reproduce_failure`; paste it below `fuzz`.
     """
 
     def decorate(check):
@@ -82,7 +82,7 @@ def _shown(value):
 
 @contextmanager
 def memory_limit(n_bytes):
-    """A MemoryError where the process would take so many bytes more; on Linux only."""
+    """Raise MemoryError if the process would take so many more bytes; on Linux only."""
     try:
         import resource
 
@@ -125,7 +125,7 @@ class NoRepr:
     def __repr__(self):
         raise RuntimeError("no repr")
 
-    def _repr_pretty_(self, printer, cycle):  # for Hypothesis, which shows what fails
+    def _repr_pretty_(self, printer, cycle):  # for Hypothesis, which prints failing examples
         printer.text("NoRepr()")
 
 
@@ -163,13 +163,13 @@ FOREIGN = [
 
 
 def item_of(items):
-    """One of the items, which need neither hash nor compare."""
+    """One of the items, which need not be hashable or comparable."""
     return st.integers(0, len(items) - 1).map(lambda i: items[i])
 
 
 values = item_of(NUMBERS) | item_of(FOREIGN)
 
-# Right values of every parameter, of networks that train in milliseconds.
+# Valid values of every parameter, for networks that train in milliseconds.
 RIGHT = {
     "hidden_layer_sizes": [(4,), 3, (1,), (6, 5), [8], np.array([4, 3]), (np.int8(100),), (130,),
                            (3, 2, 2), (200, 3), np.int16(5)],
@@ -212,7 +212,7 @@ RIGHT = {
 
 @st.composite
 def right_params(draw, most=8, without=()):
-    """Parameters that are right one by one, `random_state` always among them."""
+    """Parameters, each of them valid by itself; always with a `random_state`."""
     names = draw(st.lists(st.sampled_from(sorted(RIGHT.keys() - set(without))), max_size=most))
     params = {name: draw(item_of(RIGHT[name])) for name in names}
     return {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, **params}
@@ -220,7 +220,7 @@ def right_params(draw, most=8, without=()):
 
 @st.composite
 def any_params(draw):
-    """Right parameters, and one or two with anything else."""
+    """Valid parameters, of which one or two may get any other value."""
     params = draw(right_params(4))
     names = draw(st.lists(st.sampled_from(sorted(RIGHT)), min_size=1, max_size=2))
     return {**params, **{name: draw(values) for name in names}}

@@ -1,4 +1,4 @@
-"""Hostile arrays for the fuzz tests: features, labels and weights, right ones and any."""
+"""Hostile arrays for the fuzz tests: features, labels and weights, valid ones and any."""
 
 import tempfile
 
@@ -17,7 +17,7 @@ FORMATS = ["csr", "csc", "coo", "bsr", "dok", "lil", "dia"]
 
 
 def matrix(seed, n_rows, n_columns, density=1.0, scale="one"):
-    """float64 numbers: a share `density` is not zero, in columns of equal or other scales."""
+    """float64 numbers, of which a share `density` is non-zero; columns may differ in scale."""
     rng = np.random.RandomState(seed)
     x = rng.standard_normal((n_rows, n_columns)) * (rng.uniform(size=(n_rows, n_columns)) < density)
     if scale == "columns":
@@ -27,7 +27,7 @@ def matrix(seed, n_rows, n_columns, density=1.0, scale="one"):
 
 @st.composite
 def right_features(draw, n_rows=None, n_columns=None, with_frames=True):
-    """X that must be taken: finite, in any container."""
+    """X that must be accepted: finite, in any container."""
     n = n_rows or draw(st.integers(1, 40))
     p = n_columns or draw(st.integers(1, 40))
     scale = draw(st.sampled_from(["one", "one", "counts", "columns", "large", "tiny"]))
@@ -74,7 +74,7 @@ def in_container(x, kind, draw):
 
 
 def untidy(x):
-    """The same CSR matrix with all entries in two halves, unsorted, and zeros that are stored."""
+    """The same CSR matrix with every entry split in two, unsorted, and with stored zeros."""
     indptr = 2 * x.indptr
     order = np.argsort(np.repeat(np.arange(x.shape[0]), 2 * np.diff(x.indptr)), kind="stable")
     rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
@@ -85,7 +85,7 @@ def untidy(x):
 
 @st.composite
 def any_features(draw):
-    """X of any kind, right or wrong."""
+    """X of any kind, valid or not."""
     kind = draw(
         st.sampled_from("spiced dtype strange empty damaged wide value frame masked deep".split())
     )
@@ -130,7 +130,7 @@ def any_features(draw):
 
 
 def damaged(x, draw):
-    """A sparse matrix whose arrays contradict each other, from one in CSR."""
+    """A sparse matrix whose arrays contradict each other, made from a valid CSR matrix."""
     if x.nnz == 0:
         return x
     place, n = draw(st.integers(0, x.nnz - 1)), x.shape[0]
@@ -201,7 +201,7 @@ def strange_frame(x, draw):
 
 @st.composite
 def right_labels(draw, n, single=None):
-    """y of n rows that must be taken: labels of any type, or an indicator."""
+    """y of n rows that must be accepted: labels of any type, or an indicator."""
     seed, n_classes = draw(st.integers(0, 2**16)), draw(st.integers(1, 20))
     rng = np.random.RandomState(seed)
     single = draw(st.booleans()) if single is None else single
@@ -289,7 +289,7 @@ def any_labels(draw, n):
 
 @st.composite
 def right_weights(draw, n):
-    """None, or weights that must be taken."""
+    """None, or weights that must be accepted."""
     kind = draw(st.sampled_from("none ones mixed extreme some ints list".split()))
     rng = np.random.RandomState(draw(st.integers(0, 99)))
     if kind == "none":

@@ -25,7 +25,7 @@ TOKENS = [
 
 @st.composite
 def damaged_bytes(draw, contents):
-    """One of the contents after some accidents."""
+    """One of the contents with some random damage."""
     content = bytearray(draw(contents))
     for _ in range(draw(st.integers(1, 3))):
         n = len(content)
@@ -80,7 +80,7 @@ DTYPES = {
     "F32": np.float32, "BF16": bfloat16, "I32": np.int32, "I64": np.int64, "U64": np.uint64,
     "U8": np.uint8, "U16": np.uint16,
 }  # fmt: skip
-# Stand for what Python's json would not write.
+# Placeholders for values that Python's json does not write.
 RAW = {
     "@NaN": "NaN", "@Infinity": "Infinity", "@deep": "[" * 100_000, "@deep dict": '{"a":' * 100_000,
     "@nested": "[" * 500 + "]" * 500, "@digits": "9" * 10_000, "@exponent": "1e999",
@@ -95,7 +95,7 @@ JSON_VALUES = [
 
 
 def places(value, path=()):
-    """The paths of all values within dicts and lists, but for long lists of numbers."""
+    """The paths of all values within dicts and lists, without those in long lists of numbers."""
     items = value.items() if isinstance(value, dict) else enumerate(value[:8])
     for key, item in items:
         yield (*path, key)
@@ -116,7 +116,7 @@ def parts_of(content):
 
 
 def model_of(plain, arrays):
-    """The file of these parts, in the format before checksums, which would hide what is wrong."""
+    """A file of these parts in the old format: checksums would hide the other faults."""
     plain = {name: plain[name] for name in plain if name not in ("checksum", "checksums")}
     if plain.get("format") == 2:
         plain["format"] = 1
@@ -199,7 +199,7 @@ def change_array(arrays, draw):
 
 @st.composite
 def wrong_headers(draw, contents):
-    """A model's file whose header does not go with it."""
+    """A model's file whose header does not match its content."""
     content = draw(contents)
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
@@ -217,7 +217,7 @@ def wrong_headers(draw, contents):
 
 
 def bomb(line, n, head=b""):
-    """Gzip of `head` and n times `line`, some thousandth of the size."""
+    """Gzip of `head` and n times `line`, about a thousandth of the size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     parts = [packer.compress(head)]
     many = line * max(1, (1 << 20) // len(line))

@@ -12,7 +12,7 @@ CANARY = np.float32(-12345.0)
 
 
 def misaligned(values, dtype=np.float32, pad=None):
-    """A read-only copy. A NaN, or a large id, or `pad` lies beyond its end, and then no memory."""
+    """A read-only copy; after its end come `pad` (default: NaN or a large id), then no memory."""
     if pad is None:
         pad = np.nan if dtype == np.float32 else 2**30
     out = at_page_end(np.asarray(values, dtype), pad)

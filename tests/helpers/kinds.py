@@ -18,7 +18,7 @@ KINDS = {
     "exact": {**SPARSE, "retrieval": "exact"},
     "random": {**SPARSE, "retrieval": "none"},
     "threshold": {**HASHED, "retrieval": "threshold"},
-    # One that is wide enough for a first ranking by 64 bits.
+    # A layer that is wide enough for a first ranking by 64 bits.
     "wide": {
         "hidden_layer_sizes": (4200,),
         "active_fraction": (0.01, 1.0),

@@ -6,7 +6,7 @@ ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")
 
 
 def copied(layers):
-    """Layers of the same values, which can be trained as well; retrievals are shared."""
+    """Copies of layers that can be trained independently; retrievals are shared."""
     copies = []
     for layer in layers:
         form = layer.n_in, layer.n_out, layer.by_feature, layer.n_active, layer.w.dtype

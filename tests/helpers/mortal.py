@@ -1,4 +1,4 @@
-"""Trainings that die between two chunks of rows, for the tests of checkpoints."""
+"""Trainings that stop between two chunks of rows, as if killed, for tests of checkpoints."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ class Killed(BaseException):
 
 
 def make_mortal(patch):
-    """Make chunks small and count them; `left` of what is returned is how many until a death."""
+    """Make chunks small; `left` of the returned object is how many run before `fit` dies."""
     life = SimpleNamespace(left=None, n=0)
 
     class Mortal(network.Trainer):

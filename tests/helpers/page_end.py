@@ -1,4 +1,4 @@
-"""Arrays with no memory beyond their end: a kernel that reads on, masked or not, dies there."""
+"""Arrays that end where memory ends: a kernel that reads beyond the end crashes."""
 
 import ctypes
 import mmap
@@ -11,9 +11,9 @@ _protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
 def at_page_end(values, pad):
-    """A flat copy of values, of their dtype; one element `pad` lies beyond its end, then nothing.
+    """A flat copy of `values`; one element `pad` follows its end, then no memory.
 
-    So that it does not start on a cache line where whole lines are read.
+    With the pad, a copy of whole cache lines does not start on a cache line.
     """
     values = np.ascontiguousarray(values)
     size = values.nbytes + values.itemsize

@@ -1,4 +1,4 @@
-"""Pictures of a training: what they show, and that something is on them."""
+"""Tests of the plots of a training: their numbers, and that they are not blank."""
 
 import sys
 
@@ -28,7 +28,7 @@ def no_figures_left():
 
 
 def assert_has_ink(figure):
-    """What is drawn is neither blank nor cut off at the edges."""
+    """Check that a drawing is neither blank nor cut off at the edges."""
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     ink = (pixels != pixels[0, 0]).any(axis=2)
@@ -130,7 +130,7 @@ def test_health_of_tables(classifier, planted):
     display = HashTablesDisplay.from_estimator(clf, X)
     assert display.sizes[0].shape == (7, 200) and display.sizes[1].shape == (7, 39)
     for i, tables in enumerate(layer.retrieval.tables for layer in clf._fitted.network.layers):
-        # The mean size over buckets, of those that hold something, from both sides.
+        # The mean size of the non-empty buckets, computed from both sides.
         for t in range(7):
             counts = np.diff(tables.offsets[t])
             assert (display.sizes[i][t] ** -1.0).sum() == pytest.approx((counts > 0).sum())

@@ -21,7 +21,7 @@ def fitted(retrieval, data=X, hidden=(256, 256)):
 @pytest.mark.parametrize("data", [X, DENSE], ids=["CSR", "dense"])
 def test_exact_search_finds_all(data):
     assert retrieval_recall(fitted("exact", data), data) == {0: 1.0, 1: 1.0}
-    # After fit the copy that a scan reads is that of the last weights.
+    # After fit, the copy that a scan reads holds the final weights.
     assert min(retrieval_recall(fitted("scan", data), data).values()) > 0.999
 
 
@@ -32,7 +32,7 @@ def test_chance_finds_its_share():
 
 
 def test_estimates_lie_between():
-    # The first layer computes four times as many as it keeps and may miss none.
+    # The first layer computes four times as many neurons as it keeps, and may not miss any.
     recall = list(retrieval_recall(fitted("estimate"), X).values())
     assert 0.15 < min(recall) < 1 and max(recall) <= 1
 

@@ -1,4 +1,4 @@
-"""Losses outside of their kernels: prior, probabilities, calibration."""
+"""Losses without their kernels: prior, probabilities, calibration."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_calibration_of_sigmoid_finds_slope_and_offset():
     rng = np.random.default_rng(9)
     scores = 4 * rng.standard_normal((4000, 10))
     right = rng.random(scores.shape) < 1 / (1 + np.exp(-(0.4 * scores - 1.5)))
-    scores[:, 9] = -np.inf  # do not count
+    scores[:, 9] = -np.inf  # these scores do not count
     calibrate, ones = LOSSES["sigmoid"].calibrate, np.ones(4000)
     slope, offset = calibrate(scores, right, ones, ones)
     assert slope == pytest.approx(0.4, abs=0.02) and offset == pytest.approx(-1.5, abs=0.06)

@@ -1,4 +1,4 @@
-"""Tests of the network: what it derives from its weights, its twins, its pickles."""
+"""Tests of the network: objects derived from its weights, `twin`, pickles."""
 
 import copy
 import itertools
@@ -20,7 +20,7 @@ def fitted(classifier, planted, network):
 
 
 def names_in(pickled):
-    """The modules and names of slide that a pickle looks up, in their order."""
+    """The modules and names of slide that a pickle imports, in order."""
     texts = [arg for _, arg, _ in pickletools.genops(pickled) if isinstance(arg, str)]
     return [
         f"{module}.{name}"

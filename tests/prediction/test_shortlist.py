@@ -1,4 +1,4 @@
-"""Prediction by short lists: the scan, the estimates, what is found, and that rows stand alone."""
+"""Prediction by short lists: scan, estimates, recall, and that rows do not affect each other."""
 
 import copy
 import pickle
@@ -34,7 +34,7 @@ def trained(data):
 
 @pytest.fixture
 def model(trained):
-    """A copy in the mode "lsh", without a list yet."""
+    """A copy in the mode "lsh", which has not made its short list yet."""
     return copy.deepcopy(trained).set_params(predict_mode="lsh")
 
 
@@ -42,7 +42,7 @@ def model(trained):
 
 
 def scan(name, codes, lut, scale, bias, threshold, step=0.5, low=-3.0, sift=True):
-    """The kernel on codes (n, n_bytes), laid out for it; ids and estimates."""
+    """Run the kernel on codes (n, n_bytes) in its memory layout; returns ids and estimates."""
     n, n_bytes = codes.shape
     blocks = -(-n // 64)
     padded = np.zeros((blocks * 64, n_bytes), np.uint8)
@@ -119,7 +119,7 @@ def test_the_scan_lists_what_is_no_number(name):
 
 
 def layer_problem(n_neurons, width, seed=0, spread=0.3):
-    """Weights, biases and hidden vectors that are non-negative, hence far from centred."""
+    """Weights, biases and hidden vectors; these are non-negative, so their mean is not zero."""
     rng = np.random.default_rng(seed)
     w = (rng.standard_normal((n_neurons, width)) + rng.standard_normal(width)).astype(np.float32)
     w *= np.exp(spread * rng.standard_normal((n_neurons, 1))).astype(np.float32)
@@ -134,13 +134,13 @@ def test_estimates_are_the_twins(width, n_threads):
     mean = h.mean(axis=0)
     shortlist = Shortlist(w, b, mean, 8.0, np.random.RandomState(1), n_threads)
     expected, step = reference.estimates(shortlist.hasher, w, b, mean, h[0])
-    # An entry is rounded to 1 / 23 of twice the sum of six projections, half of it either way.
+    # An entry is rounded by half a step; a step is 1 / 23 of twice the sum of six projections.
     n_entries = max(64, 1 << (width - 1).bit_length()) / 4 + 1
     assert (abs(shortlist.estimates(h[0]) - expected) < step * n_entries * 6 / 23 + 1e-3).all()
 
 
 def test_estimates_are_unbiased_with_the_error_of_one_bit():
-    # Of unit vectors at cosine c: variance (1 - c^2) (pi / 2 - 1) / (d - 1) (Gao & Long).
+    # Unit vectors at cosine c have the variance (1 - c^2) (pi / 2 - 1) / (d - 1) (Gao & Long).
     w, b, h = layer_problem(400, 64, spread=0.0)
     mean, z = h.mean(axis=0), []
     true = (w - w.mean(axis=0)).astype(float) @ (h[0] - mean)
@@ -160,7 +160,7 @@ def test_estimates_are_unbiased_with_the_error_of_one_bit():
 
 
 def as_model(w, b, width):
-    """A model whose hidden layer hands X through."""
+    """A model whose hidden layer passes X on unchanged."""
     hidden, output = Layer.zeros(width, width, True), Layer.zeros(width, len(w), False)
     hidden.w[...], output.w[...], output.b[...] = np.eye(width), w, b
     return Model([hidden, output], "identity", "sigmoid")
@@ -237,7 +237,7 @@ def test_k_distinct_neurons_whatever_comes(n_neurons, kind):
 
 
 def test_k_neurons_where_those_seen_first_promised_far_too_much():
-    # From them the threshold is set, which then nobody else reaches.
+    # They set the threshold, which no other neuron then reaches.
     w, b, h = layer_problem(8000, 64)
     mean, n_first, k = h.mean(axis=0), 1024, 500
     order = Shortlist(w, b, mean, 8.0, np.random.RandomState(0), 1).neuron_at
@@ -406,7 +406,7 @@ def test_wrong_numbers_of_candidates_are_refused(model, data, n_candidates):
 
 
 def test_a_list_that_is_old_when_it_is_made_is_not_kept(model, data, monkeypatch):
-    """As when another thread trains meanwhile."""
+    """The weights change while the list is made, as if another thread trained."""
     X, y = data
 
     def late(*args):

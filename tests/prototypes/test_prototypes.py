@@ -1,4 +1,4 @@
-"""Prototypes: how they are made, what they score, and the weight that late rows give them."""
+"""Prototypes: their entries, their scores, and the weight that is found on late rows."""
 
 import pickle
 
@@ -27,7 +27,7 @@ N_FEATURES = 60
 
 
 def sparse_rows(n, seed=0, density=0.15):
-    """Rows of either sign; the first has no features, the last column is in all others."""
+    """Rows of both signs; the first has no features, all others have the last feature."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, N_FEATURES)) * (rng.random((n, N_FEATURES)) < density)
     x[:, -1] = 1
@@ -47,7 +47,7 @@ def random_labels(n, n_classes, seed=1):
 
 @pytest.fixture(scope="module")
 def rare():
-    """Three rows a label: what the hidden layers of a small network cannot hold."""
+    """Three rows per label: too many labels for the hidden layer of a small network."""
     return make_extreme_classification(3000, 3000, 1000, n_nonzero=20, random_state=0)
 
 
@@ -55,11 +55,11 @@ def rare():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("products", [50, 10**6])  # some turns, and one
+@pytest.mark.parametrize("products", [50, 10**6])  # several turns, and a single one
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_prototypes_are_those_of_the_twin(weighted, products, n_threads, monkeypatch):
     monkeypatch.setattr(prototypes, "_PRODUCTS", products)
-    x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three of no row
+    x, labels, n_classes = sparse_rows(50), random_labels(50, 30), 33  # three labels have no row
     weights = np.random.default_rng(2).random(50).astype(np.float32) if weighted else None
     made = make_prototypes(csr_array(x), label_rows(labels, n_classes), weights, n_threads)
     expected, feature_weights = twin.prototypes(x, labels, n_classes, weights)
@@ -82,7 +82,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
 
 
 def test_sums_that_become_zero():
-    """Rows that cancel each other, more of them than the features have places for."""
+    """Sums that return to zero more often than the list of a label's features has places."""
     x = np.zeros((41, 3), np.float32)
     x[:40, 0] = np.tile([1, -1], 20)
     x[40, 1:] = 1
@@ -97,7 +97,7 @@ def test_labels_without_rows_and_rows_without_labels():
     x = csr_array(sparse_rows(20))
     made = make_prototypes(x, label_rows([[]] * 20, 4), None, 2)
     assert made.by_feature.shape == (4, N_FEATURES) and made.by_feature.nnz == 0
-    # They still tell how rare features are.
+    # These rows still count for how rare features are.
     labels = random_labels(20, 4)
     labels[:5] = [[]] * 5
     made = make_prototypes(x, label_rows(labels, 4), None, 2)
@@ -181,7 +181,7 @@ def test_the_best_without_prototypes_and_with_them(k, scored):
     functions = np.random.RandomState(0)
     listed = Shortlist(w, b, np.zeros(20, np.float32), 1.0, functions, 1)
     ids, scores = listed.topk(both, rows, 5, 130, k, 700, 2, apart=True)
-    # All are candidates, so both are exact, but for the rounding of what prototypes add.
+    # All classes are candidates, so both are exact, except for rounding of the prototypes' scores.
     for i, model in enumerate((alone, both)):
         every = predict.scores(model, rows, 5, 130, 1)
         assert_allclose(scores[i], reference.topk(every, k)[1], rtol=1e-5, atol=1e-5)
@@ -212,7 +212,7 @@ def test_hidden_layers_know_nothing_of_prototypes(scored):
 
 
 def test_the_best_weight_is_found():
-    """Scores are noise and cosines right, or the other way round."""
+    """Scores are noise and cosines are right, or the other way round."""
     rng = np.random.default_rng(8)
     right = np.zeros((400, 20), bool)
     right[np.arange(400), rng.integers(20, size=400)] = True
@@ -223,7 +223,7 @@ def test_the_best_weight_is_found():
 
 
 def test_no_weight_without_evidence():
-    """A gain on one row of many is chance."""
+    """A gain on one row of many may be chance, and gives no weight."""
     right = np.zeros((200, 6), bool)
     right[:, 0] = True
     scores = np.tile(np.arange(6, 0, -1.0), (200, 1))
@@ -233,13 +233,13 @@ def test_no_weight_without_evidence():
     gains = stacking._precisions(scores + 64 * cosines, right) - stacking._precisions(scores, right)
     assert gains.sum() > 0
     assert stacking._best_weight(scores, cosines, right, ones) == 0
-    # Of many rows it is evidence.
+    # A gain on many rows is evidence.
     scores[:100, 0], cosines[:100, 0] = -1.0, 1.0
     assert stacking._best_weight(scores, cosines, right, ones) > 0
 
 
 def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
-    """What judges rank is found by short lists where they pay, and nearly all of it."""
+    """Labels of the judging rows come from short lists where these pay, and few are missed."""
     X, y = rare
     found, candidates = [], stacking._candidates
 
@@ -281,9 +281,9 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     assert [len(labels.indices) for labels in seen] == [2700, 2700, 3000]
     assert_array_equal(seen[0].indptr, seen[1].indptr)
     seen.clear()
-    clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # its own rows judge
+    clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # held-out rows judge
     assert clf.prototype_weight_ > 0
-    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start, and only once made
+    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start; prototypes once
 
 
 def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
@@ -305,10 +305,10 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     assert [len(rows) for rows in seen] == [2700, 2700, 3000, 3000] and judged == [300]
     assert seen[0] == seen[1] < seen[2] == seen[3]
     seen.clear()
-    classifier(max_iter=1).fit(X, y)  # no second half: they stay out
+    classifier(max_iter=1).fit(X, y)  # no second half: late rows stay out
     assert [len(rows) for rows in seen] == [2700]
     seen.clear(), judged.clear()
-    classifier(max_iter=4, early_stopping=True).fit(X, y)  # its own rows judge
+    classifier(max_iter=4, early_stopping=True).fit(X, y)  # held-out rows judge
     assert [len(rows) for rows in seen] == [2700] * 4 and judged == [300]
     seen.clear()
     classifier(max_iter=4, prototypes=False).fit(X, y)
@@ -330,7 +330,7 @@ def test_prototypes_help_rare_labels(loss, classifier, rare):
     assert both.prototypes_.shape == (both.n_outputs_, 3000) and both.prototype_weight_ > 0
     scores = [m.score(X[test][known], y[test][known]) for m in (alone, both)]
     assert scores[1] > scores[0] + 0.02
-    # Its probabilities are those of held-back rows, not of the rows it knows by heart.
+    # Probabilities are calibrated on held-back rows, not on rows that the network has memorised.
     sure = both.predict_proba(X[test]).max(axis=1).mean()
     assert abs(sure - both.score(X[test], y[test])) < 0.12
 
@@ -412,7 +412,7 @@ def test_arrays_that_are_no_index_are_refused(change, message):
 
 
 def test_sample_weights_count(classifier, rare):
-    """A row of weight 0 is no part of a prototype."""
+    """A row of weight 0 does not belong to any prototype."""
     X, y = rare
     weights = np.ones(3000)
     weights[2000:] = 0

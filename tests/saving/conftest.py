@@ -1,4 +1,4 @@
-"""Where models are saved, and one that is."""
+"""Fixtures: a path to save models to, and a saved model."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def saved(path, classifier, planted):
-    """The path of a model with tables, centres and text classes; its bytes."""
+    """The path and the bytes of a model with tables, a mean row and text classes."""
     X, y = planted
     names = np.array([f"class {i}" for i in range(40)])
     model = classifier(

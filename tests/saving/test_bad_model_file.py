@@ -1,4 +1,4 @@
-"""Files that are no model, or not a whole one: `load` refuses them and names them."""
+"""Files that are not a whole model: `load` refuses them and names them."""
 
 import json
 import pickle
@@ -33,7 +33,7 @@ def test_refuses_what_is_no_model(path, saved):
 
 @pytest.fixture
 def edit(saved):
-    """Writes the saved file again with a change in its JSON or arrays."""
+    """A function that writes the saved file again with a change in its JSON or arrays."""
     return lambda change: rewrite(saved, change)
 
 
@@ -206,7 +206,7 @@ def test_damaged_files_never_crash(saved, planted):
         if trial % 4 == 0:
             del content[rng.integers(len(whole)) :]
         else:
-            # Half of the damage in the header, where most of the meaning is.
+            # Half of the damage is in the header, which matters most.
             limit = header if trial % 4 == 1 else len(whole)
             for place in rng.integers(limit, size=rng.integers(1, 4)):
                 content[place] ^= 1 << rng.integers(8)
@@ -218,7 +218,7 @@ def test_damaged_files_never_crash(saved, planted):
             continue
         n_loaded += 1
         if trial % 10 == 1 or n_loaded < 20:
-            # A file that is loaded can be used, whatever it then predicts.
+            # A model that was loaded must predict something without an error.
             with np.errstate(all="ignore"):
                 model.predict_topk(X[:20], 1)
                 try:

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that is killed goes on from its file as if nothing had happened."""
+"""Checkpoints: a killed training goes on from its file, and ends as if it had not been killed."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ from slide import SparseMLPClassifier
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
-ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 KINDS = {
     "lists and prototypes": {},
@@ -52,7 +52,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def life(monkeypatch):
-    """Small chunks of rows, which are counted; `life.left` is how many are left until a death."""
+    """Small chunks of rows, which are counted; `life.left` is how many run before `fit` dies."""
     return make_mortal(monkeypatch)
 
 
@@ -85,7 +85,7 @@ def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life):
     never_killed = classifier(**params).fit(X, y)
     n_runs = 0
     for n in itertools.count(1):
-        # Each life is a little longer than the one before, so that every phase sees a death.
+        # Each run gets a little further than the one before, so that it is killed in every phase.
         life.left = 5 * n
         clf = classifier(**params).set_callbacks(Checkpoint(path, **every))
         try:
@@ -98,7 +98,7 @@ def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life):
     assert n_runs >= 2
     life.left = None
     assert_same(clf, never_killed, X)
-    # What comes after is the same, too.
+    # Training after the checkpoint gives the same result too.
     for one in (clf, never_killed):
         one.set_params(early_stopping=False).partial_fit(X, y)
     assert_array_equal(clf.decision_function(X), never_killed.decision_function(X))
@@ -107,7 +107,7 @@ def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life):
 def test_a_training_that_is_over_comes_back_at_once(rows, path, classifier, life):
     X, y = rows
     first = classifier().set_callbacks(Checkpoint(path)).fit(X, y)
-    life.left = 0  # not a step more
+    life.left = 0  # dies at the next step
     again = classifier().set_callbacks(Checkpoint(path)).fit(X, y)
     assert_same(first, again, X)
     assert again.classes_.dtype == first.classes_.dtype
@@ -126,7 +126,7 @@ def test_a_checkpoint_is_a_model(rows, path, classifier, life):
     loaded = SparseMLPClassifier.load(path)
     assert loaded.n_iter_ == 2 and loaded.loss_curve_ == whole.loss_curve_[:2]
     assert loaded.score(X, y) > 0.5
-    # Saved as a model it has nothing of the training left.
+    # Saved as a model, it holds nothing of the training's state.
     loaded.save(path)
     assert not any(name.startswith("training") for name in load_file(path))
 
@@ -158,7 +158,7 @@ def test_random_states_that_are_no_seeds(state, rows, path, classifier, life):
         return clf.fit(X, y)
 
     never_killed = die_late(life, fit)
-    clf = fit(watched=True, seed=6)  # another process has another state
+    clf = fit(watched=True, seed=6)  # like another process, with another global state
     assert_same(clf, never_killed, X)
     numbers = np.random.random(3)  # noqa: NPY002
     assert_array_equal(numbers, np.random.RandomState(6).random(3))
@@ -191,7 +191,7 @@ def test_threads_go_on_as_well(rows, path, classifier, life):
         return clf.fit(X, y)
 
     die_late(life, fit)
-    # At most an epoch, the interval, is lost.
+    # At most one epoch, the interval, is lost.
     assert SparseMLPClassifier.load(path).n_iter_ >= 2
     clf = fit(watched=True, n_jobs=1)
     assert clf.n_iter_ == 4 and clf.t_ >= 4 * 1350
@@ -308,7 +308,7 @@ clf.fit(X, y).save(sys.argv[1])
 
 @pytest.mark.slow
 def test_sigkill_at_any_moment(tmp_path):
-    """Processes die at random moments; the last one writes the very bytes of one never killed."""
+    """Processes die at random moments; the last one writes the same bytes as one never killed."""
     model, checkpoint = tmp_path / "model", tmp_path / "checkpoint"
 
     def start(*arguments):
@@ -327,7 +327,7 @@ def test_sigkill_at_any_moment(tmp_path):
     n_killed, n_in_the_midst = 0, 0
     while not model.exists():
         process = start(model, checkpoint)
-        # Late enough to get on, early enough to die several times.
+        # Late enough to make progress, early enough to die several times.
         time.sleep(whole * moments.uniform(0.1, 0.45))
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)

@@ -24,7 +24,7 @@ def twin_of(model, path):
 
 
 def assert_same(one, other, X):
-    """Same parameters, fitted attributes and predictions."""
+    """Check that parameters, fitted attributes and predictions are the same."""
     assert one.get_params().keys() == other.get_params().keys()
     for name in ("loss_curve_", "loss_", "best_loss_", "n_iter_", "t_", "compute_fraction_",
                  "hash_params_", "validation_scores_", "best_validation_score_",
@@ -45,7 +45,7 @@ def assert_same(one, other, X):
 def test_round_trip(kind, data, path, classifier, planted, multilabel, assert_same_weights):
     X, y = multilabel if data == "multilabel" else planted
     if data == "dense":
-        X = X.toarray() + 1.0  # far from zero: the network keeps their centre
+        X = X.toarray() + 1.0  # far from zero, so that the network has a mean row
     model = classifier(**KINDS[kind]).fit(X[:400], y[:400])
     twin = twin_of(model, path)
     assert model.get_params() == twin.get_params()
@@ -61,7 +61,7 @@ def test_round_trip(kind, data, path, classifier, planted, multilabel, assert_sa
 def test_round_trip_of_estimates_in_wide_layers(
     width, n_coarse, path, classifier, assert_same_weights
 ):
-    # The narrower layer ranks all by 64 bits first, the wider one has tables.
+    # The narrower layer first ranks all neurons by 64 bits, the wider one has tables.
     X = np.random.default_rng(0).standard_normal((300, 10)).astype(np.float32)
     y = (X[:, 0] > 0).astype(int)
     model = classifier(

@@ -1,4 +1,4 @@
-"""Tests that files of earlier formats load, predict what they did, and train on."""
+"""Tests that files of earlier formats load, predict as before, and can be trained on."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 
 @pytest.fixture(params=EXPECTED["models"])
 def old(request):
-    """Path, rows and what is to be predicted for them."""
+    """Path of an old file, rows, and the expected predictions."""
     rows = np.zeros((len(EXPECTED["rows"]), 50), np.float32)
     for row, pairs in zip(rows, EXPECTED["rows"], strict=True):
         for feature, value in pairs:

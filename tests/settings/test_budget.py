@@ -1,4 +1,4 @@
-"""What a network needs of memory, what there is, and what is refused."""
+"""Memory budget: the limits, the needs of a network, and which networks are refused."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from slide._network.start import make_retrieval
 from slide._settings import auto, budget
 from slide._settings.rules import check_params
 
-ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 SHAPE = auto.DataShape(
     n_samples=1000, n_features=300, n_classes=400, n_labels=1000, n_values=20.0,
@@ -39,7 +39,7 @@ def resolved(classifier, shape=SHAPE, **params):
 
 @pytest.fixture
 def machine(tmp_path):
-    """Writes what Linux tells of a process and its control groups."""
+    """A function that writes Linux's files about a process and its control groups."""
 
     def write(cgroup, limits, used="1024 kB"):
         proc, groups = tmp_path / "proc", tmp_path / "groups"
@@ -63,7 +63,7 @@ def test_the_least_limit_of_nested_cgroups_counts(machine):
 
 
 def test_cgroups_of_version_1(machine):
-    # A container sees its own group as the root, whatever the path that it is told.
+    # A container sees its own group as the root, whatever path it reads.
     limits = {"memory/memory.limit_in_bytes": "65536\n"}
     assert machine("5:cpu:/\n4:memory:/docker/1a\n0::/\n", limits).size == 65536
 
@@ -86,7 +86,7 @@ def test_a_system_that_tells_nothing_has_no_limit(tmp_path, monkeypatch):
 
 
 def bytes_of(network):
-    """The arrays of a network as the budget sorts them."""
+    """Bytes of the arrays of a network, by the kinds of the budget."""
     layers = network.layers
     found = {
         "weights": sum(layer.w.nbytes for layer in layers),
@@ -143,7 +143,7 @@ def test_only_pages_that_are_written_are_sure(classifier):
     _, settings = resolved(classifier, shape, hidden_layer_sizes=(128,), prototypes=False)
     widths = [10**6, 128, 10**8]
     use = budget.least_use(labels, x, settings, widths, shape, 2)
-    # Some 1,000 labels and those of the tails, a page each; features of 512 bytes too.
+    # A page for each of some 1,000 labels and of the tails; features of 512 bytes as well.
     drawn = 1000 + 2 * (1000 // settings.batch_size) * settings.tail_size
     page = memory_limits.os.sysconf("SC_PAGE_SIZE")
     assert use.output == pytest.approx(drawn * page / (10**8 * 512), rel=0.01)
@@ -263,7 +263,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc, RLIMIT_
 @needs_linux
 @pytest.mark.slow
 def test_a_limit_of_address_space_is_obeyed():
-    # 0.41 GB of input and as much of output weights, twice; refused just below, trained above.
+    # 0.41 GB of input weights, as much of output weights, both twice: refused below, trained above.
     said = child(
         """
         need = 2 * 4 * 256 * (X.shape[1] + 400_000)
@@ -314,5 +314,5 @@ def test_the_need_is_the_measured_peak(params):
         **params,
     )
     need, measured = map(int, said.split())
-    # Pages are huge, so that nearly all are written; what is not counted is small.
+    # Pages are huge, so nearly all are written; the arrays that are not counted are small.
     assert 0.9 * measured < need < 1.1 * measured

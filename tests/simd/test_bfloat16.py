@@ -1,4 +1,4 @@
-"""Weights in bfloat16: their kernels, training, prediction by them, files."""
+"""Weights in bfloat16: kernels, training, prediction, files."""
 
 import itertools
 import pickle
@@ -47,7 +47,7 @@ def halves(values):
 
 
 def misaligned(array):
-    """A copy beyond whose end lie an element and then no memory."""
+    """A copy; one more element follows its end, then no memory."""
     return at_page_end(array, 77)
 
 
@@ -70,7 +70,7 @@ def test_unpack(name, n, rng):
 @each_name
 @each_size
 def test_momentum_half_where_float32_is_exact(name, n, rng):
-    # Few bits each: no product or sum is rounded but to bfloat16, so the twin has the same bits.
+    # Values of few bits: only rounding to bfloat16 changes them, so the twin has the same bits.
     w, m, g = rng.integers(-100, 100, (3, n))
     w, m, g = halves(w / 8), halves(m / 64), (g / 1024).astype(np.float32)
     ours, moment = misaligned(w), misaligned(m)
@@ -82,7 +82,7 @@ def test_momentum_half_where_float32_is_exact(name, n, rng):
 
 @each_name
 def test_momentum_half_is_right_on_average(name):
-    # w - step * m lies three tenths of the way between two halves; so does m.
+    # w - step * m lies three tenths of the way from one half to the next; so does m.
     n = 20_000
     spacing = 2.0**-7
     w, m, g = halves(np.ones(n)), halves(np.ones(n)), np.full(n, 1 + 0.6 * spacing, np.float32)
@@ -157,7 +157,7 @@ def test_pair_dots(name, d, rng):
 def test_pair_accumulate(name, d, transposed, rng):
     for n_out, n_pairs in [(9, 5), (1, 1), (4, 16), (3, 2)]:
         pairs = reference.pair_up(halves(rng.standard_normal((2 * n_pairs, d))))
-        coef = halves(rng.standard_normal((2 * n_pairs, n_out)))  # a column an output
+        coef = halves(rng.standard_normal((2 * n_pairs, n_out)))  # a column per output
         before = rng.standard_normal((n_out, d + 3)).astype(np.float32)
         out, given = before.ravel().copy(), reference.pair_up(coef)
         given = np.ascontiguousarray(given if transposed else given.T)
@@ -210,7 +210,7 @@ def trainer_of(layers, settings, sparse=False):
 
 
 def make_layers(hidden, dtype, n_active=0):
-    """Layers whose weights and moments are exact in bfloat16, with the moments of a training."""
+    """Layers whose weights and moments are exact in bfloat16; moments as in a training."""
     rng = np.random.default_rng(0)
     layers, widths = [], [N_FEATURES, *hidden, N_CLASSES]
     for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
@@ -239,7 +239,7 @@ def test_a_step_is_that_of_float32_but_for_the_rounding(base, loss, sparse, solv
         tally = trainer.run(np.arange(8, dtype=np.int32), 3, 0.01)
         results.append((layers, tally["loss"], tally["multiply_adds"]))
     (exact, loss, cost), (rounded, half_loss, half_cost) = results
-    # Products of bfloat16 round the hidden vectors and the gradients to it as well.
+    # Products of bfloat16 round hidden vectors and gradients to bfloat16 as well.
     rounding = 2.0**-8 if dispatch.multiplies_bfloat16(dispatch.instruction_set()) else 1e-6
     assert half_loss == pytest.approx(loss, rel=rounding) and cost == half_cost
     for one, other in zip(exact, rounded, strict=True):
@@ -249,7 +249,7 @@ def test_a_step_is_that_of_float32_but_for_the_rounding(base, loss, sparse, solv
             np.testing.assert_allclose(a, b, rtol=100 * rounding, atol=rounding * abs(a).max())
         for name in ("w", "w_m"):
             a, b = getattr(one, name), getattr(other, name).astype(np.float32)
-            # Beyond the spacing of bfloat16 there is nothing.
+            # No weight is off by more than the spacing of bfloat16.
             assert (abs(a - b) <= 2.0**-7 * abs(a) + rounding * abs(a).max()).all()
             assert (a != b).any()
 
@@ -259,7 +259,7 @@ def test_other_instruction_sets(rerun_with_simd):
 
 
 def test_steps_much_smaller_than_the_spacing_are_not_lost(base):
-    # Nearest rounding would leave every weight where it was.
+    # Rounding to the nearest would leave every weight unchanged.
     layers = make_layers((18,), bfloat16)
     before = copied(layers)
     exact = make_layers((18,), np.float32)

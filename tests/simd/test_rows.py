@@ -30,7 +30,7 @@ def rng():
 
 
 def run_dots(name, rows, x, ids=None, bias=None, n_rows=None, d=None, pad=3):
-    """dots() into an output whose rows are `pad` wider than what is written."""
+    """Run `dots` on an output whose rows have `pad` elements more than are written."""
     n_rows = n_rows if n_rows is not None else len(rows if ids is None else ids)
     out = Output(np.full((len(x), n_rows + pad), CANARY))
     dispatch.dots(
@@ -76,7 +76,7 @@ def test_dots_gathers_rows_and_biases_by_id(name, n_ids, rng):
     rows = rng.standard_normal((20, 17)).astype(np.float32)
     x = rng.standard_normal((5, 17)).astype(np.float32)
     bias = rng.standard_normal(20).astype(np.float32)
-    ids = rng.integers(0, 20, n_ids)  # some twice
+    ids = rng.integers(0, 20, n_ids)  # some ids occur twice
     for b in (None, bias):
         expected = reference.dots(rows, x, ids, b)
         error = abs(run_dots(name, rows, x, ids, b) - expected)
@@ -125,7 +125,7 @@ def test_dots_keeps_nan_and_infinity_to_their_pair(name, rng):
 
 
 def run_accumulate(name, coef, rows, out, ids=None, transposed=False, pad=2):
-    """coef (n_out, n_rows); transposed: it lies in memory as (n_rows, n_out)."""
+    """Run `accumulate`. coef : (n_out, n_rows); transposed : in memory it is (n_rows, n_out)."""
     n_out, n_rows = coef.shape
     d = rows.shape[1]
     padded = np.full((n_out, d + pad), CANARY)
@@ -181,7 +181,7 @@ def test_accumulate_of_a_row_is_the_same_wherever_it_stands(name, n, rng):
     for i in range(7):
         alone = run_accumulate(name, coef[i : i + 1], rows, out[i : i + 1])
         assert_same_bits(alone[0], block[i])
-    for cut in (n // 2, n // 3):  # and whatever the columns beside it
+    for cut in (n // 2, n // 3):  # the other columns do not matter either
         assert_same_bits(run_accumulate(name, coef, rows[:, :cut], out[:, :cut]), block[:, :cut])
 
 
@@ -216,7 +216,7 @@ def test_accumulate_passes_nan(name, rng):
 @each_name
 @each_size
 def test_spread(name, n, rng):
-    ids = rng.integers(0, 5, 9)  # some twice
+    ids = rng.integers(0, 5, 9)  # some ids occur twice
     row, coef = rng.standard_normal(n).astype(np.float32), rng.standard_normal(9)
     before = rng.standard_normal((5, n + 2)).astype(np.float32)
     out = Output(before)
@@ -294,7 +294,7 @@ def test_momentum_shows_a_gradient_that_is_no_number(name, value):
 def test_gather_dot(name, n, rng):
     row = rng.standard_normal(50).astype(np.float32)
     values = rng.standard_normal(n).astype(np.float32)
-    ids = rng.integers(0, 50, n)  # some twice
+    ids = rng.integers(0, 50, n)  # some ids occur twice
     result = dispatch.gather_dot(name, misaligned(row), read_only(ids), misaligned(values))
     bound = reference.gather_dot(abs(row), ids, abs(values))
     error = abs(result - reference.gather_dot(row, ids, values))

@@ -1,4 +1,4 @@
-"""Hashing of many rows side by side, with every instruction set: the bits of one row at a time."""
+"""Hashing many rows at once gives the same bits as one at a time, with every instruction set."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def simhasher(n_in, n_tables, n_bits, n_rounds=3):
 
 
 def simhash(name, hasher, shape, x, extras=(None, None), ids=None, n=None, pad=3):
-    """Codes of n rows of x, into an array that is `pad` wider."""
+    """Codes of n rows of x, written to an array that is `pad` wider."""
     n = n if n is not None else len(x)
     codes = np.full((shape[0], n + pad), 0xABCD, np.uint16)
     extras = [None if e is None else misaligned(e[:n]) for e in extras]
@@ -79,7 +79,7 @@ def test_simhash_gathers_rows_by_id_and_takes_two_rounds(name, n_in, rng):
     hasher = simhasher(n_in, *shape, n_rounds=2)
     x = rng.standard_normal((20, n_in)).astype(np.float32)
     extras = rng.standard_normal((2, 37)).astype(np.float32)
-    ids = rng.integers(0, 20, 37)  # some twice
+    ids = rng.integers(0, 20, 37)  # some ids occur twice
     expected = hasher.codes(x[ids], None, *extras)
     codes = simhash(name, hasher, shape, x, extras, ids, len(ids))
     np.testing.assert_array_equal(codes, expected)

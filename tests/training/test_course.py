@@ -1,4 +1,4 @@
-"""The course of a training: rate, order, weights, when to stop, going on."""
+"""The course of a training: learning rate, row order, sample weights, stopping, going on."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_shuffle(classifier, planted):
     shuffled = classifier(**params).fit(X, y)
     in_order = classifier(**params, shuffle=False).fit(X, y)
     assert not np.array_equal(shuffled.coefs_[0], in_order.coefs_[0])
-    # Nothing is random now but the start, so that rows in the shuffled order undo the shuffling.
+    # Only the start is random now, so passing the rows in shuffled order equals shuffling.
     rng = np.random.RandomState(0)
     rng.randint(2**31 - 1)  # the network's seed
     order = rng.permutation(600)
@@ -74,7 +74,7 @@ def test_loss_is_per_unit_of_weight(classifier, planted):
 def test_weights_steer(classifier, planted):
     X, y = planted
     y = y % 2
-    X = sparse.csr_array((600, 5), dtype=np.float32)  # nothing to learn but how frequent
+    X = sparse.csr_array((600, 5), dtype=np.float32)  # only the classes' frequencies can be learnt
     for favourite in (0, 1):
         weights = np.where(y == favourite, 20.0, 1.0)
         clf = classifier(max_iter=20, learning_rate_init=0.05).fit(X, y, sample_weight=weights)
@@ -95,7 +95,7 @@ def test_history(classifier, planted):
 
 def test_stops_when_the_loss_does_not_improve(classifier, planted, capsys):
     clf = classifier(max_iter=50, tol=1e6, n_iter_no_change=2, verbose=True).fit(*planted)
-    assert clf.n_iter_ == 4  # as MLPClassifier: the first sets the mark, three more miss it
+    assert clf.n_iter_ == 4  # as in MLPClassifier: the first sets the best, three more miss it
     assert "Training loss did not improve more than tol=1000000.000000" in capsys.readouterr().out
 
 
@@ -115,7 +115,7 @@ def test_early_stopping(classifier, kind, request):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("kind", "k"), [("planted", 1), ("multilabel", 3)])
 def test_validation_score_is_ndcg_at_k(classifier, kind, k, weighted, request, monkeypatch):
-    """k is the mean number of labels a row, 1 and 3 here."""
+    """k is the mean number of labels per row, 1 and 3 here."""
     kept = []
 
     def keep(*args):
@@ -157,7 +157,7 @@ def test_early_stopping_returns_the_best_weights(classifier, planted, monkeypatc
 
 
 def test_early_stopping_of_single_rows(classifier):
-    """Every class once: no stratified split, and no error."""
+    """Every class has one row: the split is not stratified, and there is no error."""
     X = sparse.eye_array(30, format="csr", dtype=np.float32)
     clf = classifier(early_stopping=True).fit(X, np.arange(30))
     assert clf.t_ == 3 * 27 and clf.n_outputs_ == 30
@@ -219,7 +219,7 @@ def test_warm_start_with_other_classes_or_another_network(classifier, planted):
     clf = classifier(warm_start=True).fit(X, y).set_params(hidden_layer_sizes=(16,))
     with pytest.raises(ValueError, match="hidden_layer_sizes must stay"):
         clf.fit(X, y)
-    # what belongs to the schedule may change
+    # parameters of the schedule may change
     clf = classifier(warm_start=True).fit(X, y)
     clf.set_params(max_iter=1, learning_rate_init=1e-4, n_jobs=1, early_stopping=True).fit(X, y)
     assert clf.n_iter_ == 4
@@ -252,7 +252,7 @@ def test_history_counts_what_epochs_took(classifier, multilabel, network):
         assert (parts["rebuild"] > 0) == (sparse or params["retrieval"][-1] == "rerank")
     multiply_adds = sum(epoch["multiply_adds"] for epoch in history)
     dense = sum(epoch["dense_multiply_adds"] for epoch in history)
-    # What is hashed before the first epoch is of none.
+    # Hashing before the first epoch belongs to no epoch.
     assert 0.9 * clf.compute_fraction_ < multiply_adds / dense <= clf.compute_fraction_
     assert sum(epoch["n_rebuilds"] for epoch in history) == params["n_rebuilds"]
     n_hidden = len(clf.coefs_) - 1

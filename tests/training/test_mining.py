@@ -1,4 +1,4 @@
-"""Lists of hard neurons: which they are, that they are active, and when they are made."""
+"""Lists of hard neurons: which neurons, that these are active, and when lists are made."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ from slide.datasets import make_extreme_classification
 
 @pytest.fixture(scope="module")
 def siblings():
-    """Classes that are easily taken for one another; rows to train on and to judge by."""
+    """Classes that are easily confused; rows to train on and rows to judge by."""
     X, y = make_extreme_classification(
         13_000, 5000, 1000, n_siblings=10, zipf_exponent=0.5, random_state=0
     )
@@ -37,7 +37,7 @@ def layers_of(*sizes):
 
 
 def test_listed_neurons_are_active(base):
-    """Labels and lists are what is updated, and those of rows that do not come are not."""
+    """Only the labels and lists of the rows that are trained on are updated."""
     layers = layers_of(6, 5, 40)
     x = np.abs(np.random.default_rng(1).standard_normal((4, 6))).astype(np.float32)
     labels = LabelRows(np.arange(5), np.array([3, 4, 5, 6], np.int32), 40)
@@ -109,13 +109,13 @@ def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
     classifier(max_iter=1).fit(X[:3000], y[:3000])
     assert not any(made for _, made in epochs)
     epochs.clear()
-    # Several labels a row, all neurons computed, or not wanted: no lists.
+    # Several labels per row, all neurons computed, or lists not wanted: no lists.
     several = SparseMLPClassifier((16,), max_iter=2, active_fraction=(1.0, 0.2), random_state=0)
     several.fit(*multilabel)
     classifier(active_fraction=1.0).fit(X[:500], y[:500])
     classifier(retrieval="none").fit(X[:3000], y[:3000])
     assert not epochs
-    # One a row on average is not one in each.
+    # One label per row on average is not one in each row.
     Y = csr_array((np.ones(3000, np.int8), y[:3000], np.arange(3001)), shape=(3000, 1000)).tolil()
     Y[0] = 0
     Y[1, (y[1] + 1) % 1000] = 1

@@ -29,7 +29,7 @@ METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function",
 
 
 def at_once(function):
-    """What `function` returns in each of N threads that start together."""
+    """Call `function` in N threads that start together; returns their results."""
     gate = threading.Barrier(N)
 
     def run(i):
@@ -41,7 +41,7 @@ def at_once(function):
 
 
 def predictions(model, X):
-    """All that a model says of X, as a list of arrays."""
+    """All predictions of a model for X, as a list of arrays."""
     results = []
     for name in METHODS:
         result = getattr(model, name)(X)
@@ -83,7 +83,7 @@ def test_threads_make_one_shortlist(n_jobs):
     model.partial_fit(X, y, classes=np.arange(n_classes))
     alone = pickle.loads(pickle.dumps(model)).predict_topk(X)
     assert model._fitted.network.derived.get("shortlist") is None
-    # The first calls make it, all at the same time.
+    # The first calls make the short list, all at the same time.
     for result in at_once(
         lambda i: (model.predict_topk(X), model._fitted.network.derived.get("shortlist"))
     ):
@@ -110,7 +110,7 @@ def test_threads_save_read_and_predict_at_once(classifier, planted, network, tmp
     def work(i):
         for _ in range(3):
             if i % 4 == 0:
-                model.save(tmp_path / "shared")  # all to the same place
+                model.save(tmp_path / "shared")  # all to the same path
                 assert (tmp_path / "shared").read_bytes() == whole
             elif i % 4 == 1:
                 assert_equal(predictions(SparseMLPClassifier.load(tmp_path / "alone"), X), alone)
@@ -125,9 +125,10 @@ def test_threads_save_read_and_predict_at_once(classifier, planted, network, tmp
 
 
 def train_and_predict(model, X, y, path, n_passes):
-    """Two threads train one model, the others predict by it, read it and save it till they end.
+    """Two threads train one model; until they end, the others predict with it, read and save it.
 
-    Returns how often they predicted."""
+    Returns how often they predicted.
+    """
     done, n_predicted = [threading.Event(), threading.Event()], [0] * N
 
     def work(i):
@@ -139,7 +140,7 @@ def train_and_predict(model, X, y, path, n_passes):
                 done[i].set()
         while not all(event.is_set() for event in done):
             if i == 2:
-                model.save(path)  # between two passes, else its checksums would be wrong
+                model.save(path)  # between two passes: otherwise the checksums would be wrong
                 type(model).load(path)
             labels, scores = model.predict_topk(X, 3)
             assert np.isin(labels, model.classes_).all() and np.isfinite(scores).all()
@@ -210,7 +211,7 @@ def enter(kind, order, name):
 def test_joblib_fits_what_one_does(backend, classifier, planted, network, assert_same_weights):
     X, y = planted
     model = classifier(**network)
-    # Every array becomes a memory map that is only to be read.
+    # Every array becomes a read-only memory map.
     parallel = Parallel(n_jobs=2, backend=backend, max_nbytes=100)
     fitted = parallel(delayed(clone(model).fit)(X, y) for _ in range(2))
     model.fit(X, y)
@@ -218,7 +219,7 @@ def test_joblib_fits_what_one_does(backend, classifier, planted, network, assert
         assert_same_weights(one, model)
     for result in parallel(delayed(model.predict_proba)(X) for _ in range(2)):
         np.testing.assert_array_equal(result, model.predict_proba(X))
-    # A fitted model in a worker is one to train on, too.
+    # A fitted model in a worker can be trained on too.
     trained = parallel(delayed(model.partial_fit)(X, y) for _ in range(1))[0]
     if backend == "loky":
         model.partial_fit(X, y)
@@ -250,7 +251,7 @@ def test_processes_of_a_threaded_one(method, classifier, planted):
     assert fitted.t_ == model.t_
 
 
-# A parent that may have used threads, and a child of it that is asked to.
+# The parent may have used threads, and its child is asked to use some.
 FORK = """
 import json, multiprocessing, os, signal, sys, threading, time, warnings
 import numpy as np
@@ -339,7 +340,7 @@ def test_a_forked_process_has_one_thread_and_says_so():
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    # Threads in the child are fine where the parent never had any, whatever it was asked for.
+    # The child may use threads if the parent never had any, whatever the parent's n_jobs was.
     for name in ("one, two", "tags"):
         (n_samples, _), seen = found[name]
         assert n_samples == 1800 and seen == []
@@ -349,14 +350,14 @@ def test_a_forked_process_has_one_thread_and_says_so():
     if max_threads() > 1:
         for name, n_jobs in (("two, two", 2), ("two, all", -1)):
             result, seen = found[name]
-            assert result == [1800, True]  # the bits of one thread
-            ((message, kind),) = seen  # once, for a fit and a partial_fit
+            assert result == [1800, True]  # the same bits as with one thread
+            ((message, kind),) = seen  # one warning for a fit and a partial_fit
             assert kind == "RuntimeWarning"
             assert message.startswith(f"n_jobs={n_jobs} is one thread here")
             assert all(word in message for word in ("loky", "spawn", "forkserver", "n_jobs=1"))
         result, seen = found["predict"]
         assert result == 0 and len(seen) == 1
-        # A child of the child knows it too.
+        # A child of the child warns too.
         assert all(len(seen) == 1 for _, seen in warned)
     assert found["again"][0][1] == 1200
     assert found["pool"] == 0

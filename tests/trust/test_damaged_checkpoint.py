@@ -31,7 +31,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def trained(rows, tmp_path_factory):
-    """For every kind a whole training, and the file of one that was killed: its JSON and arrays."""
+    """For every kind of network: a whole training, and JSON and arrays of a killed one's file."""
     folder, found = tmp_path_factory.mktemp("kept"), {}
     for kind, (_, every) in KINDS.items():
         path = folder / kind
@@ -60,7 +60,7 @@ def make(kind):
 
 @pytest.fixture
 def forge(trained, tmp_path):
-    """Writes a file of a kind with a change in it, and with checksums that are right."""
+    """A function that writes a file of some kind with a change and with right checksums."""
 
     def write(kind, change=lambda plain, arrays: None):
         plain, arrays = deepcopy(trained[kind][1:])
@@ -105,7 +105,7 @@ def array(name, value):
 
 
 def swap(place, value):
-    """Another number at one place of an array."""
+    """A change that puts another number at one place of an array."""
 
     def change(old):
         new = old.copy()
@@ -222,7 +222,7 @@ def refuses(path, kind, rows):
     ids=str,
 )
 def test_the_network_of_another_training_is_refused(other, done, forge, rows, tmp_path):
-    """Such as would have the engine read beyond its arrays."""
+    """Otherwise the engine could read beyond its arrays."""
     (x, y), other = rows, dict(other)
     x, y = x[:, : other.pop("n_features", None)], y % other.pop("n_classes", 120)
     y = y + other.pop("shift", 0)
@@ -245,6 +245,6 @@ def test_the_network_of_another_training_is_refused(other, done, forge, rows, tm
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_right_contents_are_taken(kind, forge, trained, rows, monkeypatch, assert_same_weights):
-    make_mortal(monkeypatch)  # whose chunks are small
+    make_mortal(monkeypatch)  # makes chunks small
     clf = make(kind).set_callbacks(Checkpoint(forge(kind))).fit(*rows)
     assert_same_weights(clf, trained[kind][0])

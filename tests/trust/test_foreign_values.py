@@ -1,4 +1,4 @@
-"""Values of foreign types: as good as Python's own, or refused under their name."""
+"""Values of foreign types: they work like Python's own, or an error names the argument."""
 
 from fractions import Fraction
 
@@ -131,7 +131,7 @@ def test_sparse_indices_that_are_no_ints(dtype):
 @pytest.mark.parametrize("wrong", [-1, 5, 10**6])
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil"])
 def test_indices_that_point_outside_of_a_sparse_matrix(form, wrong):
-    """SciPy and scikit-learn follow them, to a segmentation fault in the end."""
+    """SciPy and scikit-learn do not check them, which may end in a segmentation fault."""
     eye = np.eye(5, dtype=int)[np.arange(60) % 5]
     clf = classifier(max_iter=1).fit(X[:, :5], eye)
     damaged = sparse.csr_matrix(eye).asformat(form)
@@ -186,7 +186,7 @@ def test_float_labels_beyond_int64():
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_large_labels_of_another_int_type(signed):
-    """int64 and uint64 have no common type in which they stay apart."""
+    """int64 and uint64 have no common type that keeps large labels distinct."""
     known = np.array([2**63 - 3, 2**63 - 2, 2**63 - 1], np.int64 if signed else np.uint64)
     other = known.astype(np.uint64 if signed else np.int64)
     clf = classifier(max_iter=50).partial_fit(X, known[Y], classes=known)

@@ -41,7 +41,7 @@ WORDS = ["auto", "softmax", "sigmoid", "rerank", "lists", "none", "bfloat16", "l
 
 @cache
 def model_file(name):
-    """The bytes of a model of one label a row, or of several."""
+    """The bytes of a model with one label per row, or with several."""
     x = np.eye(9, dtype=np.float32)
     y = [7, 9, -3, 7, 9, 7, 9, 9, 7]
     if name == "several":
@@ -53,7 +53,7 @@ def model_file(name):
 
 
 def run(arguments, files):
-    """The exit code, stdout and stderr of a command in a folder with these files."""
+    """Run a command in a folder with these files; returns exit code, stdout and stderr."""
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict", newline="", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
@@ -72,7 +72,7 @@ def run(arguments, files):
 
 
 def assert_told(code, out, err, command):
-    """0 and no complaint, or 1 and one line, or argparse's 2."""
+    """Check that the exit code is 0 without errors, 1 with one line, or argparse's 2."""
     assert code in (0, 1, 2)
     assert "Traceback" not in out + err
     if code == 0:

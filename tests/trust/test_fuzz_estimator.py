@@ -32,7 +32,7 @@ PREDICTIONS = ["predict", "predict_proba", "predict_log_proba", "decision_functi
 
 
 def attempt(call, *args, refusals=TRAINING, **kwargs):
-    """What the call returns and None, or None and the refusal that it raised."""
+    """The result of the call and None, or None and the error that it raised."""
     try:
         return call(*args, **kwargs), None
     except refusals as error:
@@ -47,7 +47,7 @@ def assert_unfitted(clf):
 
 
 def assert_whole(clf, x):
-    """A fitted estimator's predictions of x are finite, of the right form, and agree."""
+    """Check that a fitted estimator's predictions are finite, consistent and of the right form."""
     n, n_classes = rows_of(x), clf.n_outputs_
     multilabel = clf._fitted.coder.multilabel
     scores, proba, log_proba = (
@@ -104,14 +104,14 @@ def test_parameters(params, method):
 
 
 def rows_of(x):
-    """Rows of X where it has some, else any number."""
+    """The number of rows of X if it has rows, else any number."""
     shape = getattr(x, "shape", (len(x),) if isinstance(x, list) else ())
     return shape[0] if isinstance(shape, tuple) and shape and shape[0] else 5
 
 
 @st.composite
 def problems(draw, right):
-    """Arguments of fit; where not `right`, one of them may be anything."""
+    """Arguments of fit; unless `right`, one of them may be anything."""
     wrong = None if right else draw(st.sampled_from(["X", "y", "weights"]))
     x = draw(any_features() if wrong == "X" else right_features())
     n = rows_of(x)
@@ -186,7 +186,7 @@ def test_predictions(kind, multilabel, x, method, k, y):
     np.testing.assert_array_equal(clf.decision_function(X), before)
 
 
-# One of a course of calls; the arguments are for a model of 5 features.
+# One call of a sequence; the arguments are for a model of 5 features.
 calls = st.one_of(
     st.tuples(
         st.just("fit"), right_features(12, 5), right_labels(12) | any_labels(12),
@@ -208,7 +208,7 @@ calls = st.one_of(
 
 
 def scores_of(clf):
-    """Of a fitted estimator, whatever its parameters now are."""
+    """Scores of a fitted estimator, whatever its parameters are now."""
     wrong, clf.n_jobs = clf.n_jobs, None
     scores = clf.decision_function(X)
     clf.n_jobs = wrong

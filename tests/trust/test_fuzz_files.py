@@ -1,4 +1,4 @@
-"""Readers of files under hostile content: a ValueError with the path, or what is right."""
+"""Readers of files with hostile content: a ValueError with the path, or a right result."""
 
 import tempfile
 import tracemalloc
@@ -49,7 +49,7 @@ def file_of(content):
 
 
 def refused(call, path, *args):
-    """What the call makes of the file, or None after a ValueError that names it."""
+    """The result of the call for a file, or None after a ValueError that names the file."""
     try:
         return call(path, *args)
     except ValueError as error:
@@ -81,7 +81,7 @@ def model_file(kind):
 
 
 def use_if_loaded(path):
-    """Whatever a file that was let in predicts, it does no harm."""
+    """Predict with a model whose file was accepted: any result is fine, but no crash."""
     model = refused(SparseMLPClassifier.load, path)
     if model is None:
         return

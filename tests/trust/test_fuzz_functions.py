@@ -1,4 +1,4 @@
-"""Metrics, planted problems and checkpoints under hostile values: a refusal, or a right result."""
+"""Metrics, planted problems and checkpoints with hostile values: an error or a right result."""
 
 import os
 import tempfile
@@ -136,7 +136,7 @@ DENSE = np.random.RandomState(0).standard_normal((40, 6))
     every_n_seconds=item_of([None, 0.5, 1e-9, np.float16(1), 1e300]) | values,
 )  # fmt: skip
 def test_checkpoints(path, every_n_epochs, every_n_seconds):
-    """Right ones keep the training; the others are refused before there is a file."""
+    """Valid arguments keep the training; others are refused before a file is written."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         os.mkdir("folder")
         clf = SparseMLPClassifier(3, max_iter=4, random_state=0)

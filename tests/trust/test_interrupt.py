@@ -1,4 +1,4 @@
-"""Ctrl-C: it is heard at any moment, and leaves nothing behind that looks fitted and is not."""
+"""Ctrl-C: it is heard at any moment, and never leaves a half-fitted estimator behind."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 import slide
 from slide import SparseMLPClassifier
 
-ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -27,7 +27,7 @@ class Stop(BaseException):
 
 @pytest.fixture
 def raise_after():
-    """Has a signal's handler raise Stop after some seconds, once."""
+    """Let a signal handler raise Stop once, after some seconds."""
 
     def handler(number, frame):
         raise Stop
@@ -115,7 +115,7 @@ CHILD = """
     X, Y = wide(N_ROWS, 670_000, N_FEATURES, n_labels=N_LABELS)
     clf = SparseMLPClassifier(random_state=0, **PARAMS)
 """
-# All moments, but for those of less than a fiftieth of a second: how late a timer's handler runs.
+# A timer fires every 1/50 of a second, and its handler notes how late it runs.
 WAITS = """
     waits, last = [], [time.perf_counter()]
 
@@ -131,7 +131,7 @@ WAITS = """
     signal.setitimer(signal.ITIMER_REAL, 0)
     print(json.dumps(max(waits)))
 """
-# One moment after the other, by the signal of Ctrl-C itself, spread over a fit of known length.
+# Ctrl-C's own signal, at many moments spread over a fit of known length.
 KILLS = """
     def interrupted_after(seconds):
         sent, done = [], False
@@ -230,7 +230,7 @@ def train_on(is_over):
 
 
 def steps():
-    """Steps of a loop in a short window, in the best of several: others use the processors too."""
+    """Steps of a loop in a short window, the best of several: other processes run as well."""
     best = 0
     for _ in range(20):
         n, end = 0, time.perf_counter() + 0.1
@@ -242,8 +242,8 @@ def steps():
 
 @pytest.mark.slow
 def test_another_thread_keeps_its_speed_while_one_trains():
-    # Beside a thread that trains, and beside a process that does: only the thread could hold the
-    # GIL, all else that they share is the same.
+    # Once while a thread trains, once while a process does. Only the thread could hold the GIL;
+    # both share everything else with the loop.
     code = textwrap.dedent(BESIDE).replace("FOLDER", repr(str(Path(__file__).parents[1])))
     shares = []
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Tests that the file at a path is a whole model, whatever becomes of the process or the device."""
+"""Tests that a path always holds a whole model, even if processes are killed or disks are full."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from slide import SparseMLPClassifier
 
 ROOT = Path(slide.__file__).parents[1]
 
-# A process without threads, whose children save and are killed: a try takes less than 0.1 s.
+# A process without threads forks children that save and are killed: each takes below 0.1 s.
 KILLS = """
 import json, os, random, shutil, signal, sys, time
 from slide import SparseMLPClassifier
@@ -76,7 +76,7 @@ print(json.dumps(counts))
 
 @pytest.fixture
 def two_models(tmp_path, planted):
-    """Saves models of 4 MB, one trained on from the other, as "old" and "new"."""
+    """Save a model of 4 MB as "old", and the same one trained further as "new"."""
     X, y = planted
     model = SparseMLPClassifier((1500,), max_iter=1, random_state=0).fit(X, y)
     model.save(tmp_path / "old")
@@ -108,7 +108,7 @@ def test_a_save_beyond_the_size_limit_leaves_the_old_file(limit, two_models):
     path = two_models / "old"
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Python ignores the signal that would come with it.
+    # Python ignores the signal that the system sends as well.
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(OSError, match=f"{path}.*too large"):
@@ -121,7 +121,7 @@ def test_a_save_beyond_the_size_limit_leaves_the_old_file(limit, two_models):
 
 @pytest.fixture
 def tiny_device(tmp_path):
-    """A file system of 64 kB, where this process may mount one."""
+    """A file system of 64 kB, if this process may mount one."""
     folder = tmp_path / "device"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]

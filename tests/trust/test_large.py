@@ -1,4 +1,4 @@
-"""Offsets beyond 31 bits, in arrays that are mostly never touched and so take no memory."""
+"""Offsets beyond 31 bits, in arrays that take little memory as most pages are never touched."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from slide._network.start import make_retrieval
 from slide._settings import auto
 from slide._settings.rules import check_params
 
-ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 FAR = 17_000_000  # rows of 128 weights: 2**31 + 28,516,352 of them
 
@@ -30,7 +30,7 @@ FAR = 17_000_000  # rows of 128 weights: 2**31 + 28,516,352 of them
 
 
 def network(classifier, n_features, n_classes, **params):
-    """A network whose arrays are zeros, all but the hidden layer's biases."""
+    """A network whose arrays are all zeros, except the biases of the hidden layer."""
     shape = auto.DataShape(
         n_samples=64, n_features=n_features, n_classes=n_classes, n_labels=64, n_values=3.0,
         mean_square_norm=3.0, mean_abs_norm=3.0, multilabel=True, sparse=True, one_label=True,
@@ -65,7 +65,7 @@ def trained(made, x, labels, order=None):
 
 
 def assert_same_rows(one, other, far, near):
-    """Rows far.. of one layer are the rows near.. of another, to the bit."""
+    """Check that rows from `far` on of one layer equal those from `near` on of another."""
     for name in ("w", "w_m", "w_v", "steps"):
         ours, theirs = getattr(one, name)[far : far + 20], getattr(other, name)[near : near + 20]
         assert theirs.any()
@@ -89,7 +89,7 @@ def check_features(classifier):
 
 
 def check_classes(classifier):
-    # Without a tail what is trained does not depend on the number of classes.
+    # Without a tail, training does not depend on the number of classes.
     params = {"active_fraction": (1.0, 0.5), "tail_size": 0, "retrieval": "none"}
     far, near = network(classifier, 20, FAR + 20, **params), network(classifier, 20, 40, **params)
     for made, offset in ((far, FAR), (near, 20)):
@@ -101,7 +101,7 @@ def check_classes(classifier):
     x = InputRows(rows_of(0, 20))
     ids, scores = predict.topk(far.model(), x, 5, 1)
     near_ids, near_scores = predict.topk(near.model(), x, 5, 1)
-    positive = near_scores > 0  # those of the others are 0
+    positive = near_scores > 0  # the other classes have score 0
     assert positive.any()
     np.testing.assert_array_equal(scores[positive], near_scores[positive])
     np.testing.assert_array_equal(ids[positive] - FAR, near_ids[positive] - 20)
@@ -186,7 +186,7 @@ def test_offsets_beyond_31_bits(name):
     code = textwrap.dedent(CHILD).replace("NAME", repr(name))
     done = subprocess.run(
         [sys.executable, "-c", code.replace("FOLDER", repr(str(Path(__file__).parents[1])))],
-        # Else each touch takes two megabytes.
+        # Otherwise each touched page takes two megabytes.
         cwd=ROOT, env={**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"},
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tests that `load` executes nothing, whatever the file says."""
+"""Tests that `load` never executes code from a file."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from slide._saving.tensors import TensorFile, checksum, write_tensors
 
 ROOT = Path(slide.__file__).parents[1]
 
-# Loads the first file, then the others under the eyes of Python's own audit.
+# Loads the first file, then the others while Python's audit hooks watch.
 WATCH = """
 import json, sys, warnings
 from slide import SparseMLPClassifier
@@ -53,7 +53,7 @@ print(json.dumps(results))
 
 @pytest.fixture(scope="module")
 def watched(planted, tmp_path_factory):
-    """What `load` raised and which code ran, for some files by name."""
+    """The errors of `load` and the code that ran, for each of the named files."""
     folder = tmp_path_factory.mktemp("files")
     X, y = planted
     names = np.array([f"class {i}" for i in range(40)])

@@ -1,4 +1,4 @@
-"""Memory: rows in files are trained on where they lie, and nothing grows from call to call."""
+"""Memory: mapped files are not copied to train on them, and no call leaks memory."""
 
 import json
 import subprocess
@@ -13,13 +13,13 @@ from scipy.sparse import csr_array
 import slide
 from slide import SparseMLPClassifier
 
-ROOT = Path(slide.__file__).parents[1]  # of processes: a checkout may have no compiled modules
+ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may lack compiled modules
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
 
 def child(code, **names):
-    """What a child process prints as JSON; `names` are known to its code."""
+    """Run code with the variables `names` in a child process; returns the JSON it prints."""
     head = "import json, os, sys, time, threading, gc\nimport numpy as np\n"
     head += f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
     head += "".join(f"{name} = {value!r}\n" for name, value in names.items())
@@ -32,7 +32,7 @@ def child(code, **names):
 
 
 def anonymous():
-    """Bytes of this process's own memory, without those of files."""
+    """Bytes of this process's own memory, without mapped files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return 1024 * int(line.split()[1])
@@ -64,7 +64,7 @@ def mapped_rows(folder, n, n_features, n_values, index_dtype=np.int32):
 
 
 def mapped_dense_rows(folder, n, n_features):
-    """A dense memory map, read only, of which a tenth is not zero."""
+    """A dense read-only memory map, of which a tenth is non-zero."""
     rng = np.random.default_rng(0)
     with open(Path(folder, "dense"), "wb") as file:
         for start in range(0, n, 10_000):
@@ -132,7 +132,7 @@ GROWTH = """
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, n, share",
-    # Indices of 64 bits are a third of what they are in the file when they have become 32 bits.
+    # Converted to 32 bits, the 64-bit indices take a third of the size of the file.
     [("int32", 500_000, 0.1), ("int64", 150_000, 0.45), ("dense", 0, 0.1)],
 )
 def test_memory_mapped_rows_are_not_copied(kind, n, share):

@@ -1,4 +1,4 @@
-"""Extreme numbers and shapes: what is learnt is right, or is clearly refused."""
+"""Extreme numbers and shapes: the network learns them, or an error says why not."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def fit(x, y, weights=None, **params):
 
 
 def assert_certain(clf, x, y, least=0.98):
-    """The labels y are predicted, and with probabilities that say so."""
+    """Check that the labels y are predicted, with high probabilities."""
     assert clf.score(x, y) >= least
     proba = clf.predict_proba(x)
     assert np.isfinite(proba).all()
@@ -192,7 +192,7 @@ def test_a_class_of_weight_0_is_never_best(loss):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("small", "large"), [(1e-38, 1.0), (1e-38, 1e38), (1.0, 1e38)])
 def test_weights_that_differ_by_all_of_float32(small, large, solver):
-    """What weighs next to nothing has no say where it contradicts."""
+    """Rows of tiny weight do not matter where they contradict the others."""
     x = np.vstack([DENSE, DENSE])
     y = np.concatenate([Y, (Y + 1) % 3])
     clf = fit(x, y, np.repeat([large, small], 300), solver=solver)

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs Linux and two processors",
 )
 
-# Fits under every limit that can be set in a running process. OpenMP keeps the threads that it
-# starts, and so does the count: what starts none comes first.
+# Fits under every limit that can be set in a running process. OpenMP keeps the threads that it has
+# started, and they stay in the count; so fits that start none come first.
 SCRIPT = """
 import json, os, sys
 if "affinity" in sys.argv:
@@ -62,7 +62,7 @@ print(json.dumps(found))
 
 
 def started(*arguments, command=(), **environment):
-    """Threads that each kind of fit started in a process of its own."""
+    """The number of threads that each kind of fit started, in a process of its own."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "LOKY_"))}
     done = subprocess.run(
         [*command, sys.executable, "-c", SCRIPT, *arguments],
@@ -78,7 +78,7 @@ NONE = dict.fromkeys(
 
 
 def test_only_n_jobs_starts_threads_and_limits_are_obeyed():
-    n_more = cpu_count() - 2  # than the first and the second
+    n_more = cpu_count() - 2  # threads besides the first and the second
     assert started() == {**NONE, "two": 1, "all": n_more}
 
 
@@ -88,7 +88,7 @@ def test_only_n_jobs_starts_threads_and_limits_are_obeyed():
     [
         ((), {"OMP_NUM_THREADS": "1"}),
         (("affinity",), {}),
-        # OpenMP then starts fewer than it is asked for.
+        # OpenMP then starts fewer threads than it is asked for.
         ((), {"OMP_THREAD_LIMIT": "1"}),
     ],
 )

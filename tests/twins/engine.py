@@ -1,9 +1,9 @@
-"""Twin of the engine: a micro-batch forward, back and updated, exact prediction, centroids.
+"""Twin of the engine: forward, backward and update of a micro-batch, prediction, centroids.
 
 One network serves for dense and for sparse hidden layers: every layer has its active neurons for
 each sample, and in a dense layer all are active. Everything is float64 in dense arrays, where a
 neuron that is not active is zero. `layers` are those of `slide._network.layer` as `copy_layers`
-gives them. Only `train_micro_batch` and the updates that it is made of change what they are given:
+gives them. Only `train_micro_batch` and the update functions that it calls change their arguments,
 the layers.
 """
 
@@ -57,7 +57,7 @@ def activation_slope(name, y):
 
 
 def dropout_mask(shape, rate, random):
-    """0 with probability `rate`, else 1 / (1 - rate); 16 random bits an entry."""
+    """0 with probability `rate`, else 1 / (1 - rate); 16 random bits per entry."""
     threshold = int(np.float32(rate) * 65536)
     mask = np.zeros(shape)
     word = 0
@@ -69,7 +69,7 @@ def dropout_mask(shape, rate, random):
 
 
 def forward(layers, x, activation, active=None, dropout=None):
-    """Activations of every hidden layer, and the masks that are in them as factors.
+    """Activations of every hidden layer, and the masks that they were multiplied by.
 
     active : for every hidden layer the ids (n, n_active) of each sample's neurons, or None for the
     layer's own choice: all of a dense layer, the n_active largest pre-activations of a sparse one.
@@ -89,7 +89,7 @@ def forward(layers, x, activation, active=None, dropout=None):
 
 
 def active_mask(z, n_active, ids=None):
-    """1 where a neuron is active: among `ids`, else one of its row's n_active largest; 0: all."""
+    """1 for active neurons: `ids`, or without ids the n_active largest of each row (0: all)."""
     if ids is None:
         if n_active == 0:
             return np.ones_like(z)
@@ -122,7 +122,7 @@ LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
 
 class Gradients(NamedTuple):
-    """The gradients of a mean loss by one layer, and what they are made of."""
+    """Gradients of a mean loss for one layer, and the factors they are made of."""
 
     x: np.ndarray  # the layer's input (n, n_in)
     delta: np.ndarray  # by its pre-activations (n, n_out)
@@ -133,10 +133,11 @@ class Gradients(NamedTuple):
 def loss_and_gradients(
     layers, x, labels, weight, activation, loss, output, n_exact, active=None, dropout=None
 ):
-    """Sum of weight * loss over the samples, and for every layer the `Gradients` of its mean.
+    """Sum of weight * loss over the samples, and for every layer the `Gradients` of the mean loss.
 
-    output : ids of the output neurons that take part, the first n_exact of them for themselves
-    alone; the others stand for all the rest, so their logits get the log of how many.
+    output : ids of the output neurons that take part. The first n_exact stand for themselves; the
+    others together stand for all other neurons of the layer, so each one's logit gets the log of
+    how many neurons it stands for.
     active, dropout : as in `forward`.
     """
     n, top = len(x), layers[-1]
@@ -157,7 +158,7 @@ def loss_and_gradients(
         dw = inputs[i].T @ delta if layers[i].by_feature else delta.T @ inputs[i]
         gradients.append(Gradients(inputs[i], delta, dw, delta.sum(axis=0)))
         if i > 0:
-            # A kept activation is y * mask; one that is not passes nothing back.
+            # A kept activation is y * mask; a dropped one passes nothing back.
             mask = masks[i - 1]
             y = np.divide(inputs[i], mask, out=np.zeros_like(mask), where=mask > 0)
             delta = delta @ layers[i].coefs.T * activation_slope(activation, y) * mask
@@ -199,10 +200,10 @@ class Solver:
 
 
 def update_row(layer, row, dw, solver, columns=slice(None)):
-    """One lazy step on a row of weights: one second moment and one step count a row.
+    """One lazy step on a row of weights, which has one second moment and one step count.
 
-    Only the given columns move; the gradient is zero elsewhere, and its mean square the whole
-    row's.
+    Only the given columns move; elsewhere the gradient is zero. The mean square of the gradient is
+    that of the whole row.
     """
     layer.steps[row] += 1
     w, m = layer.w[row], layer.w_m[row]
@@ -220,7 +221,7 @@ def update_rows(layer, rows, dw, solver):
 
 
 def update_biases(layer, rows, steps, db, solver):
-    """One step on some biases, each with a second moment of its own and without penalty."""
+    """One step on some biases; each has its own second moment, and there is no penalty."""
     step, layer.b_v[rows] = solver.step_size(layer.bias_rate, steps, layer.b_v[rows], db[rows] ** 2)
     layer.b[rows], layer.b_m[rows] = momentum(
         layer.b[rows], layer.b_m[rows], db[rows], step, solver.beta_1
@@ -238,8 +239,8 @@ def update_input_layer(layer, gradients, solver):
 def update_layer(layer, gradients, neurons, sparse_input, solver):
     """Update some neurons of a layer whose rows are neurons.
 
-    All of them where the layer and its input are dense. Else a neuron without any gradient stays
-    as it is, and where the input is sparse, a row moves in the columns alone that were not zero
+    If the layer and its input are dense, all neurons are updated. Otherwise a neuron without any
+    gradient stays as it is; if the input is sparse, a row only moves in columns that were non-zero
     in a sample with a gradient.
     """
     for neuron in neurons:
@@ -265,7 +266,7 @@ def hardest(output, h, labels, settings, random):
 
 
 def choose_active(labels, hard, tail_size, n_classes, random):
-    """Union of labels, hard neurons and a uniform tail, and how many are not of the tail.
+    """Union of labels, hard neurons and a uniform tail, and how many come before the tail.
 
     labels and hard hold a list for each sample.
     """
@@ -286,8 +287,8 @@ def train_micro_batch(
     x : (n, n_features), dense; labels : a list of ids for each row; settings : Trainer's, with
     "activation", "loss" and, where the output has a retrieval, its settings as "retrieval";
     active : as in `forward`; sparse_x : whether the engine sees x as CSR.
-    The random numbers are the engine's where no sparse layer draws any, for its dropout or to find
-    its neurons. Returns the loss summed over the samples, and the active output neurons.
+    The random numbers equal the engine's, unless a sparse layer draws some for its dropout or to
+    find its neurons. Returns the loss summed over the samples, and the active output neurons.
     """
     random = SplitMix64(seed_stream(settings["seed"], counter))
     n, top, n_classes = len(x), layers[-1], layers[-1].n_out

@@ -23,13 +23,13 @@ def half(x, bits):
 
 
 def nearest_half(x):
-    """The bfloat16 nearest to x, of two the even one."""
+    """The bfloat16 nearest to x; in a tie the even one."""
     bits = np.asarray(x, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def pair_up(rows):
-    """Every two rows of halves as one row of 32 bits: (n, d) -> ((n + 1) // 2, d)."""
+    """Join each two rows of halves to one row of 32-bit words: (n, d) -> ((n + 1) // 2, d)."""
     rows = np.vstack([rows, np.zeros((len(rows) % 2, rows.shape[1]), np.uint16)]).astype(np.uint32)
     return rows[::2] | rows[1::2] << 16
 

@@ -1,6 +1,6 @@
 """Twins of `_hashing`: hash families, tables of neurons, retrieval policies and estimates.
 
-SimHash computes in float64. The other families only compare, so that their twins round to float32
+SimHash computes in float64. The other families only compare, so their twins round to float32
 where the kernels do and agree exactly. A `hasher` is a `slide._hashing.hasher.Hasher`; its
 `parameters` are the random numbers.
 """
@@ -33,7 +33,7 @@ def hash_codes(hasher, n_tables, n_bits, x, mean=None, extra_0=None, extra_1=Non
 
 
 def join(hashes, width, n_bits):
-    """The code of one table: its hashes side by side, cut to n_bits."""
+    """Join the hashes of one table to its code, cut to n_bits."""
     return sum(int(value) << (i * width) for i, value in enumerate(hashes)) % 2**n_bits
 
 
@@ -84,7 +84,7 @@ def augmented(x, mean, extra_0, extra_1, n_copies):
 
 
 def densify(hashes, seed):
-    """The hashes, where those that are None take the hash of a bin that is not."""
+    """Hashes in which every None was replaced by the hash of a bin that has one."""
     n = len(hashes)
     out = list(hashes)
     for i in range(n):
@@ -135,7 +135,7 @@ def minhash(parameters, row, n_hashes, n_largest):
 
 
 def neuron_extras(w, b, mean, query_length):
-    """The two coordinates that are added to a neuron's weights, so that all are equally long."""
+    """The two coordinates added to each neuron's weights, which make all vectors equally long."""
     bias = float64(w) @ float64(mean) + float64(b)
     extra_0 = (bias - bias.mean()) / query_length
     length2 = (float64(w) ** 2).sum(axis=1) + extra_0**2
@@ -149,7 +149,7 @@ def sort_table(codes, n_buckets):
 
 
 def collect(offsets, ids, codes, bucket_limit, random):
-    """Candidates of one query in the order they are met, and each one's number of collisions."""
+    """Candidates of one query in the order they are found, and their numbers of collisions."""
     counts = {}
     for table, code in enumerate(codes):
         bucket = list(ids[table, offsets[table, code] : offsets[table, code + 1]])
@@ -162,7 +162,7 @@ def collect(offsets, ids, codes, bucket_limit, random):
 
 
 def keep_most_frequent(candidates, counts, n_keep):
-    """The n_keep candidates of the most collisions, on ties the earlier, in their old order."""
+    """The n_keep candidates with most collisions (ties: the earlier), in their old order."""
     ranked = sorted(range(len(candidates)), key=lambda i: (-counts[candidates[i]], i))
     return [candidates[i] for i in sorted(ranked[:n_keep])]
 
@@ -200,7 +200,7 @@ def retrieve(retrieval, settings, x, random):
 
 
 def fill(found, n_wanted, n_neurons, random):
-    """The neurons found, and random ones on top where they are fewer than n_wanted."""
+    """The neurons found, plus random ones if there are fewer than n_wanted."""
     if len(found) >= n_wanted:
         return found
     found = dict.fromkeys(found)
@@ -226,8 +226,8 @@ def estimates(hasher, code_bits, w, b, x, mean=None, directions=None, n_tables=N
 
     |w| |x - mean| cos(pi * distance / code_bits) + w.mean + b. Without a mean neurons are found by
     the angle alone: |x| cos(pi * distance / code_bits). With directions (n, n_in), orthonormal,
-    w and x - mean are split: what lies along these is exact. n_tables: of the codes only those of
-    the first tables, code_bits in all.
+    w and x - mean are split: their parts along these are exact. n_tables: use only the codes of the
+    first n_tables tables, code_bits in all.
     """
     if directions is not None:
         along_w, along_x = w @ directions.T, (x - mean) @ directions.T

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def prototypes(x, labels, n_classes, weights=None, least=0.05):
-    """Unit means of each label's rows, weighted by rarity and without what is below `least`.
+    """Unit means of each label's rows, weighted by rarity; weights below `least` are cut.
 
     x : dense (n, n_features); labels : a list of label ids for every row. Returns the prototypes
     (n_classes, n_features), their lists of any length, and the features' weights.

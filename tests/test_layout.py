@@ -164,6 +164,16 @@ def test_every_package_says_what_is_in_it():
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_every_package_maps_its_modules():
+    for folder in sorted(path.parent for path in ROOT.glob("_*/__init__.py")):
+        docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        mapped = set(re.findall(r"^ {4}([\w.]+) ", docstring, re.MULTILINE))
+        kinds = (".py", ".pyx", ".pxd", ".h", ".c")
+        files = {path for path in folder.iterdir() if path.suffix in kinds}
+        modules = {path.name if path.suffix in (".h", ".c") else path.stem for path in files}
+        assert mapped == modules - {"__init__"}, folder
+
+
 def test_files_are_short_and_slide_is_not_crowded():
     kinds = (".py", ".pyx", ".pxd", ".pyi", ".h", ".c")
     lines = {

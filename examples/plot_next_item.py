@@ -12,7 +12,7 @@ other visitors saw in the same session, or items that came next for other visito
 # Synthetic sessions
 # ------------------
 # The shop has 20,000 items on 2,000 shelves of ten. Some shelves are more popular than others. A
-# visitor switches between two shelves and mostly continues at each where they left it: after the
+# visitor switches between two shelves and mostly takes the items of a shelf in order: after the
 # third item comes the fourth. In two of ten cases they jump to a random place of the shelf. One
 # look in ten goes to a popular item elsewhere. So the next item depends on the last item seen on
 # each shelf, not only on the last item.
@@ -35,7 +35,7 @@ rng = np.random.default_rng(0)
 
 
 def draw(n, size, flat):
-    """Draw from range(n), the r-th number as often as 1 / (r + flat)."""
+    """Draw from range(n); the probability of r is proportional to 1 / (r + flat)."""
     shares = 1 / np.arange(flat, n + flat)
     return rng.choice(n, size=size, p=shares / shares.sum())
 
@@ -62,8 +62,8 @@ print("items of the first session:", *sessions[0])
 # Rows and labels
 # ---------------
 # A row has a feature for each item seen; items seen later have larger values. Every item of a
-# session from the fifth on is a label. All rows of a session are either in the training or in the
-# test.
+# session from the fifth on is a label. The rows of a session are either all training rows or all
+# test rows.
 
 
 def counts(sessions, weights):
@@ -166,8 +166,8 @@ plt.show()
 
 # %%
 # A page has room for only a few items. Among the first few, slide's items are right most often: it
-# has learnt to continue from the last items seen on both shelves. The second best is
-# "came after any", a simple count that is ready in a second and hard to beat by far. "Came after
+# has learnt to continue from the last items seen on both shelves. The second best is "came after
+# any", a simple count that is ready in a second and hard to beat by a wide margin. "Came after
 # the last" is nearly as good for the first place, but fails when the visitor changes shelves. "Seen
 # together" knows the shelves but not the order of their items. It is worse for the first places,
 # but best for twenty items, because the two shelves have twenty items. This count would be the

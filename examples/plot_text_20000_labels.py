@@ -45,7 +45,7 @@ notions_of[:, :4] = rng.integers(N_NOTIONS, size=(N_BROAD, 4))[broad_of]
 
 
 def draw(low, high, size, flat):
-    """Draw from range(low, high), the r-th number as often as 1 / (r + flat)."""
+    """Draw from range(low, high); the probability of low + r is proportional to 1 / (r + flat)."""
     shares = 1 / np.arange(flat, high - low + flat)
     return low + rng.choice(high - low, size=size, p=shares / shares.sum())
 
@@ -165,10 +165,10 @@ plt.show()
 # %%
 # No ranking can find a label without training texts. With one to three training texts the nearest
 # mean is best, because it assumes only similarity; but even the nearest mean finds few of these
-# labels. With four to seven texts it is as good as network and prototypes together, and from eight
-# texts on these are best. The network alone needs far more examples before it knows a label. The
-# frequent labels are the broad ones, and their texts are of many kinds. A mean says least about
-# such texts, so there the network alone is nearly as good as both.
+# labels. With four to seven texts it is as good as network and prototypes together. From eight
+# texts on, network and prototypes together are best. The network alone needs far more examples
+# before it knows a label. The frequent labels are the broad ones, and their texts are of many
+# kinds. A mean says least about such texts, so there the network alone is nearly as good as both.
 #
 # Without synonyms, there would be little to learn across labels, and the nearest mean would have
 # the best P@1: try ``N_NOTIONS, N_SYNONYMS = 30_000, 1``.

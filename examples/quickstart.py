@@ -63,7 +63,7 @@ def train(X, y):
 
 
 def report(model, seconds, y_test, top):
-    """Print the figures. A row has one label of five predicted, so P@5 cannot exceed 0.2."""
+    """Print the figures. A row has one label and five predictions, so P@5 is at most 0.2."""
     print(f"  trained {model.n_iter_} epochs in {seconds:.1f} s")
     print(
         f"  {model.compute_fraction_:.1%} of a dense network's multiplications (counted)\n"

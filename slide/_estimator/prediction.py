@@ -250,7 +250,7 @@ class Prediction(FittedAttributes):
         >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
         1.0
         """
-        check_structure("y", y)  # scikit-learn would follow indices out of it
+        check_structure("y", y)  # scikit-learn would follow indices outside of y
         with refusing("y"):
             return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 

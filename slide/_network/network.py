@@ -112,7 +112,7 @@ class Network:
         self.changed()
 
     def model(self, n_layers: int | None = None) -> Model:
-        """Views for the compiled loops; with n_layers of the first ones, the last as output."""
+        """Views of the layers for compiled loops; n_layers: only the first ones, no prototypes."""
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 

@@ -31,7 +31,7 @@ class Loss:
         Maps the labels' counts (n_classes,) and the number of rows to the initial output biases. A
         label that was never seen has a finite bias too.
     n_decisions : callable
-        Maps the number of classes to the number of decisions. A row's loss is the sum of theirs.
+        Maps the number of classes to the number of decisions, whose losses add up to a row's loss.
     log_probabilities : callable
         Maps scores (n, n_classes), and whether a row may have several labels, to the logarithms of
         the probabilities, in place.
@@ -74,7 +74,7 @@ def _log_softmax(scores: Floats, multilabel: bool) -> Floats:
 def _softmax_slope(
     scores: Floats, right: Bools, n_labels: Ints, weights: Array
 ) -> tuple[float, float]:
-    """Find the slope at which the mean softmax of the rows' best labels equals their right share.
+    """Find the slope at which the best labels are on average as probable as they are right.
 
     A best label that is right counts 1 / (number of the row's labels), a wrong one 0.
     """

@@ -112,7 +112,10 @@ class Network:
         self.changed()
 
     def model(self, n_layers: int | None = None) -> Model:
-        """Views of the layers for compiled loops; n_layers: only the first ones, no prototypes."""
+        """Views of all layers for the compiled loops, or of the first n_layers.
+
+        The last of these then counts as the output, and prototypes are left out.
+        """
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 

@@ -8,7 +8,7 @@ known exactly, and only those of the neuron are replaced by their signs (asymmet
     a = |w - u|^2 / |P (w - u)|_1
 
 with m the mean hidden vector. The estimate is unbiased over random rotations P, and its error falls
-with 1 / sqrt(d): it is half of the error of comparing signs with signs of as many bits, since h is
+with 1 / sqrt(d): it is half of the error if as many signs of both vectors are compared, since h is
 exact and P orthogonal. The neurons of the largest estimates are then scored exactly. A scan reads
 two numbers and d bits of a neuron instead of d floats, and adds bytes instead of multiplying.
 
@@ -98,7 +98,7 @@ cdef class Shortlist:
     They stand in random order, so that the first ones are a fair sample; only the faint ones, which
     almost never reach the top k (`faint`), come last. Memory per neuron: n_in bits (rounded up to a
     power of two, at least 64; a third more with AVX-512) and 12 or 16 bytes. That is 28 or 38 bytes
-    after 128 hidden neurons; the weights take 512. Read-only once built; `_prediction.lookup`
+    with 128 hidden neurons, where the weights take 512. Read-only once built; `_prediction.lookup`
     keeps it in `Network.derived` until the weights change.
 
     Parameters
@@ -302,10 +302,10 @@ cdef class Shortlist:
 
     cdef void _rows(self, const ModelView *model, const InputView *x, int64_t first, int64_t n,
                     const Asked *asked, ScanScratch *scratch, Watch *watch) noexcept nogil:
-        """Find the top k of rows first..first + n, at most ROWS; only they write their places.
+        """Find the top k of rows first..first + n, at most ROWS, and write their places in `asked`.
 
         Cost of a row: n_neurons * size / 64 byte additions side by side, n_candidates * n_in
-        multiply-adds.
+        multiply-adds. Thread-safe: threads take different rows.
         """
         cdef int64_t last = model.n_layers - 2, d = self.view.n_in, i, j, u, size, seen = 0
         cdef const LayerView *output = &model.layers[last + 1]

@@ -96,7 +96,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
             if name not in ("random_state", "n_jobs")
         },
         "network": {name: _encode_all(name, value) for name, value in network.items()},
-        # If the parameter is the same generator, both must be one object again after loading.
+        # If `random_state` is this generator, both must be one object again after loading.
         "rng": None if fitted.rng is params["random_state"] else encode("random_state", fitted.rng),
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,

@@ -49,7 +49,7 @@ class LabelRows:
         return LabelRows(indptr, self.indices[np.repeat(kept, counts)], self.n_classes)
 
     def contain(self, ids: Array) -> Bools:
-        """Which of the labels ids[i] row i has: bool (n_rows, k), as `ids`."""
+        """Which of the labels ids[i] belong to row i: bool (n_rows, k), the shape of `ids`."""
         if len(self.indices) == 0:
             return np.zeros(ids.shape, bool)
         rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))

@@ -118,11 +118,11 @@ class SparseMLPClassifier(
     max_iter : "auto" or int, default="auto"
         Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
-        Whether `fit` can add to a class's score the cosine of the row and the class's mean training
-        row [5]_. The first half of the epochs leaves out at most 2,000 rows. These rows then decide
-        the weight of the cosine, which can be 0, and scale the scores for more honest
-        probabilities. "auto" is True for sparse X with at least 100 classes and 1,000 rows.
-        `partial_fit` makes no prototypes.
+        Whether `fit` can make a prototype of every class: its mean training row [5]_. The cosine of
+        a row and the prototype is then added to the score of the class. The first half of the
+        epochs leaves out at most 2,000 rows. These rows then decide the weight of the cosine, which
+        can be 0, and scale the scores for more honest probabilities. "auto" is True for sparse X
+        with at least 100 classes and 1,000 rows. `partial_fit` makes no prototypes.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4
@@ -321,8 +321,8 @@ class SparseMLPClassifier(
         ----------
         X : {array-like, sparse} of shape (n_samples, n_features)
             Features. CSR of float32 values and int32 indices is read in place, also from
-            memory-mapped files. Everything else is copied. `early_stopping` and weights of 0 copy
-            the remaining rows, and centring copies dense features.
+            memory-mapped files. Everything else is copied. If `early_stopping` or weights of 0 take
+            rows out, the remaining rows are copied. Centring copies dense features.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
             One label per row, of any sortable type, or an indicator of zeros and ones (a sparse
             one is never made dense).

@@ -163,10 +163,10 @@ class Prediction(FittedAttributes):
 
         With `predict_mode` "lsh" it first estimates the scores of all classes from one-bit codes.
         The code of a neuron is the signs of its randomly rotated weights [1]_; the hidden vector of
-        the row is rotated too but keeps its values [2]_ [3]_. Then it scores the `n_candidates`
-        classes with the highest estimates exactly. It misses one of the best k classes if its
-        estimate for this class is too low; `slide.inspection.prediction_recall` measures how often.
-        Scores are the same as in the exact mode, and rows do not depend on each other.
+        the row is rotated too but keeps its values [2]_ [3]_. Then it computes exact scores of the
+        `n_candidates` classes with the highest estimates. It misses one of the best k classes if
+        the estimate for this class is too low; `slide.inspection.prediction_recall` measures how
+        often. Scores are the same as in the exact mode, and rows do not depend on each other.
 
         The first such call after training hashes the output layer, which takes as long as the exact
         prediction of some hundred rows. The codes stay in memory and are not saved. With 128 hidden
@@ -250,7 +250,7 @@ class Prediction(FittedAttributes):
         >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
         1.0
         """
-        check_structure("y", y)  # scikit-learn would follow indices out of it
+        check_structure("y", y)  # scikit-learn would follow indices outside of y
         with refusing("y"):
             return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that `fit` gives an estimator, which replaces it as a whole.
+    """Everything that `fit` gives an estimator. The estimator replaces it only as a whole.
 
     A method reads it once and then works with one network and its own classes, even while another
     thread fits the estimator again.

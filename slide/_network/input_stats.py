@@ -45,8 +45,8 @@ def note_inputs(network: Network, x: Matrix, n_threads: int, share: float = 1.0)
 
     Its standard error is 1/16 of the inputs' spread. Short lists (`slide._prediction.shortlist`)
     center their queries with it. `share` < 1 blends the estimate into the previous one, for small
-    batches. The statistics stay as they are if the output layer has a retrieval, which keeps its
-    own, or if its inputs are sparse.
+    batches. The statistics stay as they are if the output layer has a retrieval, whose rebuilds set
+    them, or sparse inputs.
     """
     network.changed()
     i = len(network.layers) - 1

@@ -31,7 +31,7 @@ class Loss:
         Maps the labels' counts (n_classes,) and the number of rows to the initial output biases. A
         label that was never seen has a finite bias too.
     n_decisions : callable
-        Maps the number of classes to the number of decisions whose losses a row's loss sums.
+        Maps the number of classes to the number of decisions, whose losses add up to a row's loss.
     log_probabilities : callable
         Maps scores (n, n_classes), and whether a row may have several labels, to the logarithms of
         the probabilities, in place.
@@ -40,8 +40,8 @@ class Loss:
         probabilities of a row sum to 1, and it gets the labels above 1 / (1 + labels_per_row).
     calibrate : callable
         Maps the scores of each row's candidates (n, k), whether each candidate is a label (n, k),
-        the number of each row's labels (n,), candidates or not, and the rows' weights (n,) to
-        (slope, offset). slope * score + offset is a calibrated score. Scores of -inf do not count.
+        the number of all labels of each row (n,), and the rows' weights (n,) to (slope, offset).
+        slope * score + offset is a calibrated score. Scores of -inf do not count.
     """
 
     name: str
@@ -74,9 +74,9 @@ def _log_softmax(scores: Floats, multilabel: bool) -> Floats:
 def _softmax_slope(
     scores: Floats, right: Bools, n_labels: Ints, weights: Array
 ) -> tuple[float, float]:
-    """Find the slope at which the best labels' mean softmax equals the mean share that is right.
+    """Find the slope at which the best labels are on average as probable as they are right.
 
-    The right best label of a row counts 1 / (number of the row's labels).
+    A best label that is right counts 1 / (number of the row's labels), a wrong one 0.
     """
     best = np.argmax(scores, axis=1)[:, np.newaxis]
     shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)

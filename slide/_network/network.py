@@ -112,7 +112,10 @@ class Network:
         self.changed()
 
     def model(self, n_layers: int | None = None) -> Model:
-        """Views for the compiled loops; with n_layers of the first ones, the last as output."""
+        """Views of all layers for the compiled loops, or of the first n_layers.
+
+        The last of these then counts as the output, and prototypes are left out.
+        """
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 

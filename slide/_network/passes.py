@@ -122,7 +122,7 @@ def train(
         n_samples = min(chunk, max(1, network.samples_to_rebuild)) if hashed else _CHUNK
         n_micro_batches = max(1, n_samples // trainer.micro_batch)
         if network.counter < warm_up:
-            # The rate rises from step to step; 16 of them are smooth enough.
+            # The rate rises in 16 stages, which is smooth enough.
             rate *= (network.counter + 1) / warm_up
             n_micro_batches = max(1, warm_up // 16)
         part = rows[done.n_rows : done.n_rows + n_micro_batches * trainer.micro_batch]

@@ -144,7 +144,7 @@ def _start_output(
 ) -> None:
     """Set the output's weights to the labels' centroids, and its biases to meet the prior."""
     output, model = network.layers[-1], network.model()
-    # Summed in place; for bfloat16 in another array, before the memory of the moments is used.
+    # Summed in place; for bfloat16 in another array, which is freed before moments are written.
     rows = output.w if output.w.dtype == np.float32 else aligned_zeros(output.w.shape)
     total, squares = np.zeros(output.n_in), 0.0
     # A block of dense hidden vectors takes at most 64 MB.

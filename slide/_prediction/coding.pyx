@@ -38,7 +38,7 @@ cdef void code_block(const Coding *coding, int64_t block, float32_t *row, float3
             total += fabsf(projections[j])
             length2 += <float64_t>projections[j] * projections[j]
         for j in range(size):
-            # An entry is a byte of its own, or with four bits half of one.
+            # An entry of six bits is a byte, an entry of four bits half a byte.
             entry, place = j // entry_bits, j % entry_bits
             if entry_bits == 4:
                 entry, place = entry // 2, place + 4 * (entry & 1)

@@ -25,8 +25,7 @@ def log_probabilities(scores: Floats, loss: str, multilabel: bool) -> Floats:
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 
     A row's probabilities sum to 1, unless the labels of a multilabel target are independent under
-    the loss. No probability is below the smallest normal number of float32, where it would round
-    to 0.
+    the loss. No probability is below the smallest normal number of float32, so none rounds to 0.
     """
     scores = LOSSES[loss].log_probabilities(scores, multilabel)
     return np.maximum(scores, _LOG_TINY, out=scores)

@@ -28,9 +28,10 @@ def faint(
     """Which of `neurons`, all ids in random order, almost never reach the top k: bool (n,).
 
     Model a neuron's score as normal with mean b_i and deviation |w_i| query_length / sqrt(d). From
-    a sample, estimate the 100th-best score; a neuron is faint if even a hidden vector 1.5 x the
-    usual length along w_i stays below it. Classes without training rows are faint. Faint neurons
-    are still found, only later. If at most n_least others would be left, none counts as faint.
+    a sample, estimate the 100th-best score. A neuron is faint if its score is below that even for a
+    hidden vector along w_i of 1.5 times the usual length. Classes without training rows are faint.
+    Faint neurons are still found, only later. If at most n_least others would be left, none counts
+    as faint.
     Source: Yan et al., NeurIPS 2018 (ranges of norms).
     """
     n, d = weights.shape

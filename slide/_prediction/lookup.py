@@ -1,7 +1,7 @@
 """The best classes of every row, from all scores or from a short list; when short lists pay.
 
-The first prediction for which it pays makes the Shortlist. It is kept in `Network.derived` until
-the weights change, and is never saved or pickled.
+The first prediction for which a short list pays makes the Shortlist. It is kept in
+`Network.derived` until the weights change, and is never saved or pickled.
 """
 
 from __future__ import annotations

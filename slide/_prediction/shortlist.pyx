@@ -1,4 +1,4 @@
-"""Top k of a wide output layer from a short list: the neurons that one-bit codes promise most of.
+"""Top k of a wide output layer from a short list: the neurons that one-bit codes rank highest.
 
 Every neuron has the SimHash code of its centered weights, one bit per direction: signs c of d
 projections P (w - u), u being the mean neuron. The query is not hashed: its own projections are
@@ -8,7 +8,7 @@ known exactly, and only those of the neuron are replaced by their signs (asymmet
     a = |w - u|^2 / |P (w - u)|_1
 
 with m the mean hidden vector. The estimate is unbiased over random rotations P, and its error falls
-with 1 / sqrt(d): it is half of the error of comparing signs with signs of as many bits, since h is
+with 1 / sqrt(d): it is half of the error if as many signs of both vectors are compared, since h is
 exact and P orthogonal. The neurons of the largest estimates are then scored exactly. A scan reads
 two numbers and d bits of a neuron instead of d floats, and adds bytes instead of multiplying.
 
@@ -57,7 +57,7 @@ cdef enum:
     ROUNDS = 3                 # of the transform
 
 MAX_WIDTH = 1024               # of the last hidden layer: sums of bytes must fit 16 bits
-_BITS = 16                     # of one of the hasher's codes, all of which make ours
+_BITS = 16                     # bits of a code of the hasher; all of its codes make one of ours
 
 # One query against all codes; private to a thread.
 cdef struct Query:
@@ -78,14 +78,14 @@ cdef struct ScanScratch:
     Query *queries             # (ROWS,)
     uint32_t *keys             # (room,)
     int32_t *best              # (n_candidates,)
-    int32_t *ids               # (room,) the listed of a row, as neurons
+    int32_t *ids               # (room,) the listed neurons of a row
     float32_t *scores          # (room,)
 
-# What is asked for, and where it goes.
+# The wanted neurons, and the places for them.
 cdef struct Asked:
     int64_t k
-    int64_t n_candidates       # neurons scored exactly a row, k or more
-    int64_t first              # row of X that the first one of the results is of
+    int64_t n_candidates       # neurons scored exactly per row, k or more
+    int64_t first              # row of X that the first result belongs to
     int32_t *ids               # (n, k)
     float32_t *scores          # (n, k)
     int32_t *apart_ids         # (n, k) the best without what the prototypes add, or NULL
@@ -98,7 +98,7 @@ cdef class Shortlist:
     They stand in random order, so that the first ones are a fair sample; only the faint ones, which
     almost never reach the top k (`faint`), come last. Memory per neuron: n_in bits (rounded up to a
     power of two, at least 64; a third more with AVX-512) and 12 or 16 bytes. That is 28 or 38 bytes
-    behind 128 hidden neurons, whose weights take 512. Read-only once built; `_prediction.lookup`
+    with 128 hidden neurons, where the weights take 512. Read-only once built; `_prediction.lookup`
     keeps it in `Network.derived` until the weights change.
 
     Parameters
@@ -107,7 +107,7 @@ cdef class Shortlist:
         At most MAX_WIDTH inputs.
     biases : float32 (n_neurons,), IN
     query_mean : float32 (n_in,), IN
-        Mean of the hidden vectors; the nearer it is, the better are the estimates.
+        Mean of the hidden vectors. Estimates are better for hidden vectors near it.
     query_length : float
         Root mean square of their distance to it.
     random_state : numpy.random.RandomState
@@ -202,7 +202,7 @@ cdef class Shortlist:
     def estimates(self, const float32_t[::1] h):
         """The estimates of all neurons for the hidden vector h. A Python entry point for tests.
 
-        But for their error they are w.h + b - u.(h - m): a term that all neurons share is left out.
+        Except for their error they are w.h + b - u.(h - m): scores without a term that all share.
         """
         cdef ScanScratch scratch
         cdef Query query
@@ -223,9 +223,10 @@ cdef class Shortlist:
              int64_t n_candidates, int n_threads, bint apart=False):
         """The k best of the n_candidates most promising neurons of rows first..last, best first.
 
-        Scores are exact, to the bit those of `_engine.predict.topk` but for the rounding of what
-        prototypes add; equal ones go to the lower id. With prototypes the n_candidates // 4 labels
-        of the nearest ones join the list. A row's result depends on that row alone.
+        Scores are exact. They equal those of `_engine.predict.topk` to the bit, except for the
+        rounding of the prototypes' part. Among equal scores the lower id wins. With prototypes, the
+        n_candidates // 4 labels with the nearest prototypes join the list. A row's result depends
+        on that row alone.
 
         Parameters
         ----------
@@ -237,7 +238,7 @@ cdef class Shortlist:
             1 <= k <= n_candidates <= n_neurons.
         n_threads : int
         apart : bool
-            Whether to find two results, the best without what the prototypes add and with it.
+            Whether to find two results: the best without the prototypes' part, then with it.
 
         Returns
         -------
@@ -301,10 +302,10 @@ cdef class Shortlist:
 
     cdef void _rows(self, const ModelView *model, const InputView *x, int64_t first, int64_t n,
                     const Asked *asked, ScanScratch *scratch, Watch *watch) noexcept nogil:
-        """Rows first.. first + n, at most ROWS; their places in `asked` are theirs alone.
+        """Find the top k of rows first..first + n, at most ROWS, and write their places in `asked`.
 
         Cost of a row: n_neurons * size / 64 byte additions side by side, n_candidates * n_in
-        multiply-adds.
+        multiply-adds. Thread-safe: threads take different rows.
         """
         cdef int64_t last = model.n_layers - 2, d = self.view.n_in, i, j, u, size, seen = 0
         cdef const LayerView *output = &model.layers[last + 1]
@@ -348,8 +349,8 @@ cdef class Shortlist:
     cdef void _ask(self, const float32_t *h, Query *query, ScanScratch *scratch) noexcept nogil:
         """Make the query of the hidden vector h (n_in,): tables of the sums of signed projections.
 
-        The smallest sum of projections q is -|q_0| - |q_1| - ..; an entry is how much larger the
-        sum of a code's signs is, in units of 1 / LARGEST of the largest one. Rounding adds 1/100 to
+        The smallest signed sum of projections q is -|q_0| - |q_1| - ..; an entry tells how far its
+        signs lie above that, in steps of 1 / LARGEST of the largest entry. Rounding adds 1/100 to
         the variance of the estimates' own error. Cost: a transform and an addition per entry.
         """
         cdef const slide_simhash *hasher = self.view
@@ -382,7 +383,7 @@ cdef class Shortlist:
                     sums[code] -= min(part, <float32_t>0)
                 n *= 2
             for code in range(n):
-                # What is no number, or none of float32, becomes 0.
+                # NaN, which infinite projections lead to, becomes 0.
                 query.lut[(g << bits) + code] = (
                     <uint8_t>min(sums[code], <float32_t>LARGEST) if sums[code] > 0 else 0)
 
@@ -436,7 +437,7 @@ cdef void _keep(Query *query, int64_t n_candidates, ScanScratch *scratch) noexce
     n = largest(query.estimates, query.n, n_candidates, scratch.keys, scratch.best)
     query.threshold = INFINITY
     for i in range(n):
-        place = scratch.best[i]   # rising: what stands there has moved already
+        place = scratch.best[i]   # places rise: the entry at i is moved or dropped
         query.ids[i] = query.ids[place]
         query.estimates[i] = query.estimates[place]
         query.threshold = min(query.threshold, query.estimates[i])

@@ -147,7 +147,7 @@ class Kept:
                 raise ValueError("its network must have the settings that follow from parameters")
 
     def set_course(self, course: Course) -> None:
-        """Set a Course of this model's network to where the file stopped."""
+        """Set a Course of this model's network to the state that the file holds."""
         with trusting_nothing(_DAMAGED):
             set_course_state(course, self._course, self._arrays)
 

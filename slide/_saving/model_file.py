@@ -26,7 +26,7 @@ _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
 # The format's version; 2 added checksums. Raise it when older versions cannot read new files.
 _FORMAT = 2
-_MAX_WIDTH = 1000  # widest dtype of labels that is accepted where no label is that long
+_MAX_WIDTH = 1000  # characters that a dtype of texts may have even if all texts are shorter
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
 
@@ -96,7 +96,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
             if name not in ("random_state", "n_jobs")
         },
         "network": {name: _encode_all(name, value) for name, value in network.items()},
-        # The parameter may be the same generator; it must be the same again after loading.
+        # If `random_state` is this generator, both must be one object again after loading.
         "rng": None if fitted.rng is params["random_state"] else encode("random_state", fitted.rng),
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,
@@ -146,7 +146,7 @@ def _saved(
         labels_per_row=floats("labels_per_row", [header["labels_per_row"]])[0],
         losses=tuple(floats("loss_curve", header["loss_curve"])),
         scores=() if scores is None else tuple(floats("validation_scores", scores)),
-        # Left out: its seconds differ from run to run, but the same training gives the same file.
+        # Left out: its seconds differ from run to run, and the same training must give one file.
         history=(),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)
@@ -226,7 +226,7 @@ def _classes(array: Array, text: str) -> Array:
 
 
 def _texts_of(dtype: np.dtype[Any], texts: Array) -> Array:
-    # A few bytes of a file must not make us allocate any amount of memory.
+    # A few bytes of a file must not make us allocate a huge amount of memory.
     longest = max(map(len, texts), default=0)
     if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
         raise ValueError(f"classes of at most {longest} characters cannot be of dtype {dtype}")

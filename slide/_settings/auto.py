@@ -34,7 +34,7 @@ _SPARSE_STEP_DEEPER = 1.35
 _SPARSE_OUTPUT = 4.5
 
 _JUDGED = 20  # fewest rows with which prototypes are tried
-_NARROW = 128  # neurons below which a layer is dense whatever its share
+_NARROW = 128  # layers of fewer neurons stay dense if one share is given for all layers
 
 
 def resolve(params: Params, shape: DataShape) -> Settings:

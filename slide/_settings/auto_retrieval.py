@@ -81,7 +81,7 @@ def hidden_retrieval(
 
 
 def output_retrieval(params: Params, n_classes: int) -> RetrievalSettings:
-    """How the hardest wrong neurons of the output layer are found: a handful of 64 candidates."""
+    """How the hardest wrong neurons of the output layer are found: a few among 64 candidates."""
     policy = params["retrieval"]
     use_tables = _uses_tables(policy, n_classes)
     n_tables, n_hash_bits = _table_shape(params, n_classes, 0 if use_tables else CODE_BITS)
@@ -112,9 +112,9 @@ def _retrieval_settings(
 
 
 def _uses_tables(policy: str, n_neurons: int) -> bool:
-    """Whether a policy uses tables: all but the ranking of all codes of a narrow layer.
+    """Whether a policy uses tables: all do, except "estimate" in a layer of few neurons.
 
-    Policies without hashing ignore it.
+    Policies without hashing ignore the answer.
     """
     return policy != "estimate" or n_neurons > _WIDE
 
@@ -135,7 +135,7 @@ def _transform(params: Params, n_in: int) -> bool:
 
 
 def _table_shape(params: Params, n_neurons: int, code_bits: int) -> tuple[int, int]:
-    """L and K, numbers of tables and bits; of codes without tables only their product counts."""
+    """Numbers of tables and of bits per table; without tables only their product counts."""
     n_bits, n_tables = params["n_hash_bits"], params["n_tables"]
     if n_bits == "auto":
         n_bits = 8 if code_bits else auto_n_hash_bits(n_neurons)

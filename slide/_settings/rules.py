@@ -141,7 +141,7 @@ RULES = {
     "verbose": BOOL | integer(0),
 }
 
-# Parameters that must stay the same while a network is trained on; the others may change.
+# Parameters that must stay the same when a network is trained further; the others may change.
 _OF_THE_NETWORK = (
     "hidden_layer_sizes",
     "activation",

@@ -82,7 +82,7 @@ class Settings:
 
     loss: Annotated[str, one_of(*LOSSES)]
     activation: Annotated[str, RULES["activation"]]
-    batch_size: Annotated[int, integer(1)]  # samples of a micro-batch, which updates a row once
+    batch_size: Annotated[int, integer(1)]  # samples of a micro-batch, which make one update
     max_iter: Annotated[int, integer(1)]
     layers: tuple[LayerSettings, ...]  # the output last
     # active set of the output layer

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
 
-_ROWS_OF_A_MEAN = 32  # a batch of so many rows replaces the mean input; fewer are blended in
+# A batch of at least so many rows replaces the mean input. A smaller one is blended into it.
+_ROWS_OF_A_MEAN = 32
 
 
 def train_batch(

@@ -123,7 +123,7 @@ class Course:
         return self._fitted(self.network, self.losses)
 
     def as_of_now(self) -> Fitted:
-        """The result as if the training had stopped here; it shares the weights."""
+        """The result as if the training had stopped here, with the training's own weights."""
         # Input statistics for short lists go into a twin: the training must not change.
         network = self.network.twin()
         note_inputs(network, self.data.x, self.n_threads)
@@ -180,7 +180,7 @@ class Course:
             network.tally.multiply_adds += cost
 
     def _rows(self) -> Array:
-        """Rows to train on now: all, except those that come late."""
+        """Rows to train on now: all, but late rows only after they have decided the weight."""
         if self.stacking is None or self.stacking.weight is not None:
             return np.arange(len(self.data))
         return self.stacking.rows

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from slide._network.network import Network
     from slide._settings.settings import CourseSettings
 
-# Most nats of loss per decision. The smallest probability of float32 is exp(-104). Scores of a
-# million have no digits left for single nats, so nothing can be learnt from them.
+# Largest loss per decision, in nats. The smallest probability of float32 is exp(-104). Scores of a
+# million are rounded to 1/16 in float32, which is too coarse to learn from.
 _MOST = 1e6
 
 

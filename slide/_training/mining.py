@@ -40,7 +40,7 @@ def mine_hard_neurons(
     """Write the hard neurons of every row into `trainer.hard`; returns the multiply-adds."""
     n_hard_kept: int = trainer.hard.shape[1]
     n_classes = network.n_classes
-    # Enough classes are left when an average row leaves out its own labels.
+    # So many that n_hard_kept are left after an average row leaves out its own labels.
     k = min(n_classes, n_hard_kept + math.ceil(len(data.labels.indices) / len(data)))
     n_candidates = max(k, _CANDIDATES)
     note_inputs(network, data.x, n_threads)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def center(data: TrainingRows, before: Fitted | None) -> tuple[TrainingRows, Floats | None]:
-    """Subtract the mean that the network `before` is used to, or the rows' own; return it too."""
+    """Subtract the mean that the network `before` subtracts, or the rows' own; return it too."""
     if before is None:
         return data.centered_by_mean()
     return data.centered(before.network.x_mean), before.network.x_mean

@@ -114,7 +114,7 @@ def backward(dtype, w, m, n, block):
 
 
 def in_runs(w, m, update):
-    """Update runs of neighbouring rows, because one call of `update` takes one run of weights."""
+    """Make a function that calls `update` on runs of neighbouring rows, not on single rows."""
     last = len(w) // D - RUN
 
     def call(ids):

@@ -74,7 +74,7 @@ def parse_arguments():
 
 
 def measure(problem, args):
-    """Run one problem with every number of threads; returns a row under each number, as text."""
+    """Run one problem with every number of threads; returns {number as text: row}."""
     name, params, epochs = PROBLEMS[problem]
     epochs = args.epochs or epochs
     runs = {n: [] for n in args.threads}

@@ -128,7 +128,7 @@ def run(system, folder, args):
 def quality(Y_train, Y_test, top):
     """P, PSP, nDCG and recall by label frequency of the ranked labels `top`.
 
-    Missing labels (-1), where a system ranked too few, are wrong labels.
+    A missing label (-1), where a system ranked too few, counts as a wrong one.
     """
     n_rows, n_labels = Y_test.shape
     n_spare = top.shape[1]

@@ -108,7 +108,7 @@ def folder_bytes(folder):
 def peak_mb():
     """Peak resident memory of this process in MB, data loading included.
 
-    Linux starts a child's ``ru_maxrss`` at its parent's peak, so the kernel's mark comes first.
+    Linux starts a child's ``ru_maxrss`` at its parent's peak, so ``VmHWM`` is read if it exists.
     """
     try:
         status = Path("/proc/self/status").read_text()

@@ -1,7 +1,7 @@
 """Our system: with all defaults except the number of threads, or an ablation of it.
 
 The environment variable SLIDE_BENCH_SETTINGS may hold JSON of internal settings, which are not
-parameters of the estimator. They are replaced after "auto" was resolved.
+parameters of the estimator. They are set after "auto" was resolved.
 """
 
 import json

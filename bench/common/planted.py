@@ -44,8 +44,8 @@ def planted(n_classes, n_rows, n_test, popular=None):
 def popular_columns(n_rows, n_columns=100, exponent=0.5):
     """Columns that nearly all rows share: the r-th is in a row with probability r^-exponent.
 
-    So a row has 18.6 more non-zeros, as large as the noise. Every thread changes the weights of
-    these columns in every micro-batch.
+    So a row has 18.6 more non-zeros on average, as large as the noise. Every thread changes the
+    weights of these columns in every micro-batch.
     """
     rng = np.random.default_rng(0)
     shares = np.arange(1, n_columns + 1) ** -exponent

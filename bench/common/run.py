@@ -18,8 +18,8 @@ from common.engine import dispatch
 
 BENCH = Path(__file__).resolve().parents[1]
 RESULTS = BENCH / "results"
-# With this variable PyTorch's large tensors lie in huge pages, as NumPy's arrays and so our weights
-# do.
+# With this variable PyTorch's large tensors lie in huge pages. NumPy's arrays, and so slide's
+# weights, lie there without it.
 HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 

@@ -1,8 +1,8 @@
 """PyTorch, dense: ReLU layers, Adam, softmax cross-entropy, the learning rate falling like ours.
 
 In its favour: all rows are in memory as one tensor, without a DataLoader; Adam is the fused one,
-its fastest on a CPU; what its first step would load is loaded before timing. Weights start as
-`torch.nn.Linear` starts them (He, uniform).
+PyTorch's fastest on a CPU; what its first step would load is loaded before timing. Weights start
+as `torch.nn.Linear` starts them (He, uniform).
 """
 
 from itertools import pairwise

@@ -1,9 +1,10 @@
-"""The cost of callbacks: `fit` with none, with a progress bar, and with a checkpoint an epoch.
+"""The cost of callbacks: `fit` with none, with a progress bar, and with a checkpoint per epoch.
 
     python bench/callbacks.py [--rows 30000] [--classes 20000] [--repeats 25]
 
-They take turns; the table has medians of the whole `fit`, in seconds and in the process's own
-seconds on a processor, of all its threads, and of their ratios to those without in the same turn.
+The three kinds of `fit` take turns. The table has the median time of a whole `fit`, in seconds of
+the clock and in processor seconds, summed over the threads. The ratios are medians too: each `fit`
+is divided by the `fit` without callbacks of the same turn.
 """
 
 import argparse

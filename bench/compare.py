@@ -3,11 +3,11 @@
     python bench/compare.py main HEAD
     python bench/compare.py v0.1.0 HEAD --workloads "predict, exact" --repeats 3
 
-Both are checked out and built into a temporary folder, against the dependencies of the running
-environment, which must have what builds the package. Every run is a child process; a workload's
-runs alternate between the revisions, and its medians are compared. The exit status is 1 where HEAD
-is slower by more than 15 % and by more than 0.05 s, or fails at what BASE can do. What BASE cannot
-do yet is not compared.
+Both are checked out and built into a temporary folder. They use the dependencies of the running
+environment, which must also have the build requirements of the package. Every run is a child
+process; a workload's runs alternate between the revisions, and its medians are compared. The exit
+status is 1 if HEAD is slower by more than 15 % and by more than 0.05 s, or if it fails in a
+workload that BASE can run. A workload that BASE cannot run is not compared.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def run(workload, package, data, threads):
 
 
 def compared(runs):
-    """Medians of both sides and what they mean."""
+    """Medians of both revisions, and the verdict on them."""
     row = {"runs": runs}
     for side, seconds in runs.items():
         failures = [one for one in seconds if isinstance(one, str)]

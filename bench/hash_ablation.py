@@ -1,4 +1,4 @@
-"""Which hash family, which way of retrieval, and whether the inner-product transform pays.
+"""Comparison of hash families and retrieval policies, with or without inner-product transform.
 
     python bench/hash_ablation.py --epochs 5 --seeds 3 --threads 2
     python bench/hash_ablation.py --families simhash dwta --policies rerank --seeds 1

@@ -3,10 +3,10 @@
     python bench/headline.py --peers-python ../peers/bin/python --threads 2
     python bench/headline.py --rows 2000 --epochs 1 --seeds 1 --systems dense lsh --depths 1
 
-Fashion-MNIST, one and three hidden layers, the same epochs for all. Ours centre dense features
-themselves, so PyTorch gets them both ways. Every run is a child process; within a seed the systems
-take turns, so that they share the machine's noise. Figures are medians over the seeds; a gap is
-accuracy less that of a dense network, in points, so negative is worse.
+Fashion-MNIST, one and three hidden layers, the same epochs for all. slide centres dense features
+itself, so PyTorch is run on raw and on centred features. Every run is a child process; within a
+seed the systems take turns, so that they share the machine's noise. Figures are medians over the
+seeds. A gap is the accuracy minus that of a dense network, in points: a negative gap is worse.
 """
 
 import sys
@@ -25,7 +25,7 @@ MAX_TIME = 1 / 5  # of a dense peer's seconds per epoch, at depth 3
 
 
 def systems(depth):
-    """Ours, its floor and its ceiling, and the dense peers, for so many hidden layers."""
+    """slide, its floor and its ceiling, and the dense peers, with `depth` hidden layers."""
     hidden = {"hidden_layer_sizes": [WIDTH] * depth}
     sparse = {**hidden, "active_fraction": [SHARE] * depth + [1.0]}
     adam = {"batch_size": 64, "learning_rate_init": 1e-3}
@@ -96,11 +96,11 @@ def difference(row, dense):
     """Points of accuracy above a dense network, or None where one of them has none."""
     if not (has(row) and has(dense)):
         return None
-    return round(100 * (row["accuracy"] - dense["accuracy"]), 6)  # one point is one point
+    return round(100 * (row["accuracy"] - dense["accuracy"]), 6)  # so that one point is exactly 1.0
 
 
 def verdicts(depths):
-    """A bar, a word and the figure each, for what was measured and what was not."""
+    """The verdicts on all bars, measured or not."""
     out = []
     for depth, rows in depths.items():
         lsh = rows.get("lsh", {})

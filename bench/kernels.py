@@ -3,13 +3,13 @@
     python bench/kernels.py --threads 2 --torch-python ../peers/bin/python
     python bench/kernels.py --vectors 1 8 64 --seconds .05 --repeats 1     # a trial
 
-Rows of 128 floats, drawn at random, are met with 1 to 64 vectors of a micro-batch: "memory" draws
-them from 670,091 rows, "cache" from 512. The limits are measured in the same way at the same
-number of threads: rows that are only read, or read, changed and written, by compiled loops that
-ask for rows at the best distance ahead; STREAM's triad; and a dense product of large matrices.
-Threads are processes, each with rows of its own, since the kernels' Python entry points hold the
-interpreter's lock. Bytes are those of the rows, read and written; GFLOP/s are two a multiply-add.
-Shares of the float32 product count for 16-bit rows too, whose arithmetic is in float32.
+Rows of 128 floats, drawn at random, are combined with 1 to 64 vectors of a micro-batch: "memory"
+draws them from 670,091 rows, "cache" from 512. The limits are measured in the same way with the
+same number of threads. They are: compiled loops that only read rows, or read, change and write
+them, with a prefetch at the best distance ahead; STREAM's triad; and a dense product of large
+matrices. Threads are processes, each with rows of its own, since the kernels' Python entry points
+hold the interpreter's lock. Only bytes of rows count, read and written; a multiply-add counts as
+two FLOP. Rows of 16 bits are compared with the float32 product too: their arithmetic is in float32.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import slide
 
 D = 128
 SINGLE, HALF = 4 * D, 2 * D  # bytes of a row in float32 and in bfloat16
-PLACES = {"memory": 670_091, "cache": 512}  # rows; those in memory are shared out over threads
+PLACES = {"memory": 670_091, "cache": 512}  # rows; those in memory are divided among the threads
 SET = dispatch.instruction_set()
 AHEAD = (0, 2, 4, 8, 16, 32)
 MOVES = {"read": 1, "update": 4}  # weights read; weights and moments read and written
@@ -45,8 +45,8 @@ RUN = 256  # neighbouring rows of an update
 N_BLOCKS = 32  # blocks of ids that calls take in turn
 GEMM = 2048
 FUSED = "backward and update"  # the engine's row kernel
-MIN_BANDWIDTH = 0.75  # of random rows updated, out of cache
-MIN_ARITHMETIC = 0.40  # of a dense product, in cache
+MIN_BANDWIDTH = 0.75  # share of the limit, for updates of random rows in memory
+MIN_ARITHMETIC = 0.40  # share of a dense product, for rows in cache
 SOLVER = {
     "solver": "adam", "alpha": 0.0, "momentum": 0.9, "beta_1": 0.9, "beta_2": 0.999,
     "epsilon": 1e-8,
@@ -65,8 +65,9 @@ print(2e-9 * 4096**3 / sorted(seconds)[2])
 
 
 # ------------------------------------------------------------------- cases --
-# `prepare(w, m, n, block)`, of flat arrays of rows and a number of vectors, returns what is timed:
-# a function of `block` row ids, which meets each of those rows with all vectors.
+# Each function `prepare(w, m, n, block)` takes flat arrays of weights and moments and a number n of
+# vectors. It returns the function to time, which takes `block` row ids and combines each of these
+# rows with all n vectors.
 
 
 def dots(w, m, n, block):
@@ -85,7 +86,7 @@ def momentum(w, m, n, block):
 
 
 def unpack(w, m, n, block):
-    # So few rows at a time that the floats stay in cache.
+    # Few enough rows at a time that the floats stay in cache.
     w, part, out = w.view(np.uint16), 1024, np.empty(1024 * D, np.float32)
 
     def call(ids):
@@ -101,7 +102,7 @@ def momentum_half(w, m, n, block):
 
 
 def backward(dtype, w, m, n, block):
-    """Through the output rows of a network, and their update: all that the engine does to them."""
+    """Back-propagate through output rows and update them, all in one call as in training."""
     layers = [Layer.zeros(1, D, True), Layer.zeros(D, 1, False, dtype=dtype)]
     weights, moments = (array.view(dtype).reshape(-1, D) for array in (w, m))
     n_rows = len(weights)
@@ -113,7 +114,7 @@ def backward(dtype, w, m, n, block):
 
 
 def in_runs(w, m, update):
-    """An update of neighbouring rows, for a call has one run of weights."""
+    """Make a function that calls `update` on runs of neighbouring rows, not on single rows."""
     last = len(w) // D - RUN
 
     def call(ids):
@@ -131,9 +132,9 @@ def vectors(size):
 @dataclass(frozen=True)
 class Case:
     name: str
-    limit: str  # what it does to its rows: "read" or "update"
-    row: int  # bytes of one
-    multiply_adds: int  # a row and vector; 0: vectors have no part in it
+    limit: str  # what the kernel does to rows: "read" or "update"
+    row: int  # bytes of a row
+    multiply_adds: int  # per row and vector; 0: the kernel takes no vectors
     prepare: callable
 
 
@@ -190,7 +191,7 @@ def parse_arguments():
 
 def measure(case, place, n, limits, args):
     """A kernel's rates, and their share of the limits."""
-    block = 1024 * max(1, 16 // n)  # so many rows a call that a call's own cost does not count
+    block = 1024 * max(1, 16 // n)  # enough rows to hide the cost of a call
     calls = rate(partial(kernel, case, place, n, block, args.threads), args)
     gb = 1e-9 * calls * block * case.row * MOVES[case.limit]
     out = {"kernel": case.name, "place": place, "n": n, "gb_s": gb}
@@ -202,7 +203,7 @@ def measure(case, place, n, limits, args):
 
 
 def kernel(case, place, n, block, threads):
-    """In a process of its own: what is called, and the arguments of call after call."""
+    """Make the function to time, in a process of its own; call i takes the i-th block of ids."""
     w, m, n_rows = rows_of(place, threads)
     ids = np.random.default_rng(2).integers(n_rows, size=(N_BLOCKS, block), dtype=np.int32)
     call = case.prepare(w, m, n, block)
@@ -212,12 +213,12 @@ def kernel(case, place, n, block, threads):
 def rows_of(place, threads):
     """Weights and moments, flat, and their number of rows."""
     n_rows = PLACES[place] // (threads if place == "memory" else 1)
-    # Ones: memory that nobody wrote to is one page of zeros.
+    # Not zeros, which would all lie in one page until they are written to.
     return np.ones(n_rows * D, np.float32), np.ones(n_rows * D, np.float32), n_rows
 
 
 def rate(prepare, args):
-    """Calls a second of all processes together, the median of the repeats."""
+    """Calls per second, summed over all processes; the median of the repeats."""
     context = multiprocessing.get_context("spawn")
     barrier, counts = context.Barrier(args.threads), context.SimpleQueue()
     job = (prepare, args.seconds, args.repeats, barrier, counts)
@@ -232,7 +233,7 @@ def rate(prepare, args):
 
 
 def work(prepare, seconds, repeats, barrier, counts):
-    """One process: put the calls per second of every repeat."""
+    """Run one process; put its calls per second, one number per repeat, into `counts`."""
     out = []
     try:
         with threadpool_limits(1):
@@ -255,7 +256,7 @@ def work(prepare, seconds, repeats, barrier, counts):
 
 
 def compile_limits(folder):
-    """The path of limits.c compiled."""
+    """Compile limits.c; returns the path of the library."""
     path = Path(folder) / "limits.so"
     source = Path(__file__).parent / "common" / "limits.c"
     command = ["cc", "-O3", "-shared", "-fPIC", source, "-o", path]
@@ -286,7 +287,7 @@ def measure_limits(library, args):
 
 
 def limit(library, move, row, place, ahead, block, threads):
-    """`read_rows` or `update_rows` of random rows."""
+    """Make a function that calls `read_rows` or `update_rows` of limits.c on random rows."""
     w, m, n_rows = rows_of(place, threads)
     ids = np.random.default_rng(2).integers(n_rows, size=(N_BLOCKS, block), dtype=np.int32)
     library, out = ctypes.CDLL(library), np.zeros(16, np.float32)
@@ -316,9 +317,9 @@ def pointer(array):
 
 
 def sgemm_rate(args):
-    """Products a second, by what OpenBLAS takes for this processor or by its AVX-512 kernels.
+    """Products per second, by the faster of OpenBLAS's own choice and its AVX-512 kernels.
 
-    On newer processors than it knows it takes those of AVX2.
+    On processors newer than it knows, OpenBLAS chooses its AVX2 kernels.
     """
     usual = rate(sgemm, args)
     if SET != "avx512" or "OPENBLAS_CORETYPE" in os.environ:
@@ -337,7 +338,7 @@ def sgemm():
 
 
 def bf16_gemm(args):
-    """PyTorch's, or None without it."""
+    """GFLOP/s of a bfloat16 product by PyTorch, or None without PyTorch."""
     if args.torch_python is None:
         return None
     command = [args.torch_python, "-c", BF16_GEMM, str(args.threads)]

@@ -3,10 +3,10 @@
     python bench/predict.py --threads 2
     python bench/predict.py --problems 100000 --train-rows 20000 --rows 256     # a trial
 
-Planted problems of so many classes (five labels a row, Zipf exponent 1/2, so that nearly all
-classes are seen; 135,909 features, 128 hidden neurons), or a real data set by name. Both ways
-predict the top 5 of the same test rows with the same threads, in turns; figures are medians.
-Recall is of the exact top 1 and top 5, whatever the labels are.
+The problems are planted ones, given by their number of classes (five labels per row, Zipf exponent
+1/2, so that nearly all classes are seen; 135,909 features, 128 hidden neurons), or real data sets,
+given by name. Both ways predict the top 5 of the same test rows with the same threads, in turns;
+figures are medians. Recall is the share of the exact top 1 and top 5 that the lists find.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def measure(name, args):
 
 
 def timed(model, X, n_candidates, seconds):
-    """The best labels; the time they took joins `seconds`."""
+    """Predict the best labels, and append the time that it took to `seconds`."""
     start = perf_counter()
     labels, _ = model.predict_topk(X, K, n_candidates=n_candidates)
     seconds.append(perf_counter() - start)
@@ -134,7 +134,7 @@ def timed(model, X, n_candidates, seconds):
 
 
 def recall(found, best):
-    """Share of the best labels of every row that were found."""
+    """Share of the exact best labels that were found, over all rows."""
     hits = [np.isin(ours, theirs).sum() for ours, theirs in zip(found, best, strict=True)]
     return float(np.sum(hits) / best.size)
 

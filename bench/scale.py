@@ -4,12 +4,13 @@
     python bench/scale.py --width 20000 --classes 1000 20000 --rows 20000 --repeats 1     # a trial
     python bench/scale.py --plot-only       # draws the figure of an earlier run again
 
-Planted problems: 135,909 features, 75 of them in a row, five labels a row on average, Zipf exponent
-1/2; one hidden layer of 128. First every system at 670,091 classes, then the growth from 10,000 to
-1,000,000 classes at equal rows. `us_per_sample` of ours is all of `fit` (start, rebuilds,
-prototypes) over epochs times rows, `pass_us` that of the passes over the rows alone; of PyTorch it
-is the median step, from a batch's rows to the update, over the batch. Every run is a child process;
-in a repeat the systems take turns, and figures are medians over the repeats.
+Planted problems: 135,909 features, 75 non-zeros per row, five labels per row on average, Zipf
+exponent 1/2; one hidden layer of 128. First every system at 670,091 classes, then the growth from
+10,000 to 1,000,000 classes at equal rows. For slide, `us_per_sample` is the time of all of `fit`
+(start, rebuilds and prototypes included), divided by epochs times rows; `pass_us` is that of the
+passes over the rows alone. For PyTorch, `us_per_sample` is the median time of a step, from a
+batch's rows to the update, divided by the batch size. Every run is a child process; in a repeat the
+systems take turns, and figures are medians over the repeats.
 """
 
 import argparse
@@ -69,8 +70,8 @@ SYSTEMS = {
     "torch-bf16-huge": System("PyTorch, bf16, huge", {"bf16": True}, True, HUGE_PAGES),
     "torch-sampled": System("PyTorch, sampled", {"sampled": True}, True, HUGE_PAGES),
 }
-GROWTH = ("default", "torch-huge", "torch-bf16-huge")  # of these the growth is measured
-# ours -> at least so many times as fast as PyTorch
+GROWTH = ("default", "torch-huge", "torch-bf16-huge")  # systems whose growth is measured
+# way of PyTorch -> slide must be at least so many times as fast
 FASTER = {
     "torch-bf16": 150,
     "torch": 250,
@@ -79,7 +80,7 @@ FASTER = {
     "torch-huge": 250,
 }
 PEAKS = {"default": 2.0, "bfloat16": 1.2}  # GB of 10⁹ bytes, data included
-MAX_LSH = 2.0  # of the time without
+MAX_LSH = 2.0  # of the time without LSH
 MAX_BFLOAT16 = 0.75  # of float32's time
 MAX_GROWTH = 3.0
 
@@ -139,7 +140,7 @@ def parse_arguments():
 
 
 def measure(n_classes, systems, args):
-    """Every system on one problem -> its row."""
+    """Run every system on one problem; returns a row for each."""
     runs = {system: [] for system in systems}
     with planted(n_classes, args.rows, args.test_rows) as (folder, Y_test):
         for _ in range(args.repeats):
@@ -152,7 +153,7 @@ def measure(n_classes, systems, args):
 
 
 def run(system, folder, args):
-    """One child's report."""
+    """Run a system in a child process; returns its report."""
     params = {"hidden_layer_sizes": [HIDDEN], **system.params}
     if not system.torch:
         params |= {"max_iter": args.epochs} if args.epochs else {}
@@ -218,13 +219,13 @@ def verdicts(result):
 
 
 def ratio(rows, above, below, name="us_per_sample"):
-    """How many times the cost of a system another one has, or None where either was not run."""
+    """Cost of system `above` divided by that of `below`, or None where either was not run."""
     costs = [rows.get(system, {}).get(name) for system in (above, below)]
     return None if None in costs else costs[0] / costs[1]
 
 
 def growth_of(result, system):
-    """(classes, time per sample relative to the fewest classes), rising."""
+    """Pairs (classes, time per sample relative to that at the fewest classes), classes rising."""
     times = sorted(
         (int(n), rows[system]["us_per_sample"])
         for n, rows in result["classes"].items()

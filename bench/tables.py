@@ -44,7 +44,7 @@ def main():
                 start = time.perf_counter()
                 tables.rebuild(weights, biases, mean, 1.0, n)
                 times.append(time.perf_counter() - start)
-            # The first touches new memory and starts the threads.
+            # The first rebuild is left out: it touches new memory and starts the threads.
             seconds[name][n] = statistics.median(times[1:])
     result = {"benchmark": "tables", **shape, "repeats": args.repeats}
     result |= origin(max(args.threads))

@@ -4,14 +4,15 @@
     python bench/text.py --rows 50000 --test-rows 2000 --epochs 1 --torch-epochs .1 .2 --repeats 1
     python bench/text.py --plot-only        # draws the figure of an earlier run again
 
-The sample of English Wikipedia: a row is one word of some 36,000, its labels the words up to two
-places before and after. One hidden layer of 200. The loss is the exact cross entropy of the softmax
-over all words on held-out articles' windows, a window's words as an even target. Of a network
-trained with the sigmoid loss the words' probabilities, made to sum to 1, are its softmax.
+The sample of English Wikipedia: a row is one word of some 36,000, its labels are the words up to
+two places before and after. One hidden layer of 200. The loss is the exact cross-entropy of the
+softmax over all words, on windows of held-out articles; a target is spread evenly over the words of
+a window. For a network trained with the sigmoid loss, the words' probabilities are scaled to sum to
+1 and used as its softmax.
 
-A point of a curve is a whole training, from nothing, of so many epochs, with a learning rate that
-falls to a hundredth; less than one epoch is one pass over the first rows. The seconds are those of
-the training alone. Every run is a child process.
+A point of a curve is a whole training from the start, over a given number of epochs, with a
+learning rate that falls to a hundredth; less than one epoch is one pass over the first rows. The
+seconds are those of the training alone. Every run is a child process.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def main():
             systems[key] = row
         fastest = faster(timed)
         if fastest:
-            # The curve's own steps are many more: they are its time per sample.
+            # The curve times many more steps, so it replaces the time per sample from above.
             systems[fastest] = curve(fastest, args.torch_epochs, 1, folders, args)
 
     result = {
@@ -136,7 +137,7 @@ def rows_of(n_epochs, args):
 
 
 def time_torch(folder, args):
-    """Both ways of PyTorch in turns, some steps each -> a row each."""
+    """Time some steps of both ways of PyTorch, in turns; returns a row for each way."""
     runs = {key: [] for key in TORCH}
     for _ in range(args.repeats):
         for key in TORCH:
@@ -209,9 +210,10 @@ def verdicts(result):
 
 
 def excess(ours, peer):
-    """How far our loss is above PyTorch's where that is worst, over the points of its curve.
+    """The largest excess of our loss over PyTorch's, among the points of PyTorch's curve.
 
-    Against a point stands our best one that took no longer; None where none did, or none ran.
+    Each point is compared with the best of our points that took no longer. None if PyTorch has no
+    points, or if one of them took less time than all of ours.
     """
     gaps = []
     for point in known(peer):

@@ -4,7 +4,7 @@
     python bench/threads.py --problems layers --rows 5000 --epochs 1 --repeats 1     # a trial
 
 "classes": 670,091 classes, hidden 128, 200,000 planted rows. "layers": Fashion-MNIST, three hidden
-layers of 1,000, 5 % of each computed. "popular": 10,000 classes and a hundred features more that
+layers of 1,000, 5 % of each computed. "popular": 10,000 classes and a hundred extra features that
 most rows share, so that all threads change the same weights all the time. Thread counts take turns
 within a repeat, which has a seed of its own; every run is a child process, figures are medians.
 """
@@ -74,7 +74,7 @@ def parse_arguments():
 
 
 def measure(problem, args):
-    """Every number of threads on one problem -> its row, under the number as text."""
+    """Run one problem with every number of threads; returns {number as text: row}."""
     name, params, epochs = PROBLEMS[problem]
     epochs = args.epochs or epochs
     runs = {n: [] for n in args.threads}
@@ -98,7 +98,7 @@ def measure(problem, args):
 
 @contextmanager
 def prepared(problem, args):
-    """Yield a problem's folder, and what the share of test rows with a right first label is."""
+    """Yield a problem's folder, and a function that gives the accuracy of ranked labels."""
     if problem == "layers":
         X, y, X_test, y_test = load_fashion_mnist()
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How a sample's cost grows with the width of a layer of which always 50 neurons are computed.
+"""Growth of a sample's cost with the width of a layer that always computes 50 neurons.
 
     python bench/widths.py --threads 2
     python bench/widths.py --plot-only      # draws the figure of an earlier run again
@@ -130,7 +130,7 @@ def plot(result, path):
             widths, whole, "o:", color="C0", alpha=0.6, label="the same with the start of fit"
         )
         if dense:
-            # One dense network was timed; the others follow from their multiply-adds.
+            # One dense network was timed; times of the others are estimated by multiply-adds.
             rate = dense["us_per_sample"] / dense["dense_multiply_adds"]
             estimates = [rate * row["dense_multiply_adds"] for row in sparse]
             times.plot(widths, estimates, "--", color="C1", label="dense, extrapolated")

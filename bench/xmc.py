@@ -20,7 +20,7 @@ from common.table import print_table
 
 from slide.metrics import label_propensities, ndcg_at_k, precision_at_k, psp_at_k, recall_at_k
 
-# Ours with defaults, and what it is made of: which output neurons a micro-batch computes.
+# slide with its defaults, and variants that mostly differ in the output neurons that are computed.
 OURS = {
     "slide": ("slide", {}),
     "tail": ("slide, tail alone", {"retrieval": "none"}),
@@ -128,7 +128,7 @@ def run(system, folder, args):
 def quality(Y_train, Y_test, top):
     """P, PSP, nDCG and recall by label frequency of the ranked labels `top`.
 
-    Where a system ranked too few labels (-1) it gets columns that all miss.
+    A missing label (-1), where a system ranked too few, counts as a wrong one.
     """
     n_rows, n_labels = Y_test.shape
     n_spare = top.shape[1]
@@ -150,9 +150,10 @@ def quality(Y_train, Y_test, top):
 
 
 def label_groups(Y_train):
-    """The third of the training label entries that each label is in, 0 to 2, frequent ones first.
+    """The group of each label, 0 to 2: frequent labels, medium ones, rare ones.
 
-    A label that straddles a border belongs to where it starts.
+    Each group has about a third of the label entries in training. Labels are sorted by frequency; a
+    label whose entries cross a border is in the group where they start.
     """
     counts = np.bincount(Y_train.indices, minlength=Y_train.shape[1])
     order = np.argsort(-counts, kind="stable")
@@ -163,7 +164,7 @@ def label_groups(Y_train):
 
 
 def recall_of(Y_test, top, wanted):
-    """Recall at 5 of some of the labels, over the test rows that have one; None if none has."""
+    """Recall at 5 of the `wanted` labels, over the rows that have any; None if no row has."""
     columns = np.flatnonzero(wanted)
     kept = Y_test.copy()
     kept.data[~np.isin(kept.indices, columns)] = 0

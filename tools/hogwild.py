@@ -70,7 +70,7 @@ def main(strict=None):
         print(name, flush=True)
         X, y = multilabel if i % 2 else rows
         run({**params}, X.toarray() if i % 3 == 1 and "prototypes" not in params else X, y)
-    # "lists" and "lsh" only make codes of so many classes.
+    # "lists" and "lsh" make codes only where there are this many classes.
     print("lists", flush=True)
     X, y = make_extreme_classification(500, 300, 20_000, n_nonzero=20, random_state=0)
     run({"hidden_layer_sizes": (64,), "retrieval": "lists", "predict_mode": "lsh"}, X, y)

@@ -3,8 +3,8 @@
 A child is run as ``python child_<system>.py DATA_DIR OUT_DIR THREADS``. It reads
 ``DATA_DIR/{X_train,Y_train,X_test}``, each as ``.npz`` (CSR) or ``.npy`` (dense), and writes
 ``OUT_DIR/top.npy``, the best labels of each test row, best first, and ``OUT_DIR/report.json``.
-Parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS. It must run under the
-peers' older NumPy too.
+Parameters come as JSON in the environment variable SLIDE_BENCH_PARAMS. This module must
+also run under the older NumPy of the peers.
 """
 
 import json
@@ -23,14 +23,14 @@ TOP = 5
 
 
 def run(train, predict, versions, reload=None, size=None, log_shares=None):
-    """Time a system's fit and its prediction.
+    """Time a system's fit and its prediction; write its labels and its report.
 
-    ``train(X, Y, threads) -> model, settings``; ``predict(model, X, threads) -> labels``, best
-    first. ``reload(model) -> model``, where a system predicts best from a model that was written
-    and read back, is timed by itself and counts as neither. ``size(model) -> bytes`` that
-    prediction needs, in memory or on disk. ``log_shares(model, X)``: logarithms, up to a constant a
-    row, of the share that the model gives to every label; where ``DATA_DIR`` has Y_test the report
-    then has the held-out loss.
+    ``train(X, Y, threads) -> model, settings`` and ``predict(model, X, threads) -> labels``, best
+    first, are timed. ``reload(model) -> model`` is for a system that predicts best from a model
+    that was written and read back; its time counts neither as fit nor as prediction.
+    ``size(model)`` gives the bytes that prediction needs, in memory or on disk.
+    ``log_shares(model, X)`` gives the logarithm of every label's share, up to a constant for each
+    row. With it, the report has the held-out loss if ``DATA_DIR`` has Y_test.
     """
     data, out, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     X_train, Y_train, X_test = (load(data, name) for name in ("X_train", "Y_train", "X_test"))
@@ -66,7 +66,7 @@ def run(train, predict, versions, reload=None, size=None, log_shares=None):
 
 
 def cross_entropy(log_shares, X, Y, chunk=500):
-    """Mean over the rows of the softmax loss over all labels; a row's labels are an even target."""
+    """Mean softmax loss of the rows; a row's target is spread evenly over its labels."""
     total = 0.0
     for start in range(0, X.shape[0], chunk):
         scores, labels = log_shares(X[start : start + chunk]), Y[start : start + chunk]
@@ -108,7 +108,7 @@ def folder_bytes(folder):
 def peak_mb():
     """Peak resident memory of this process in MB, data loading included.
 
-    Linux starts a child's ``ru_maxrss`` at its parent's peak, so the kernel's mark comes first.
+    Linux starts a child's ``ru_maxrss`` at its parent's peak, so ``VmHWM`` is read if it exists.
     """
     try:
         status = Path("/proc/self/status").read_text()

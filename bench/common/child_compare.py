@@ -1,9 +1,9 @@
-"""The workloads of `compare.py`, a few seconds each. One is run as
+"""The workloads of `compare.py`, a few seconds each. A workload is run as
 
     python child_compare.py WORKLOAD DATA_DIR THREADS
 
-and prints JSON: its seconds, and the package that it ran. Only what older revisions have as well
-may be called; DATA_DIR is what `write_data` of the newer one wrote.
+and prints JSON: the seconds that it took, and the package that it ran. It may only call what older
+revisions also have. `compare.py` fills DATA_DIR by `write_data`.
 """
 
 import json
@@ -33,7 +33,7 @@ def write_data(save):
     X, y = make_extreme_classification(
         60_000, 50_000, 100_000, n_siblings=10, zipf_exponent=0.5, random_state=0
     )
-    # Also the classes that no row has are there.
+    # The indicator also has the classes that no row has.
     ones, places = np.ones(len(y), np.float32), np.arange(len(y) + 1)
     save(classes_X=X, classes_y=sparse.csr_array((ones, y, places), shape=(len(y), 100_000)))
     X, Y = make_extreme_classification(
@@ -99,14 +99,14 @@ def seconds_of_fit(data, problem, threads, **params):
 
 
 def fitted(data, threads, **params):
-    """A network of 100,000 classes after one epoch of some rows, and all rows."""
+    """A network of 100,000 classes, trained on some rows for one epoch, and all rows."""
     X, y = load(data, "classes_X"), load(data, "classes_y")
     model = SparseMLPClassifier((128,), n_jobs=threads, random_state=0, max_iter=1)
     return model.set_params(**params).fit(X[:15_000], y[:15_000]), X
 
 
 def median_seconds(call, repeats=5):
-    """The median time of a call, after a first one that builds what later ones use."""
+    """The median time of a call, without a first call that builds what later calls use."""
     out = []
     for _ in range(repeats + 1):
         start = perf_counter()

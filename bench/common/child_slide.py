@@ -1,7 +1,7 @@
-"""Ours: as a user who sets nothing but the threads gets it, or an ablation of it.
+"""Our system: with all defaults except the number of threads, or an ablation of it.
 
-The environment variable SLIDE_BENCH_SETTINGS may hold JSON of internal settings to replace after
-"auto" was resolved: those that are no parameters.
+The environment variable SLIDE_BENCH_SETTINGS may hold JSON of internal settings, which are not
+parameters of the estimator. They are set after "auto" was resolved.
 """
 
 import json

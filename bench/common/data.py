@@ -1,6 +1,6 @@
 """The benchmarks' data sets, each as ``X_train, Y_train, X_test, Y_test``.
 
-Those of extreme classification are CSR, float32; Fashion-MNIST is dense, one label a row.
+Data sets of extreme classification are CSR, float32; Fashion-MNIST is dense, one label per row.
 Files are looked for in ``$SLIDE_DATA``, then in ``shared/data`` next to the repository. A path
 instead of a name is the user's own data, in the Extreme Classification text format.
 """
@@ -122,7 +122,7 @@ def load_xmc_split(path, test_fraction=0.2, seed=0):
 
 
 def load_xmc_folder(folder):
-    """A file of training and one of test rows in that format, ``trn`` and ``tst`` for short."""
+    """A folder with two files in this format: ``train`` or ``trn``, and ``test`` or ``tst``."""
     from slide.datasets import load_xmc
 
     matrices = []
@@ -143,10 +143,10 @@ def load_xmc_folder(folder):
 def load_windows(n_train, n_test, n_side=2, min_count=10, seed=0):
     """Word -> the words around it, from the sample of English Wikipedia's articles.
 
-    Tokens are runs of letters, in lower case. Words that occur less than `min_count` times are left
-    out before windows are cut; windows do not cross articles. A row of X is one word, its row of Y
-    the set of the words up to `n_side` places before and after. The test's windows are from every
-    twentieth article; both parts are drawn without replacement.
+    Tokens are runs of letters, in lower case. Words that occur fewer than `min_count` times are
+    left out before windows are cut; windows do not cross articles. A row of X is one word, and the
+    row of Y is the set of the words up to `n_side` places before and after it. The test windows are
+    from every twentieth article. Training and test windows are drawn without replacement.
     """
     articles = []
     path = data_dir() / "enwiki-sample" / "articles.txt.gz"

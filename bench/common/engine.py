@@ -1,7 +1,7 @@
 """All that the benchmarks take from slide's private modules.
 
-A move inside `slide/` breaks this file and no other one of `bench/`, save `child_compare.py`, whose
-workloads older revisions run as well.
+When code moves inside `slide/`, only two files of `bench/` may break: this one, and
+`child_compare.py`, whose workloads older revisions run too.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ def default_candidates(k):
 
 
 def uses_shortlist(model, n_candidates):
-    """Whether a prediction of so many candidates takes a short list, with predict_mode="lsh"."""
+    """Whether prediction with `n_candidates` and predict_mode="lsh" uses a short list."""
     return lookup.pays(model._fitted.network, n_candidates)
 
 
@@ -72,10 +72,10 @@ def make_shortlist(model, n_threads):
 
 
 def replace_settings(changes):
-    """Have every `fit` of this process train with `changes` of what "auto" was resolved to.
+    """Replace some of the settings that "auto" is resolved to, in every `fit` of this process.
 
-    They are settings of the network or of how the neurons of its layers are found. An unknown name
-    is a TypeError of `fit`.
+    `changes` are settings of the network, or of how the neurons of its layers are found. With an
+    unknown name `fit` raises a TypeError.
     """
     resolve = auto.resolve
     names = {field.name for field in dataclasses.fields(RetrievalSettings)}
@@ -97,7 +97,10 @@ def replace_settings(changes):
 
 
 def time_passes():
-    """A list that gets the seconds of every pass over the rows: all of `fit` but its start."""
+    """Return a list to which every later pass over the rows adds its seconds.
+
+    Together the passes are all of `fit` except its start.
+    """
     train, seconds = passes.train, []
 
     @functools.wraps(train)

@@ -14,7 +14,7 @@ from common import table
 from common.data import load_fashion_mnist
 from common.run import RESULTS, positive, run_child, save, summary
 
-# Medians over the seeds; those that a system does not report are left out.
+# Medians over the seeds; a measure that a system does not report is left out.
 MEASURES = (
     "accuracy",
     "s_per_epoch",
@@ -30,17 +30,17 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class System:
-    """One row of a table: a child script and what it is told."""
+    """One row of a table: a child script, its parameters and its settings."""
 
     name: str
     script: str = "slide"
     params: dict = field(default_factory=dict)
-    settings: dict = field(default_factory=dict)  # internal ones, of ours
+    settings: dict = field(default_factory=dict)  # internal settings of slide
     peer: bool = False  # lives in the peers' environment
 
 
 def parser(doc, result, epochs=5, seeds=3):
-    """An argument parser with the options that all have."""
+    """An argument parser with the options that all three benchmarks have."""
     out = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def prepared(args):
             params = {
                 **system.params,
                 "random_state": seed,
-                # So many epochs and no fewer.
+                # Exactly this number of epochs.
                 "max_iter": args.epochs,
                 "n_iter_no_change": args.epochs,
                 "tol": 0.0,
@@ -132,7 +132,7 @@ def title(result):
 
 
 def titles(columns, width=10):
-    """The head of `cells`."""
+    """The header of the lines that `cells` makes."""
     return f"{table.titles(columns, width)}  accuracy of each seed"
 
 

@@ -2,7 +2,7 @@
 
 
 def save_figure(path, draw, n_panels=1):
-    """Have `draw` fill the axes of a figure, one argument a panel, and save it.
+    """Let `draw` fill the axes of a figure, one argument per panel, and save the figure.
 
     Where matplotlib is not installed there is no figure.
     """

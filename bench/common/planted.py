@@ -20,7 +20,7 @@ HIDDEN = 128
 def planted(n_classes, n_rows, n_test, popular=None):
     """Yield the folder of a problem's matrices for the children, and the labels of its test rows.
 
-    popular : function from rows to more columns of X, optional
+    popular : function that makes more columns of X for a number of rows, optional
     """
     X, Y = make_extreme_classification(
         n_rows + n_test,
@@ -44,8 +44,8 @@ def planted(n_classes, n_rows, n_test, popular=None):
 def popular_columns(n_rows, n_columns=100, exponent=0.5):
     """Columns that nearly all rows share: the r-th is in a row with probability r^-exponent.
 
-    So 18.6 more non-zeros a row, as large as the noise, in weight rows that every thread changes
-    in every micro-batch.
+    So a row has 18.6 more non-zeros on average, as large as the noise. Every thread changes the
+    weights of these columns in every micro-batch.
     """
     rng = np.random.default_rng(0)
     shares = np.arange(1, n_columns + 1) ** -exponent

@@ -18,7 +18,8 @@ from common.engine import dispatch
 
 BENCH = Path(__file__).resolve().parents[1]
 RESULTS = BENCH / "results"
-# PyTorch's large tensors then lie in huge pages, as NumPy's arrays and so our weights do.
+# With this variable PyTorch's large tensors lie in huge pages. NumPy's arrays, and so slide's
+# weights, lie there without it.
 HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
@@ -33,7 +34,7 @@ def positive(text):
 
 
 def save(folder, **matrices):
-    """Hand the data to the children; the test labels stay with the parent."""
+    """Write matrices to a folder, from which the children read them."""
     for name, matrix in matrices.items():
         if sparse.issparse(matrix):
             sparse.save_npz(folder / f"{name}.npz", matrix, compressed=False)
@@ -63,19 +64,19 @@ def run_child(
         Folder with what `save` wrote.
     threads : int
     params : dict, optional
-        For the system, in the environment variable SLIDE_BENCH_PARAMS.
+        Parameters of the system; the child gets them in SLIDE_BENCH_PARAMS.
     settings : dict, optional
-        Internal settings of ours to replace, in SLIDE_BENCH_SETTINGS.
+        Internal settings of slide to replace; the child gets them in SLIDE_BENCH_SETTINGS.
     option : str
-        The option that names `python`.
+        The command-line option that sets `python`, for the message that it is missing.
     variables : dict, optional
-        Environment variables of the child.
+        More environment variables of the child.
 
     Returns
     -------
     dict
-        The child's report, its labels under "top" and "ok" under "status", or only a status that
-        says why there is none.
+        The child's report, with its labels under "top" and "ok" under "status". If the child
+        failed or was not run: only a "status" that says why.
     """
     if python is None:
         return {"status": f"not run: no {option}"}
@@ -109,7 +110,7 @@ def import_path(*folders):
 
 
 def failure(child):
-    """Why a child ended without a report, in a line."""
+    """Why a child ended without a report, in one line."""
     lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
     if lines[-1].startswith("ModuleNotFoundError"):
         return f"not installed: {lines[-1].removeprefix('ModuleNotFoundError: ')}"
@@ -138,7 +139,7 @@ def summary(runs, measures, each):
 
 
 def origin(threads):
-    """When, on what machine, with how many threads and from which code a result is."""
+    """The origin of a result: its date, machine, number of threads and code."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
@@ -177,5 +178,5 @@ def write(result, path):
 
 
 def any_failed(systems):
-    """Whether a system ended in an error; one that is not installed did not."""
+    """Whether a system failed; a system that is not installed does not count as failed."""
     return any(system["status"].startswith("failed") for system in systems)

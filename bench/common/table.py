@@ -10,12 +10,12 @@ def conditions(result, *facts):
 
 
 def titles(columns, width):
-    """The head of `cells`. columns : name of a measure -> its title and format."""
+    """The header of the lines that `cells` makes. columns : measure -> its title and format."""
     return "".join(title.rjust(width) for title, _ in columns.values())
 
 
 def cells(row, columns, width):
-    """A row's measures; a dash where it has none."""
+    """A row's measures as text; a dash for a measure that is missing."""
     return "".join(
         ("–" if row.get(name) is None else f"{row[name]:{form}}").rjust(width)
         for name, (_, form) in columns.items()
@@ -28,9 +28,9 @@ def note(row):
 
 
 def print_table(title, rows, columns, widths):
-    """A table: `rows` maps the name of a system to its row.
+    """Print a table; `rows` maps the name of a system to its row.
 
-    widths : of the names and of every other column
+    widths : width of the column of names, width of every other column
     """
     first, width = widths
     print(f"\n{title:<{first}}{titles(columns, width)}")
@@ -44,7 +44,7 @@ def print_table(title, rows, columns, widths):
 
 
 def verdict(bar, value, limit, form, at_least=False):
-    """Whether `value` meets the bar `limit`; None was not measured."""
+    """Whether `value` meets the bar `limit`; a value of None was not measured."""
     if value is None:
         return {"bar": bar, "verdict": "not measured"}
     met = value >= limit if at_least else value <= limit

@@ -1,8 +1,8 @@
 """PyTorch, dense: ReLU layers, Adam, softmax cross-entropy, the learning rate falling like ours.
 
-In its favour: all rows in memory as one tensor, without a DataLoader; the fused Adam, the fastest
-that it has on a CPU; what it loads at its first step is not timed. Weights start as
-`torch.nn.Linear` starts them (He, uniform).
+In its favour: all rows are in memory as one tensor, without a DataLoader; Adam is the fused one,
+PyTorch's fastest on a CPU; what its first step would load is loaded before timing. Weights start
+as `torch.nn.Linear` starts them (He, uniform).
 """
 
 from itertools import pairwise
@@ -47,7 +47,7 @@ def network(widths):
 
 
 def warm_up():
-    """Have PyTorch load now what its first step would load, a second or so."""
+    """Make PyTorch load now what its first step would load, which takes about a second."""
     model = network([1, 1])
     adam = torch.optim.Adam(model.parameters(), fused=True)
     model(torch.ones(1, 1)).sum().backward()

@@ -1,14 +1,14 @@
 """PyTorch on sparse rows: one hidden ReLU layer, softmax over all labels or over a sample of them.
 
-The target of a row is its labels, evenly. With ``"sampled": true`` a step scores the rows' labels
-and `N_NEGATIVES` labels drawn uniformly, which the rows of a batch share; a row's softmax is over
-its own labels and those. Then the gradients of both weight matrices are sparse and so is their
-Adam; dense training has the fused one. X is never dense: it is read through an `EmbeddingBag`.
-Weights start as those of `torch.nn.Linear`. ``"bf16": true`` is training under autocast, with
-``"linear": true`` the learning rate falls to a hundredth, as ours does.
+The target of a row is spread evenly over its labels. With ``"sampled": true`` a step scores the
+rows' labels and `N_NEGATIVES` labels drawn uniformly, which the rows of a batch share; a row's
+softmax is over its own labels and the drawn ones. The gradients of both weight matrices are then
+sparse and updated by SparseAdam; dense training uses the fused Adam. X is never dense: it is read
+through an `EmbeddingBag`. Weights start as those of `torch.nn.Linear`. ``"bf16": true`` is training
+under autocast. With ``"linear": true`` the learning rate falls to a hundredth, as ours does.
 
-The settings that come back have ``step_s``, the median seconds of a step. With ``"steps": N`` only
-so many are made, and nothing is predicted.
+The settings that are returned have ``step_s``, the median seconds of a step. With ``"steps": N``
+only N steps are timed, and nothing is predicted.
 """
 
 import math
@@ -120,14 +120,14 @@ def sampled_loss(model, X, Y):
 
 
 def targets(Y):
-    """Row, label and share in the row's target of every label of the CSR rows."""
+    """For every entry of CSR rows of labels: its row, its label, its share of the row's target."""
     counts = torch.from_numpy(Y.indptr).diff().long()
     owners = torch.repeat_interleave(torch.arange(Y.shape[0]), counts)
     return owners, torch.from_numpy(Y.indices).long(), 1 / counts[owners]
 
 
 def cross_entropy(scores, owners, places, shares):
-    """Mean over the rows; one without labels adds nothing."""
+    """Mean cross-entropy of the rows; a row without labels adds nothing."""
     log_probabilities = torch.log_softmax(scores, 1)[owners, places]
     return -(shares * log_probabilities).sum() / len(scores)
 

@@ -2,7 +2,7 @@
 
     ../peers/bin/python bench/peers/napkinxc_metrics.py
 
-The test makes the same problem and holds slide.metrics against what this printed.
+The test makes the same problem and compares slide.metrics with what this script printed.
 """
 
 from importlib.metadata import version

@@ -63,9 +63,9 @@ def replacing(path: str) -> Iterator[str]:
     check_replaceable(path)
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    # The folder's name contains the (first part of the) file's name.
+    # The folder's name contains the file's name, or the first part of a long one.
     own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
-    os.mkdir(own)  # a killed writer may leave other files next to its own
+    os.mkdir(own)  # a folder, because a killed writer may leave several files
     temporary = os.path.join(own, "new")
     try:
         # Not by tempfile, whose files have other permissions than a usual new file.

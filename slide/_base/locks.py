@@ -18,7 +18,7 @@ _guards: WeakSet[Guard] = WeakSet()
 
 
 def one_at_a_time(method: F) -> F:
-    """Decorator: of the decorated methods of an estimator only one runs at a time."""
+    """Decorator: only one of the decorated methods of an estimator runs at a time."""
 
     @wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ def as_int(value: Any) -> int | None:
 
 
 def as_float(value: Any) -> float | None:
-    """Convert a real number of any type to a float; None for too large an int and all others."""
+    """Convert a real number of any type to a float; None for other values and for huge ints."""
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         return None
     try:

@@ -8,8 +8,8 @@ distance, gives an estimate of the pre-activation w.x + b:
 The angle between w and x - mean is pi * distance / code_bits on average (Charikar, STOC 2002).
 Norm, bias and the mean of the queries are known exactly. So are the parts along a few directions of
 the queries (`_hashing.directions`). In a narrow layer the codes of all neurons are ranked. In a
-wider layer only the neurons that a first ranking by 64 bits keeps are ranked, and in a very wide
-layer only the neurons in the buckets of hash tables.
+wider layer a first ranking by 64 bits chooses the neurons whose codes are ranked. In a very wide
+layer hash tables choose them: the neurons in the buckets of the query.
 """
 import numpy as np
 

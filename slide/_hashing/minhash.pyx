@@ -185,7 +185,7 @@ cdef class MinHash(BinnedHasher):
         return 0
 
     def fold(self, mean):
-        """The mean, the coordinates in the order of falling -mean, and the place of each in it."""
+        """The mean, the coordinates in the order of falling -mean, their places in this order."""
         mean = np.ascontiguousarray(mean, np.float32)
         order = np.lexsort((mean, mean == 0)).astype(np.int32)
         rank = np.empty_like(order)

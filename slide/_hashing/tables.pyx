@@ -292,7 +292,7 @@ cdef class HashTables:
 
     cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
                int n_threads):
-        """Sort every table by words (n_neurons, n_words), or by codes in the place of the ids.
+        """Sort every table by words (n_neurons, n_words), or by codes that lie where ids will be.
 
         The codes are used where words is NULL. Scratch codes (n_threads, n_neurons).
         """

@@ -1,4 +1,4 @@
-"""What a training step counts, and that it sees NaN."""
+"""Tests of the counts of a training step, and that NaN shows in the loss."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Micro-batches with sparse hidden layers against a float64 twin, the twin against differences.
+"""Micro-batches with sparse hidden layers against a twin, the twin against finite differences.
 
 The retrieval is exact or ranks codes without tables, so that no neuron is chosen at random.
 """

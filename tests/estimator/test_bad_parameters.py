@@ -1,4 +1,4 @@
-"""Bad parameters: `fit` takes any value, or raises a ValueError that names the parameter."""
+"""Bad parameters: `fit` accepts a value, or raises a ValueError that names the parameter."""
 
 import numpy as np
 import pytest

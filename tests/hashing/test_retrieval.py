@@ -1,4 +1,4 @@
-"""Selection of the largest, and every retrieval policy's candidates for a layer's neurons."""
+"""Selection of the largest scores, and the neurons that every retrieval policy finds."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lists of hard neurons: which neurons, that these are active, and when lists are made."""
+"""Lists of hard neurons: what they hold, that these are active, and when lists are made."""
 
 from itertools import pairwise
 

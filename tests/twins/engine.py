@@ -187,7 +187,7 @@ class Solver:
         )
 
     def step_size(self, factor, steps, v, square):
-        """The step along the first moment, and the new v, after a gradient of that square."""
+        """The step along the first moment, and the new v. square : the gradient's mean square."""
         rate, epsilon = self.learning_rate * factor, self.epsilon / factor
         if self.kind == "sgd":
             return rate / (1 - self.beta_1), v

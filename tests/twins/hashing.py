@@ -222,9 +222,9 @@ def largest(scores, k):
 
 
 def estimates(hasher, code_bits, w, b, x, mean=None, directions=None, n_tables=None):
-    """Pre-activations for one vector that the codes of code_bits promise: (n_neurons,).
+    """Pre-activations for one vector, estimated from codes of code_bits bits: (n_neurons,).
 
-    |w| |x - mean| cos(pi * distance / code_bits) + w.mean + b. Without a mean neurons are found by
+    |w| |x - mean| cos(pi * distance / code_bits) + w.mean + b. Without a mean, neurons are found by
     the angle alone: |x| cos(pi * distance / code_bits). With directions (n, n_in), orthonormal,
     w and x - mean are split: their parts along these are exact. n_tables: use only the codes of the
     first n_tables tables, code_bits in all.

@@ -7,7 +7,7 @@ def prototypes(x, labels, n_classes, weights=None, least=0.05):
     """Unit means of each label's rows, weighted by rarity; weights below `least` are cut.
 
     x : dense (n, n_features); labels : a list of label ids for every row. Returns the prototypes
-    (n_classes, n_features), their lists of any length, and the features' weights.
+    (n_classes, n_features), with no limit on their non-zeros, and the features' weights.
     """
     n = len(x)
     feature_weights = np.log((n + 1) / ((x != 0).sum(axis=0) + 1))

@@ -53,7 +53,7 @@ class LabelledRows:
             return self.indicator(n_classes)
         if not (self.counts == 1).all():
             raise ValueError(
-                f"{self.path} must have one label a row, as what the model was trained on; "
+                f"{self.path} must have one label a row, like the model's training rows; "
                 f"row {np.argmax(self.counts != 1) + 1} has {self.counts[self.counts != 1][0]}"
             )
         return self.labels
@@ -83,7 +83,7 @@ class LabelledRows:
         if n > width:
             raise ValueError(
                 f"{self.path} has {n} features, the model takes {width}; train --features {n} "
-                "makes one that takes as many"
+                "makes a model that takes them all"
             )
         x = self.x
         return csr_array((x.data, x.indices, x.indptr), shape=(x.shape[0], width))

@@ -162,7 +162,7 @@ def _header(file: TensorFile) -> dict[str, Any]:
         raise ValueError(f"its format must be a number from 1 on; got {version!r}")
     if version > _FORMAT:
         raise ValueError(
-            f"it is of format {version}, of a newer version of slide; this one reads {_FORMAT}"
+            f"it is of format {version}, of a newer version of slide; this version reads {_FORMAT}"
         )
     if version > 1 or "checksum" in header:
         kept = header.pop("checksum", None)

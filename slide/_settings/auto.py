@@ -80,13 +80,13 @@ def _prototypes(wanted: Any, shape: DataShape) -> bool:
         return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
     if wanted and not shape.sparse:
         raise ValueError(
-            "prototypes must be 'auto' or False for dense features, as they are made of rare ones: "
-            "at most a quarter of X may be other than zero"
+            "prototypes must be 'auto' or False for dense features: prototypes need sparse ones, "
+            "where at most a quarter of X is not zero"
         )
     if wanted and shape.n_samples < _JUDGED:
         raise ValueError(
-            f"prototypes=True takes at least {_JUDGED} rows, a tenth of which are judged by; got "
-            f"{shape.n_samples}"
+            f"prototypes=True takes at least {_JUDGED} rows, a tenth of which choose the weight; "
+            f"got {shape.n_samples}"
         )
     return bool(wanted)
 

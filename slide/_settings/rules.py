@@ -256,6 +256,6 @@ def check_same_network(before: Params, now: Params) -> None:
     for name in _OF_THE_NETWORK:
         if before[name] != now[name]:
             raise ValueError(
-                f"{name} must stay {before[name]!r} while the same network is trained on "
+                f"{name} must stay {before[name]!r} while the same network is trained further "
                 f"(partial_fit, warm_start=True); got {now[name]!r}"
             )

@@ -16,6 +16,7 @@ import slide
 from slide._base.rows import InputRows
 from slide._data.labels import LabelRows
 from slide._engine import predict
+from slide._network import passes
 from slide._network.network import Network
 from slide._network.start import make_retrieval
 from slide._settings import auto
@@ -60,7 +61,7 @@ def labels_of(offset, n_classes):
 
 def trained(made, x, labels, order=None):
     order = np.arange(64, dtype=np.int32) if order is None else order
-    made.train(made.trainer(x, labels, None, 1), order, lambda share: 0.01, 1)
+    passes.train(made, made.trainer(x, labels, None, 1), order, lambda share: 0.01, 1)
     return made
 
 

@@ -26,7 +26,7 @@ class CommandHelp(Directive):
 
 
 def help_of(command):
-    """What a command prints with --help."""
+    """The text that a command prints with --help."""
     os.environ.update(COLUMNS="80", NO_COLOR="1")
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):

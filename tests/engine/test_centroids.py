@@ -94,7 +94,7 @@ def test_a_label_at_the_mean_gets_zeros():
 
 
 def test_few_classes_start_from_a_sample_of_many_rows():
-    """Of 5,000 rows of 3 classes only 4,288 are used, which give nearly the same centroids."""
+    """Only 4,288 of 5,000 rows of 3 classes are used; they give nearly the same centroids."""
     rng = np.random.RandomState(0)
     y = rng.randint(3, size=5000)
     X = (rng.standard_normal((3, 20))[y] + rng.standard_normal((5000, 20))).astype(np.float32)

@@ -305,7 +305,7 @@ def hold(held):
         time.sleep(1000)
 
 def listed():
-    # Whoever holds a lock is not in the child.
+    # The thread that holds a lock is not in the child.
     return [lookup._making.acquire(timeout=5), model.partial_fit(X, y).predict(X).shape]
 
 model = SparseMLPClassifier((32,), active_fraction=(0.5, 1.0), max_iter=2, random_state=0)

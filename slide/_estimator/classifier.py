@@ -25,7 +25,7 @@ from slide._saving.checkpoint import CheckpointFile, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
 from slide._training.batch import train_batch
 from slide._training.begin import begin, go_on, resume
-from slide._training.task import Task, center
+from slide._training.task import Task, subtract_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 _with_callbacks: Callable[[F], F] = with_callbacks  # with_callbacks has no types
@@ -436,7 +436,7 @@ class SparseMLPClassifier(
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
-        data, x_mean = center(data, before)  # frees the rows as they came
+        data, x_mean = subtract_mean(data, before)  # frees the rows as they came
         return train_batch(params, coder, data, x_mean, rng, n_threads, before)
 
     def _check(

@@ -191,16 +191,16 @@ def check_params(params: Params) -> Params:
             "hash_family must be 'auto' or 'simhash' with retrieval='estimate', whose estimates "
             f"are made of SimHash codes; got {family!r}"
         )
-    plain = {name: _plain(params[name]) for name in RULES if name != "random_state"}
-    return {**params, **plain, "hidden_layer_sizes": sizes, "active_fraction": share}
+    values = {name: _python_value(params[name]) for name in RULES if name != "random_state"}
+    return {**params, **values, "hidden_layer_sizes": sizes, "active_fraction": share}
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     """Convert a bool, number or string to Python's own type."""
     kinds: Any = ((bool | np.bool_, bool), (Integral, int), (Real, float), (str, str))
-    for kind, plain in kinds:
+    for kind, convert in kinds:
         if isinstance(value, kind):
-            return plain(value)
+            return convert(value)
     return value
 
 
@@ -229,7 +229,7 @@ def check_n_candidates(n_candidates: Any, k: int) -> Any:
     rule = _AUTO | integer(k)
     if not rule.accepts(n_candidates):
         raise ValueError(f"n_candidates must be {rule.takes}; got {shown(n_candidates)}")
-    return _plain(n_candidates)
+    return _python_value(n_candidates)
 
 
 def check_predict_mode(mode: str) -> str:

@@ -39,7 +39,7 @@ def train_batch(
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
-    The rows are centred by `x_mean` (`slide._training.task.center`). The first batch, for which
+    The rows are centred by `x_mean` (`slide._training.task.subtract_mean`). The first batch, for which
     `before` is None, decides the initial weights and what "auto" becomes.
     """
     if before is None:

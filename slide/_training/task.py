@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slide._settings.settings import Settings
 
 
-def center(data: TrainingRows, before: Fitted | None) -> tuple[TrainingRows, Floats | None]:
+def subtract_mean(data: TrainingRows, before: Fitted | None) -> tuple[TrainingRows, Floats | None]:
     """Subtract the mean that the network `before` subtracts, or the rows' own; return it too."""
     if before is None:
         return data.centered_by_mean()
@@ -77,7 +77,7 @@ class Task:
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
-        data, x_mean = center(data, before)
+        data, x_mean = subtract_mean(data, before)
         if held_out is not None:
             held_out = held_out.centered(x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out)

@@ -39,8 +39,8 @@ def train_batch(
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
-    The rows are centred by `x_mean` (`slide._training.task.subtract_mean`). The first batch, for which
-    `before` is None, decides the initial weights and what "auto" becomes.
+    `x_mean` has been subtracted from the rows (`slide._training.task.subtract_mean`). The first
+    batch, for which `before` is None, decides the initial weights and what "auto" becomes.
     """
     if before is None:
         shape = data.shape(coder.multilabel)

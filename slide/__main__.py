@@ -5,6 +5,6 @@ import sys
 from slide._cli.commands import main
 
 if __name__ == "__main__":
-    # Each epoch's line is seen when it is over, also in a log file.
+    # Show the line of an epoch as soon as the epoch is over, also in a log file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main())

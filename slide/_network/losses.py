@@ -74,7 +74,7 @@ def _log_softmax(scores: Floats, multilabel: bool) -> Floats:
 def _softmax_slope(
     scores: Floats, right: Bools, n_labels: Ints, weights: Array
 ) -> tuple[float, float]:
-    """Find the slope at which the best labels are on average as probable as they are right.
+    """Find the slope at which the best labels' mean probability equals their mean correctness.
 
     A best label that is right counts 1 / (number of the row's labels), a wrong one 0.
     """
@@ -109,8 +109,8 @@ def _log_sigmoid(scores: Floats, multilabel: bool) -> Floats:
 def _logistic(scores: Floats, right: Bools, n_labels: Ints, weights: Array) -> tuple[float, float]:
     """Fit slope and offset so that the sigmoid of a candidate's score is its probability.
 
-    Labels that are not candidates are left out. They are not needed: candidates were chosen by the
-    terms of the score itself.
+    Labels that are not candidates are left out. They are not needed: the terms of the score alone
+    chose the candidates, whether they are right or not.
     """
     valid = np.isfinite(scores)
     if not right[valid].any() or right[valid].all():

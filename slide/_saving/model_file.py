@@ -146,7 +146,7 @@ def _saved(
         labels_per_row=floats("labels_per_row", [header["labels_per_row"]])[0],
         losses=tuple(floats("loss_curve", header["loss_curve"])),
         scores=() if scores is None else tuple(floats("validation_scores", scores)),
-        # Left out: its seconds differ from run to run, and the same training must give one file.
+        # Left out: its seconds differ from run to run, and equal trainings must give equal files.
         history=(),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)

@@ -109,7 +109,8 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
         elif i == 0:
-            # The fewer are active, the fewer samples each one sees: at .005 three times the step.
+            # The fewer neurons are active, the fewer samples each one sees. If a share of .005 is
+            # active, the step is three times as large.
             seldom = min(3.0, max(1.0, math.sqrt(0.05 * size / n_active)))
             rate = seldom * _SPARSE_STEP / math.sqrt(len(sizes) * n_in * square)
         else:
@@ -236,10 +237,10 @@ def auto_loss(multilabel: bool, all_neurons: bool) -> str:
 def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
     """Dropout rate: .3 from 128 hidden neurons on, less in narrow layers, which need them all.
 
-    Layers share it, because their noise adds up: at depth 3 a third for each layer is better than
-    all or nothing on OEWN (P@1 .263, with all .241) and Fashion-MNIST (.897, with all .888). Beyond
-    300 rows per class it gradually shrinks, because the data regularise too: Fashion-MNIST (6,000
-    rows per class) gains .3 of a point.
+    It is divided by the depth, because the noise of the layers adds up: at depth 3 a third of it in
+    each layer is better than all of it in each layer, or none, on OEWN (P@1 .263, with all .241)
+    and Fashion-MNIST (.897, with all .888). Beyond 300 rows per class it gradually shrinks, because
+    the data regularise too: Fashion-MNIST (6,000 rows per class) gains .3 of a point.
     """
     few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
     return round(0.3 * few / depth * min(1.0, width / 128), 4)
@@ -278,7 +279,7 @@ def auto_rehash_at_last(
 
 
 def auto_n_active(size: int) -> int:
-    """Active neurons of a hidden layer: all up to 8,192, and 128 of more.
+    """Active neurons of a hidden layer: all if it has at most 8,192 neurons, else 128.
 
     A layer of which only a share is active learns worse in the same epochs (Fashion-MNIST: by 1
     point at 50 of 1,000 or 10,000), but a dense step of a wider layer takes too long.

@@ -58,9 +58,10 @@ def hidden_retrieval(
     elif policy == "estimate" and deep:
         n_candidates = 2 * n_active
     # On Fashion-MNIST (784 features) 2 directions raise the share of right neurons from .47 to .58.
-    # 8 directions hold .6 of the variance; with twice the codes and candidates they raise it from
-    # .77 to .93. With 10,000 neurons each direction costs 10,000 multiplications: a second one
-    # raises the computation from .0096 of the dense one to .0104, and accuracy from .879 to .881.
+    # 8 directions hold .6 of the variance; with twice the codes and candidates they raise that
+    # share from .77 to .93. With 10,000 neurons each direction costs 10,000 multiplications: a
+    # second one raises the computation from .0096 of the dense one to .0104, and accuracy from .879
+    # to .881.
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
         n_directions = 1 if coarse else 8 if deep else 2
@@ -124,7 +125,7 @@ def _family(params: Params) -> str:
 
 
 def _transform(params: Params, n_in: int) -> bool:
-    """Whether to search for the inner product, which adds two coordinates to every vector.
+    """Whether to search by inner product, not by angle; this adds two coordinates to every vector.
 
     The families that only rank coordinates cannot use the added ones, which have another scale:
     without them WTA and DWTA find .22 of the right neurons, with them .13 (1,000 neurons whose

@@ -115,7 +115,7 @@ class Course:
         self._finish()
 
     def stop(self) -> None:
-        """Make the epoch that has just ended the last one."""
+        """End the training after the epoch that is just over."""
         self.stopped = True
 
     def result(self) -> Fitted:

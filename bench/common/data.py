@@ -122,7 +122,11 @@ def load_xmc_split(path, test_fraction=0.2, seed=0):
 
 
 def load_xmc_folder(folder):
-    """A folder with two files in this format: ``train`` or ``trn``, and ``test`` or ``tst``."""
+    """A folder with two files in the Extreme Classification text format.
+
+    Before ``.txt`` or ``.txt.gz``, one name ends in ``train`` or ``trn``, and the other in ``test``
+    or ``tst``.
+    """
     from slide.datasets import load_xmc
 
     matrices = []

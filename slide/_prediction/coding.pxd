@@ -11,7 +11,7 @@ cdef struct Coding:
     const slide_simhash *hasher
     const Weights *weights         # (n_neurons, n_in)
     const float32_t *weight_biases   # (n_neurons,)
-    const float32_t *folded_mean   # that of the mean neuron u
+    const float32_t *folded_mean   # the mean neuron u, as the hasher takes it
     const float32_t *query_mean    # (n_in,) m
     float32_t offset               # u.m
     const int32_t *neurons         # (n_neurons,) the neuron at every place

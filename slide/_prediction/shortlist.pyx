@@ -8,9 +8,10 @@ known exactly, and only those of the neuron are replaced by their signs (asymmet
     a = |w - u|^2 / |P (w - u)|_1
 
 with m the mean hidden vector. The estimate is unbiased over random rotations P, and its error falls
-with 1 / sqrt(d): it is half of the error if as many signs of both vectors are compared, since h is
-exact and P orthogonal. The neurons of the largest estimates are then scored exactly. A scan reads
-two numbers and d bits of a neuron instead of d floats, and adds bytes instead of multiplying.
+with 1 / sqrt(d). Since h is exact and P orthogonal, the error is half of that of an estimate that
+compares d signs of w - u with d signs of h - m. The neurons of the largest estimates are then
+scored exactly. A scan reads two numbers and d bits of a neuron instead of d floats, and adds bytes
+instead of multiplying.
 
 Source: Charikar, STOC 2002 (SimHash); Dong, Charikar, Li, SIGIR 2008 (asymmetric estimates); Gao
 and Long, SIGMOD 2024 (RaBitQ: the scale a, and the error); Andre et al., VLDB 2015 (the scan).
@@ -50,14 +51,14 @@ from slide._base.memory import aligned_zeros
 from slide._prediction.faint import faint, mean_row
 
 cdef enum:
-    ROWS = 64                  # rows of X that share what is read of the codes
+    ROWS = 64                  # rows of X that one pass over the codes serves
     CHUNK = 8192               # neurons that one row after the other looks at
     SAMPLE = 1024              # neurons before there is a threshold
     LARGEST = 23               # entry of a row's table of sums
     ROUNDS = 3                 # of the transform
 
 MAX_WIDTH = 1024               # of the last hidden layer: sums of bytes must fit 16 bits
-_BITS = 16                     # bits of a code of the hasher; all of its codes make one of ours
+_BITS = 16                     # bits per table of the hasher; all tables together code one neuron
 
 # One query against all codes; private to a thread.
 cdef struct Query:
@@ -202,7 +203,7 @@ cdef class Shortlist:
     def estimates(self, const float32_t[::1] h):
         """The estimates of all neurons for the hidden vector h. A Python entry point for tests.
 
-        Except for their error they are w.h + b - u.(h - m): scores without a term that all share.
+        Except for their error they are w.h + b - u.h: scores without the term that all share.
         """
         cdef ScanScratch scratch
         cdef Query query
@@ -231,7 +232,8 @@ cdef class Shortlist:
         Parameters
         ----------
         model : Model
-            Of the weights that this was built of; its last hidden layer is dense.
+            Its output layer has the weights that this Shortlist was built from; its last hidden
+            layer is dense.
         x : InputRows
         first, last : int
         k, n_candidates : int
@@ -349,9 +351,10 @@ cdef class Shortlist:
     cdef void _ask(self, const float32_t *h, Query *query, ScanScratch *scratch) noexcept nogil:
         """Make the query of the hidden vector h (n_in,): tables of the sums of signed projections.
 
-        The smallest signed sum of projections q is -|q_0| - |q_1| - ..; an entry tells how far its
-        signs lie above that, in steps of 1 / LARGEST of the largest entry. Rounding adds 1/100 to
-        the variance of the estimates' own error. Cost: a transform and an addition per entry.
+        A group is entry_bits projections q_0, q_1, .. Their smallest signed sum is
+        -|q_0| - |q_1| - ..; an entry says how far the sum with its own signs lies above that, in
+        steps of 1 / LARGEST of the largest such distance. Rounding adds 1/100 to the variance of
+        the estimates' own error. Cost: a transform and an addition per entry.
         """
         cdef const slide_simhash *hasher = self.view
         cdef int64_t g, j, size = hasher.size

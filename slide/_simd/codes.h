@@ -7,7 +7,7 @@
  * times `odd`. At the end 256 times `odd` is subtracted from `both`. */
 
 /* The sieve rules neurons out by an estimate in integers of 16 bits. With y = s + low / step
- *     (z - bias_mid) / unit  =  y scale / unit' + (bias - bias_mid) / unit
+ *     (z - bias_mid) / unit  =  y step scale / unit + (bias - bias_mid) / unit
  *                            ~  (y << shift) coarse_scale / 2^16 + coarse_bias factor / 2^16
  * for unit = 2^(16 - shift) step scale_unit. All roundings together are less than 4 units. */
 typedef struct {

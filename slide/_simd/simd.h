@@ -114,7 +114,7 @@ typedef struct {
 
     /* The same as `momentum`, for bfloat16 w and m. Both are rounded up or down at random, so
      * that they are right on average: otherwise a step much smaller than w's spacing would be lost.
-     * Element i's 32 bits depend on seed + i alone, under every instruction set. */
+     * The 32 random bits of element i depend on seed + i alone, under every instruction set. */
     void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
                           float b1, uint32_t seed);
 
@@ -167,7 +167,7 @@ typedef struct {
     /* List the neurons i in first..first + n whose estimates z are not below the threshold. NaN
      * is listed, too:
      *     z = scale[i] * (low + step * s[i]) + bias[i]
-     *     s[i] = sum over g of lut[g][h], h the g-th entry_bits bits of the code of i
+     *     s[i] = sum over g of lut[g][h], h the g-th group of entry_bits bits of i's code
      * IN index; first, a multiple of 64; lut (entries, 1 << entry_bits), numbers below 24;
      * OUT ids (n,), rising; z (n,), their estimates. Returns how many are listed.
      * Cost: an addition of bytes for each entry and neuron, 64 neurons at a time.

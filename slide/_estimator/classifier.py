@@ -92,8 +92,8 @@ class SparseMLPClassifier(
         chosen otherwise.
     rehash_every : "auto" or int, default="auto"
         Samples before the first rebuild of codes and tables. Each gap is 1.5 times the previous
-        one. With sparse hidden layers the gap stops growing when rebuilds cost a tenth of the
-        training.
+        one. With sparse hidden layers it grows until every neuron is active some 600 times
+        between two rebuilds and rebuilds cost at most a tenth of the training.
     solver : {"adam", "sgd", "adagrad"}, default="adam"
         Adam, SGD with momentum, or Adagrad. All of them update only weights that had a gradient.
         Adam and Adagrad keep one second moment per row of weights.

@@ -192,6 +192,8 @@ cdef class Trainer:
     def __init__(self, Model model, InputRows x, const int64_t[::1] y_indptr,
                  const int32_t[::1] y_indices, const float32_t[::1] sample_weight,
                  dict settings, int n_threads):
+        model.check_rows(x, 0, x.n_rows)
+        _check_targets(model, x.n_rows, y_indptr, y_indices, sample_weight, settings["dropout"])
         self.model = model
         self.n_threads = max(1, min(n_threads, blocks_of(x.n_rows, settings["micro_batch"])))
         self.micro_batch = max(1, min(settings["micro_batch"], x.n_rows))
@@ -226,6 +228,9 @@ cdef class Trainer:
             a list with an item for each layer. The item is None, or, where the inputs of the layer
             are hashed, their sum, float32 (n_in,), and the sum of their squared lengths.
         """
+        numbers = np.asarray(rows)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.hard.shape[0]:
+            raise ValueError(f"rows must lie within the {self.hard.shape[0]} rows of X")
         cdef int64_t n = rows.shape[0], size = self.micro_batch, n_micro = blocks_of(n, size), i
         cdef ModelView *model = &self.model.view
         cdef TrainView *train = &self.train
@@ -263,6 +268,22 @@ cdef class Trainer:
                                       before[1] + ws.query_norms2[layer])
         total["queries"] = queries
         return total
+
+
+def _check_targets(Model model, int64_t n, const int64_t[::1] y_indptr,
+                   const int32_t[::1] y_indices, const float32_t[::1] sample_weight, dropout):
+    """Raise ValueError for labels, weights or dropout that are not of the model and n rows of X."""
+    starts, labels = np.asarray(y_indptr), np.asarray(y_indices)
+    n_classes = model.view.layers[model.view.n_layers - 1].n_out
+    if len(starts) != n + 1 or starts[0] != 0 or starts[n] != len(labels) or (
+            starts[1:] < starts[:-1]).any():
+        raise ValueError(f"y must have the labels of {n} rows, as X has")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
+        raise ValueError(f"y must hold labels of the network's {n_classes} classes")
+    if sample_weight is not None and sample_weight.shape[0] != n:
+        raise ValueError(f"sample_weight must have {n} values; got {sample_weight.shape[0]}")
+    if len(dropout) != model.view.n_layers - 1:
+        raise ValueError(f"dropout must have a rate per hidden layer; got {dropout}")
 
 
 cdef void _clear(const ModelView *model, const TrainView *train, Workspace *ws) noexcept:

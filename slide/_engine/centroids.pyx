@@ -26,6 +26,7 @@ def add_label_sums(const float32_t[:, ::1] h, const int64_t[::1] y_indptr,
     """
     cdef int64_t i, j, c, label, width = h.shape[1]
     cdef Watch watch
+    _check_sums(h.shape[0], width, y_indptr, y_indices, first, sums)
     start_watch(&watch)
     with nogil:
         for i in range(h.shape[0]):
@@ -46,6 +47,7 @@ def add_sparse_label_sums(h, const int64_t[::1] y_indptr, const int32_t[::1] y_i
     cdef const float32_t[::1] values = h.data
     cdef int64_t i, j, c, label
     cdef Watch watch
+    _check_sums(h.shape[0], h.shape[1], y_indptr, y_indices, first, sums)
     start_watch(&watch)
     with nogil:
         for i in range(indptr.shape[0] - 1):
@@ -73,6 +75,8 @@ def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
     length : float
     """
     cdef int64_t i, c, width = sums.shape[1]
+    if counts.shape[0] != sums.shape[0] or mean.shape[0] != width:
+        raise ValueError("sums, counts and mean must fit each other")
     cdef float32_t share, norm2, scale, rounding = 0
     with nogil:
         for c in range(width):
@@ -89,3 +93,14 @@ def center_and_scale(float32_t[:, ::1] sums, const int64_t[::1] counts,
             scale = length / sqrtf(norm2) if norm2 > rounding else 0
             for c in range(width):
                 sums[i, c] *= scale
+
+
+def _check_sums(n, width, y_indptr, y_indices, first, sums):
+    """Raise ValueError unless labels and sums fit n rows of this width from `first` on."""
+    starts, labels = np.asarray(y_indptr), np.asarray(y_indices)
+    if not (0 <= first and first + n < len(starts) and sums.shape[1] == width
+            and 0 <= starts[first] and starts[first + n] <= len(labels)):
+        raise ValueError("labels and sums must fit the rows")
+    used = labels[starts[first]:starts[first + n]]
+    if len(used) and not 0 <= used.min() <= used.max() < sums.shape[0]:
+        raise ValueError(f"labels must be below the {sums.shape[0]} sums")

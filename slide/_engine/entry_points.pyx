@@ -62,6 +62,11 @@ cdef class OutputRows:
         cdef LayerView *layer = &self.model.view.layers[self.model.view.n_layers - 1]
         cdef HalfScratch *halves = &self.halves if multiplies_halves(layer) else NULL
         cdef Watch watch
+        if not (delta.shape[0] == x.shape[0] == x_delta.shape[0]
+                and x.shape[1] == x_delta.shape[1] == layer.width
+                and 0 < ids.shape[0] == delta.shape[1]
+                and 0 <= np.min(ids) <= np.max(ids) < layer.n_out):
+            raise ValueError("ids, delta, x and x_delta must fit each other and the output layer")
         if x.shape[0] > self.n_samples:
             raise ValueError(f"x has {x.shape[0]} samples; at most {self.n_samples} were announced")
         self.solver.learning_rate, self.solver.seed = learning_rate, <uint32_t>ids[0]

@@ -1,3 +1,4 @@
+from slide._base.rows cimport InputRows
 from slide._base.typedefs cimport int64_t
 from slide._engine.layer cimport LayerView
 from slide._hashing.finder cimport RetrievalView
@@ -17,3 +18,5 @@ cdef class Model:
     cdef readonly list retrievals   # for every layer a Retrieval or None
     cdef object _keep_alive
     cdef object _layer_memory, _retrieval_memory
+
+    cdef int check_rows(self, InputRows x, int64_t first, int64_t last) except -1

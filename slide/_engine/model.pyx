@@ -38,6 +38,7 @@ cdef class Model:
         cdef WeightArray w, w_m
         cdef float32_t[::1] b
         cdef Retrieval retrieval
+        _check_shapes(layers, prototypes)
         self.retrievals = [layer.retrieval for layer in layers]
         for i, layer in enumerate(layers):
             w, w_m, b = WeightArray(layer.w), WeightArray(layer.w_m), layer.b
@@ -66,6 +67,44 @@ cdef class Model:
             postings = Postings(prototypes)
             self.view.postings = &postings.view
             self._keep_alive.append(postings)
+
+    cdef int check_rows(self, InputRows x, int64_t first, int64_t last) except -1:
+        """Refuse rows that the model cannot read: another width, or no rows first..last of x."""
+        cdef int64_t width = self.view.layers[0].n_in
+        if x.view.n_features != width:
+            raise ValueError(
+                f"X has {x.view.n_features} features, but the network takes {width} features"
+            )
+        if not 0 <= first <= last <= x.n_rows:
+            raise ValueError(f"rows {first} to {last} do not lie within the {x.n_rows} rows of X")
+        return 0
+
+
+def _check_shapes(list layers, prototypes):
+    """Raise ValueError if arrays do not have the shapes that kernels rely on."""
+    n_in = layers[0].n_in
+    for i, layer in enumerate(layers):
+        n_rows, width = (n_in, layer.n_out) if layer.by_feature else (layer.n_out, n_in)
+        wanted = {"w": (n_rows, width), "w_m": (n_rows, width), "b": (layer.n_out,),
+                  "w_v": (n_rows,), "steps": (n_rows + 1,), "b_m": (layer.n_out,),
+                  "b_v": (layer.n_out,)}
+        for name, shape in wanted.items():
+            found = getattr(layer, name).shape
+            if found != shape:
+                raise ValueError(f"{name} of layer {i} must have shape {shape}; got {found}")
+        if layer.n_in != n_in or layer.n_active > layer.n_out or (layer.by_feature and i > 0):
+            raise ValueError(f"layer {i} must take the {n_in} outputs of the layer below")
+        if layer.retrieval is not None and layer.retrieval.shape != (layer.n_out, n_in):
+            raise ValueError(
+                f"the retrieval of layer {i} must be of shape {(layer.n_out, n_in)}; got "
+                f"{layer.retrieval.shape}"
+            )
+        n_in = layer.n_out
+    shape = (n_in, layers[0].n_in)
+    if prototypes is not None and prototypes.by_feature.shape != shape:
+        raise ValueError(
+            f"prototypes must have shape {shape}; got {prototypes.by_feature.shape}"
+        )
 
 
 def _start_of(field, following):

@@ -42,6 +42,7 @@ def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
 
     The result is float32 (n, width), or for a sparse layer a scipy CSR array of that shape.
     """
+    model.check_rows(x, first, last)
     cdef const LayerView *layer = &model.view.layers[model.view.n_layers - 2]
     cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
     cdef int32_t[:, ::1] id_view
@@ -63,6 +64,7 @@ def hidden(Model model, InputRows x, int64_t first, int64_t last, int n_threads)
 
 def scores(Model model, InputRows x, int64_t first, int64_t last, int n_threads):
     """Pre-activations of all output neurons for rows first..last: float32 (n, n_classes)."""
+    model.check_rows(x, first, last)
     out = np.empty((last - first, model.view.layers[model.view.n_layers - 1].n_out), np.float32)
     cdef float32_t[:, ::1] view = out
     cdef Wanted wanted = Wanted(NULL, NULL, NULL, 0, NULL, NULL)
@@ -79,6 +81,7 @@ def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
     of n by n_classes. With `apart` both results are (2, n, k): the best without the prototypes'
     scores, then the best with them.
     """
+    model.check_rows(x, 0, x.n_rows)
     if not 1 <= k <= model.view.layers[model.view.n_layers - 1].n_out:
         raise ValueError(f"k must lie between 1 and the number of classes; got {k}")
     ids = np.empty((1 + apart, x.n_rows, k), np.int32)
@@ -112,7 +115,8 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
                                               keep_alive)
     n_values = 0
     if model.postings != NULL and wanted.hidden == NULL:
-        # `Network.rows` has made dense rows sparse.
+        if x.is_dense:
+            raise ValueError("rows must be sparse where there are prototypes; got dense ones")
         starts = x.indptr[first:last:PREDICT_ROWS]
         n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, PREDICT_ROWS * n_output))

@@ -4,6 +4,7 @@ Map of the package::
 
     classifier    SparseMLPClassifier: parameters, methods and their documentation
     fitted        fitted attributes, read from the result of fitting
+    features      the check of X against the features of what is fitted
     prediction    the methods that predict
     saving        the methods `save` and `load`
     observers     callbacks and checkpoint of a `fit`

@@ -10,18 +10,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
-from slide._base.arrays import Params
+from slide._base.arrays import Array, Params
 from slide._base.locks import one_at_a_time
 from slide._base.n_jobs import is_parallel, resolve_n_jobs
-from slide._data.checks import check_rows, check_weights
+from slide._data.checks import check_weights
 from slide._data.labels import LabelCoder
 from slide._data.rows import TrainingRows
+from slide._estimator.features import check_features
 from slide._estimator.html import NetworkTable
 from slide._estimator.observers import Observers
 from slide._estimator.prediction import Prediction
 from slide._estimator.saving import Saving
 from slide._network.fitted import Fitted
-from slide._saving.checkpoint import CheckpointFile, identity_of, the_checkpoint
+from slide._saving.checkpoint import CheckpointFile, Kept, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
 from slide._training.batch import train_batch
 from slide._training.begin import begin, go_on, resume
@@ -172,18 +173,19 @@ class SparseMLPClassifier(
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
         Biases of every layer, for X that is not centred.
     n_iter_ : int
-        Number of epochs and of calls of `partial_fit`.
+        Number of all epochs and calls of `partial_fit`.
     t_ : int
         Number of samples that the engine has trained on, by its own count.
     loss_curve_ : list of float
-        Training loss of every epoch, over the computed neurons and per unit of sample weight.
+        Training loss of every epoch, over the computed neurons and per unit of sample weight. Of
+        the epochs and calls before the last call, the last 999 are kept.
     history_ : list of dict
         Record of every epoch and call of `partial_fit`: "loss", "seconds", "n_samples",
         "n_rebuilds", "multiply_adds", "dense_multiply_adds" (those of a dense network) and
         "n_active", the mean number of neurons computed in every layer (in the output per
         micro-batch). "seconds_in" has the seconds of the "search" for neurons, of "forward", of
         "backward" with the updates and of the "rebuild" of codes and tables; the rest of "seconds"
-        is other work. `save` leaves `history_` out.
+        is other work. Of earlier calls the last 49 are kept. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Last and smallest value of `loss_curve_`; `best_loss_` is None with `early_stopping`.
     validation_scores_, best_validation_score_ : list of float and float, or None
@@ -309,8 +311,8 @@ class SparseMLPClassifier(
 
     # ------------------------------------------------------------ training --
 
-    @_with_callbacks
     @one_at_a_time
+    @_with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X and y.
 
@@ -345,40 +347,30 @@ class SparseMLPClassifier(
         before = self._fitted if is_true(self.warm_start) else None
         if before is None:
             self._forget()
-        try:
-            self._fit(X, y, sample_weight, before)
-        except BaseException as error:
-            # Wrong input is found before training begins, so the network of the last fit is still
-            # whole.
-            if before is None or not isinstance(error, ValueError | TypeError):
-                self._forget()
-            raise
-        return self
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, before: Fitted | None) -> None:
-        params, coder, data = self._check(X, y, sample_weight, before, LabelCoder.from_y)
+        params, coder, data, names = self._check(X, y, sample_weight, before, LabelCoder.from_y)
         rng = check_random_state(self.random_state)
-        file = self._checkpoint_file(params, coder, data, rng, before)
-        kept = file and file.read()
+        file = self._checkpoint_file(params, coder, data, rng, before, names)
+        kept = file.read() if file else None
         if kept:
             rng = kept.generator(rng)
-        task = Task.of(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before)
+        task = Task.of(params, coder, data, rng, resolve_n_jobs(self.n_jobs), before, names)
         del data  # the task has the rows that are trained on, centred
         if kept:
             kept.check(task.network_settings, task.data.x.shape[1], coder.classes)
         elif before is None:
             task.check_memory()
         observers = Observers(self, task.settings.max_iter, X, y, sample_weight, file)
-        if kept and kept.done:
-            fitted = kept.fitted
-        else:
-            course = resume(task, kept) if kept else go_on(task) if before else begin(task)
-            course.run(observers)
-            fitted = course.result()
-            if file:
-                file.write(fitted, None)
-        self._fitted = fitted
-        observers.after_fit(fitted)
+        # Until here nothing was changed: what an error leaves is the result of the last fit.
+        try:
+            fitted = _train(task, observers, kept)
+            self._fitted = fitted
+            observers.after_fit(fitted)
+        except BaseException:
+            self._forget()
+            raise
+        if file and not (kept and kept.done):
+            file.write(fitted, None)
+        return self
 
     @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -430,14 +422,14 @@ class SparseMLPClassifier(
     ) -> Fitted:
         if is_true(self.early_stopping):
             raise ValueError("early_stopping must be False for partial_fit; got True")
-        params, coder, data = self._check(
+        params, coder, data, names = self._check(
             X, y, sample_weight, before, lambda y: LabelCoder.from_first_batch(y, classes)
         )
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
         data, x_mean = subtract_mean(data, before)  # frees the rows as they came
-        return train_batch(params, coder, data, x_mean, rng, n_threads, before)
+        return train_batch(params, coder, data, x_mean, rng, n_threads, before, names)
 
     def _check(
         self,
@@ -446,16 +438,19 @@ class SparseMLPClassifier(
         sample_weight: Any,
         before: Fitted | None,
         make_coder: Callable[[Any], LabelCoder],
-    ) -> tuple[Params, LabelCoder, TrainingRows]:
-        """Check everything the user passed: parameters, the coder of y, the rows that count."""
+    ) -> tuple[Params, LabelCoder, TrainingRows, Array | None]:
+        """Check everything the user passed: parameters, the coder of y, the rows that count.
+
+        The last is the names of the columns of X.
+        """
         params = check_params(self.get_params(deep=False))
         if before is not None:
             check_same_network(before.params, params)
-        X, y = check_rows(self, X, y, reset=before is None)
+        (X, y), names = check_features(self, before, X, y)
         coder = make_coder(y) if before is None else before.coder
         labels = coder.encode(y)
         weights = check_weights(sample_weight, len(labels))
-        return params, coder, TrainingRows(X, labels, weights).without_zero_weights()
+        return params, coder, TrainingRows(X, labels, weights).without_zero_weights(), names
 
     def _checkpoint_file(
         self,
@@ -464,6 +459,7 @@ class SparseMLPClassifier(
         data: TrainingRows,
         rng: np.random.RandomState,
         before: Fitted | None,
+        names: Array | None,
     ) -> CheckpointFile | None:
         # scikit-learn keeps the callbacks in this attribute, and a clone copies only this
         # attribute.
@@ -472,7 +468,6 @@ class SparseMLPClassifier(
             return None
         n_before = 0 if before is None else before.network.tally.n_samples
         identity = identity_of(params, coder.classes, data, rng, n_before)
-        names = getattr(self, "feature_names_in_", None)
         return CheckpointFile(checkpoint, identity, self.get_params(deep=False), names)
 
     def __sklearn_tags__(self) -> Any:
@@ -481,3 +476,12 @@ class SparseMLPClassifier(
         tags.classifier_tags.multi_label = True
         tags.non_deterministic = is_parallel(self.n_jobs)
         return tags
+
+
+def _train(task: Task, observers: Observers, kept: Kept | None) -> Fitted:
+    """Train, or go on with what a checkpoint kept."""
+    if kept and kept.done:
+        return kept.fitted
+    course = resume(task, kept) if kept else go_on(task) if task.before else begin(task)
+    course.run(observers)
+    return course.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,17 @@ from slide._simd import dispatch
 if TYPE_CHECKING:
     from slide._network.fitted import Fitted
 
-# The attributes that fitting sets; scikit-learn's validation sets the last two.
-_SET = ("_fitted", "n_features_in_", "feature_names_in_")
+# Attributes that earlier versions set besides `_fitted`; pickles of them have these.
+_SET_ONCE = ("n_features_in_", "feature_names_in_")
 
 
 class FittedAttributes:
-    """Mixin of an estimator whose methods read one `slide._network.fitted.Fitted`."""
+    """Mixin of an estimator whose methods read one `slide._network.fitted.Fitted`.
+
+    `_fitted` is the only attribute that fitting sets. So all the others change at the same moment.
+    """
 
     _fitted: Fitted | None = None
-    n_features_in_: int
-    feature_names_in_: Array
 
     if TYPE_CHECKING:  # the estimator inherits these from scikit-learn, which has no types
 
@@ -42,8 +44,26 @@ class FittedAttributes:
 
     def _forget(self) -> None:
         """Become unfitted."""
-        for name in _SET:
-            vars(self).pop(name, None)
+        vars(self).pop("_fitted", None)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle, also of one that an earlier version wrote."""
+        own = {name: value for name, value in state.items() if name not in _SET_ONCE}
+        super().__setstate__(own)  # type: ignore[misc]
+        names = state.get("feature_names_in_")
+        if names is not None and self._fitted is not None:
+            self._fitted = replace(self._fitted, feature_names=names)
+
+    @property
+    def n_features_in_(self) -> int:
+        return self._result().network.n_features
+
+    @property
+    def feature_names_in_(self) -> Array:
+        names = self._result().feature_names
+        if names is None:
+            raise AttributeError("feature_names_in_: X had no names in fit")
+        return names
 
     @property
     def classes_(self) -> Array:
@@ -55,7 +75,7 @@ class FittedAttributes:
 
     @property
     def n_iter_(self) -> int:
-        return len(self._result().losses)
+        return self._result().n_iter
 
     @property
     def loss_(self) -> float:
@@ -123,3 +143,10 @@ class FittedAttributes:
             "n_rebuilds": network.tally.n_rebuilds,
             "instruction_set": dispatch.instruction_set(),
         }
+
+
+def attributes_of(fitted: Fitted) -> FittedAttributes:
+    """The fitted attributes of one result, for those who read several of them."""
+    found = FittedAttributes()
+    found._fitted = fitted
+    return found

@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from slide._base.arrays import Params
-from slide._estimator.fitted import FittedAttributes
+from slide._estimator.fitted import FittedAttributes, attributes_of
 
 _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 
@@ -14,11 +14,12 @@ class NetworkTable(FittedAttributes):
 
     def _html_repr(self) -> str:
         diagram: str = super()._html_repr()  # type: ignore[misc]
-        return diagram if self._fitted is None else diagram + network_html(self)
+        fitted = self._fitted
+        return diagram if fitted is None else diagram + network_html(attributes_of(fitted))
 
 
-def network_html(estimator: Any) -> str:
-    """HTML table of the layers of a fitted estimator, and a line about its training."""
+def network_html(estimator: FittedAttributes) -> str:
+    """HTML table of the layers of a network, and a line about its training."""
     params, widths = estimator.hash_params_, [len(b) for b in estimator.intercepts_]
     rows = [("input", f"{estimator.n_features_in_:,} features", "", "", "", "")]
     for i, width in enumerate(widths):
@@ -54,7 +55,7 @@ def _found(params: Params, i: int, width: int, is_output: bool) -> tuple[Any, ..
     return active, "" if policy == "none" and is_output else policy, codes, dropout
 
 
-def _summary(estimator: Any) -> str:
+def _summary(estimator: FittedAttributes) -> str:
     share = estimator.compute_fraction_
     n_epochs = estimator.n_iter_
     parts = [

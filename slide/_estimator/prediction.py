@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import accuracy_score
 
-from slide._base.arrays import Array, Floats
+from slide._base.arrays import Array, Floats, Matrix
 from slide._base.limits import check_topk
 from slide._base.n_jobs import resolve_n_jobs
 from slide._base.values import refusing
 from slide._data.centering import centered
-from slide._data.checks import check_rows, check_structure
+from slide._data.checks import check_structure
 from slide._engine import predict
+from slide._estimator.features import check_features
 from slide._estimator.fitted import FittedAttributes
 from slide._prediction import lookup
 from slide._prediction.decisions import log_probabilities, predict_label_rows
@@ -255,8 +256,11 @@ class Prediction(FittedAttributes):
             return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
     def _input_rows(self, X: Any, fitted: Fitted) -> InputRows:
-        x = centered(check_rows(self, X, reset=False), fitted.network.x_mean)
-        return fitted.network.rows(x)
+        return fitted.network.rows(self._centered(X, fitted))
+
+    def _centered(self, X: Any, fitted: Fitted) -> Matrix:
+        """X in the engine's form, checked against `fitted` and centred as it was trained."""
+        return centered(check_features(self, fitted, X)[0], fitted.network.x_mean)
 
     def _all_scores(self, X: Any, fitted: Fitted) -> Floats:
         x, network = self._input_rows(X, fitted), fitted.network

@@ -55,9 +55,8 @@ class Saving(FittedAttributes):
         True
         """
         fitted = self._result()
-        params = self.get_params(deep=False)
-        names = getattr(self, "feature_names_in_", None)
-        model_file.write(as_path(path), Saved(params, fitted, names))
+        saved = Saved(self.get_params(deep=False), fitted, fitted.feature_names)
+        model_file.write(as_path(path), saved)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -100,8 +99,5 @@ class Saving(FittedAttributes):
         """
         saved = model_file.read(as_path(path), defaults=cls().get_params(deep=False))
         estimator = cls(**saved.params)
-        estimator.n_features_in_ = saved.fitted.network.n_features
-        if saved.feature_names is not None:
-            estimator.feature_names_in_ = saved.feature_names
         estimator._fitted = saved.fitted
         return estimator

@@ -87,6 +87,11 @@ cdef class Retrieval:
         self.finder = POLICIES[self.policy](n_neurons, n_in, settings, random_state, directions)
 
     @property
+    def shape(self):
+        """Number of neurons, and width of their inputs."""
+        return self.finder.view.n_neurons, self._n_in
+
+    @property
     def tables(self):
         """The hash tables of the neurons, or None."""
         return self.finder.tables
@@ -112,12 +117,25 @@ cdef class Retrieval:
     def rebuild(self, weights, const float32_t[::1] biases, const float32_t[::1] mean,
                 float query_length, int n_threads, steps=None):
         """Fit the finder to new weights, as `Finder.rebuild` says."""
+        self._check(weights, biases, steps)
+        if mean.shape[0] != self._n_in:
+            raise ValueError(f"mean must have {self._n_in} values; got {mean.shape[0]}")
         return self.finder.rebuild(weights, np.asarray(biases), np.asarray(mean), query_length,
                                    n_threads, steps)
 
     def follow(self, weights, const float32_t[::1] biases, steps, int n_threads):
         """Fit the finder to the neurons that moved, as `Finder.follow` says."""
+        self._check(weights, biases, steps)
         return self.finder.follow(weights, np.asarray(biases), steps, n_threads)
+
+    def _check(self, weights, biases, steps):
+        """Refuse arrays that are not of this Retrieval's neurons and inputs."""
+        shapes = [weights.shape, biases.shape[:1], self.shape[:1] if steps is None else steps.shape]
+        if shapes != [self.shape, self.shape[:1], self.shape[:1]]:
+            raise ValueError(
+                f"weights, biases and steps must be of {self.shape[0]} neurons with {self._n_in} "
+                f"inputs; got shapes {shapes}"
+            )
 
     def retrieve(self, x, seed=0):
         """The neurons found for every row of x, dense (n, n_in): a list of id arrays.
@@ -125,6 +143,8 @@ cdef class Retrieval:
         Python entry point for tests; row i draws its random numbers from seed + i.
         """
         cdef const float32_t[:, ::1] rows = np.ascontiguousarray(x, np.float32)
+        if rows.shape[1] != self._n_in:
+            raise ValueError(f"x must have {self._n_in} columns; got {rows.shape[1]}")
         cdef const RetrievalView *view = &self.finder.view
         cdef RetrievalScratch scratch
         cdef int32_t[::1] out = np.empty(max(1, view.n_candidates, view.n_wanted), np.int32)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slide._base.arrays import Params
+from slide._base.arrays import Array, Params
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelCoder
     from slide._network.network import Network
+
+# Values of earlier trainings that a result keeps: 32 bytes per loss, a kilobyte per record.
+_LOSSES_BEFORE = 999
+_HISTORY_BEFORE = 49
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,15 @@ class Fitted:
     labels_per_row : float
         Mean number of labels of a training row.
     losses : tuple of float
-        Training loss of every epoch and of every call of `partial_fit`.
+        Training loss of the last epochs and calls of `partial_fit`, see `after`.
     scores : tuple of float
         Validation scores of the epochs; empty without `early_stopping`.
     history : tuple of dict
         See `SparseMLPClassifier.history_`.
+    feature_names : object ndarray of str, or None
+        Names of the columns of X, if it had any.
+    n_earlier : int
+        Epochs and calls of `partial_fit` whose losses are no longer kept.
     """
 
     network: Network
@@ -48,16 +56,29 @@ class Fitted:
     losses: tuple[float, ...]
     scores: tuple[float, ...] = ()
     history: tuple[Params, ...] = ()
+    feature_names: Array | None = None
+    n_earlier: int = 0
+
+    @property
+    def n_iter(self) -> int:
+        """Number of all epochs and calls of `partial_fit`."""
+        return self.n_earlier + len(self.losses)
 
     def after(self, before: Fitted | None) -> Fitted:
-        """Join the curves of `before` to this result, whose training went on from it."""
+        """Join the curves of `before` to this result, whose training went on from it.
+
+        Of `before` only the last values are kept: endless training must not fill the memory.
+        """
         if before is None:
             return self
+        losses = before.losses[-_LOSSES_BEFORE:]
         return replace(
             self,
             labels_per_row=before.labels_per_row,
-            losses=before.losses + self.losses,
+            losses=losses + self.losses,
             # Scores of an earlier training say nothing about a training without scores.
-            scores=before.scores + self.scores if self.scores else (),
-            history=before.history + self.history,
+            scores=before.scores[-_LOSSES_BEFORE:] + self.scores if self.scores else (),
+            history=before.history[-_HISTORY_BEFORE:] + self.history,
+            feature_names=before.feature_names,
+            n_earlier=before.n_iter - len(losses),
         )

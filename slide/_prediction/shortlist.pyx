@@ -134,6 +134,11 @@ cdef class Shortlist:
         cdef float32_t offset
         cdef Coding coding
         cdef Watch watch
+        if not 1 <= d <= MAX_WIDTH or biases.shape[0] != n or query_mean.shape[0] != d:
+            raise ValueError(
+                f"{n} neurons of at most {MAX_WIDTH} inputs must have as many biases and means; "
+                f"got {d} inputs, {biases.shape[0]} biases and {query_mean.shape[0]} means"
+            )
         n_blocks, size = blocks_of(n, BLOCK), max(64, 1 << (d - 1).bit_length())
         self.entry_bits = chosen().entry_bits
         self.n_bytes = n_bytes = size // 8 if self.entry_bits == 4 else blocks_of(size, 6)
@@ -207,6 +212,8 @@ cdef class Shortlist:
         """
         cdef ScanScratch scratch
         cdef Query query
+        if h.shape[0] != self.view.n_in:
+            raise ValueError(f"h must have {self.view.n_in} values; got {h.shape[0]}")
         cdef float32_t[::1] projections = np.empty(self.view.size, np.float32)
         cdef uint8_t[::1] lut = np.empty(64 * self.n_bytes, np.uint8)
         cdef int64_t n = self.n_neurons
@@ -251,6 +258,8 @@ cdef class Shortlist:
             raise ValueError(
                 f"1 <= k <= n_candidates <= {self.n_neurons} must hold; got {k}, {n_candidates}"
             )
+        model.check_rows(x, first, last)
+        self._check_model(model, x)
         shape = (1 + apart, last - first, k)
         ids, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
         cdef int32_t[:, :, ::1] id_view = ids
@@ -282,6 +291,19 @@ cdef class Shortlist:
                        &scratch[omp_get_thread_num()], &watch)
         end_watch(&watch)
         return found
+
+    cdef int _check_model(self, Model model, InputRows x) except -1:
+        """Refuse a model with an output layer of another shape."""
+        cdef const LayerView *output = &model.view.layers[model.view.n_layers - 1]
+        if (output.n_out, output.n_in) != (self.n_neurons, self.view.n_in) or (
+                model.view.layers[model.view.n_layers - 2].n_active):
+            raise ValueError(
+                f"the output layer must have {self.n_neurons} neurons over {self.view.n_in} dense "
+                f"inputs; got {output.n_out} over {output.n_in}"
+            )
+        if model.view.postings != NULL and x.is_dense:
+            raise ValueError("rows must be sparse where there are prototypes; got dense ones")
+        return 0
 
     cdef int _allocate(self, ScanScratch *scratch, Model model, InputRows x, int64_t n_candidates,
                        list keep_alive) except -1:

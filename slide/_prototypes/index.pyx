@@ -22,6 +22,11 @@ cdef class Postings:
         # A row of the index is a feature and lists its labels.
         cdef InputRows index = InputRows(prototypes.by_feature.T)
         weights = np.ascontiguousarray(prototypes.feature_weights, np.float32)
+        if len(weights) != index.n_rows:
+            raise ValueError(
+                f"the {index.n_rows} features of prototypes must have as many weights; got "
+                f"{len(weights)}"
+            )
         cdef const float32_t[::1] weights_view = weights
         self.view.indptr = index.view.indptr
         self.view.labels = index.view.indices
@@ -38,6 +43,14 @@ cdef class Postings:
         multiply-add per posting of the rows, in one thread.
         """
         cdef InputRows rows = InputRows(x)
+        n_features = self._keep_alive[0].n_rows
+        if rows.is_dense or rows.n_rows != labels.shape[0] or rows.view.n_features != n_features:
+            raise ValueError(
+                f"x must have {labels.shape[0]} sparse rows of {n_features} features; got shape "
+                f"{x.shape}"
+            )
+        if labels.size and not 0 <= np.min(labels) <= np.max(labels) < self._n_classes:
+            raise ValueError(f"labels must be below {self._n_classes}, the number of prototypes")
         out = np.empty((labels.shape[0], labels.shape[1]), np.float32)
         cdef float32_t[:, ::1] out_view = out
         cdef float32_t[::1] sums = np.zeros(self._n_classes, np.float32)

@@ -212,6 +212,7 @@ cdef class LabelMeans:
                  const int64_t[::1] indptr, const int32_t[::1] rows, float64_t least,
                  const int64_t[::1] bounds, rooms, int n_threads):
         cdef int64_t i, n_features = x.view.n_features, room = np.sum(rooms)
+        _check_shapes(x, weights, feature_weights, indptr, rows)
         self.n_threads, self.n_parts = n_threads, bounds.shape[0] - 1
         factors = _factors(x, weights, feature_weights, n_threads)
         starts = np.concatenate(([0], np.cumsum(rooms)))
@@ -280,6 +281,17 @@ cdef class LabelMeans:
                             &values_view[0], &watch)
         end_watch(&watch)
         return values[:n], labels[:n], indptr
+
+
+def _check_shapes(InputRows x, weights, feature_weights, indptr, rows):
+    """Raise ValueError unless the arguments of LabelMeans fit the rows of x."""
+    starts, numbers = np.asarray(indptr), np.asarray(rows)
+    if x.is_dense or feature_weights.shape[0] != x.view.n_features or (
+            weights is not None and len(weights) != x.n_rows):
+        raise ValueError("weights must be of the rows and features of x, which must be sparse")
+    if starts[0] != 0 or starts[-1] != len(numbers) or (starts[1:] < starts[:-1]).any() or (
+            len(numbers) and not 0 <= numbers.min() <= numbers.max() < x.n_rows):
+        raise ValueError(f"the rows of every label must lie within the {x.n_rows} rows of x")
 
 
 def _factors(InputRows x, weights, const float32_t[::1] feature_weights, int n_threads):

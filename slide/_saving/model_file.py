@@ -17,10 +17,10 @@ from slide._base.files import replacing
 from slide._base.values import trusting_nothing
 from slide._data.labels import LabelCoder
 from slide._network.fitted import Fitted
-from slide._saving.network_state import floats, network_from_state, network_state
+from slide._saving.network_state import check, floats, network_from_state, network_state
 from slide._saving.plain_json import decode, decode_dtype, encode
 from slide._saving.tensors import TensorFile, checksum, write_tensors
-from slide._settings.rules import check_params
+from slide._settings.rules import check_params, integer
 
 _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
@@ -101,6 +101,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,
         "loss_curve": list(fitted.losses),
+        "n_earlier": fitted.n_earlier,
         "validation_scores": list(fitted.scores) or None,
     }
     if not coder.multilabel:
@@ -148,8 +149,15 @@ def _saved(
         scores=() if scores is None else tuple(floats("validation_scores", scores)),
         # Left out: its seconds differ from run to run, and equal trainings must give equal files.
         history=(),
+        feature_names=names,
+        n_earlier=_count("n_earlier", header.get("n_earlier", 0)),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)
+
+
+def _count(name: str, value: Any) -> int:
+    check("", {name: value}, {name: integer(0, 2**62)})
+    return int(value)
 
 
 def _header(file: TensorFile) -> dict[str, Any]:

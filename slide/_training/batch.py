@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Floats, Params
+from slide._base.arrays import Array, Floats, Params
 from slide._base.rows import InputRows
 from slide._network.fitted import Fitted
 from slide._network.input_stats import note_inputs
@@ -36,6 +36,7 @@ def train_batch(
     rng: np.random.RandomState,
     n_threads: int,
     before: Fitted | None,
+    feature_names: Array | None = None,
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
@@ -49,7 +50,7 @@ def train_batch(
         network = start_network(params, settings, data, None, x_mean, rng, n_threads)
     else:
         network = before.network
-    epoch = 1 if before is None else len(before.losses) + 1
+    epoch = 1 if before is None else before.n_iter + 1
     history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
     fitted = Fitted(
         network,
@@ -59,6 +60,7 @@ def train_batch(
         labels_per_row=len(data.labels.indices) / len(data),
         losses=(history["loss"],),
         history=(history,),
+        feature_names=feature_names,
     )
     return fitted.after(before)
 

@@ -140,6 +140,7 @@ class Course:
             losses=tuple(losses),
             scores=tuple(self.scores),
             history=tuple(self.history),
+            feature_names=self.task.feature_names,
         )
         return fitted.after(self.task.before)
 

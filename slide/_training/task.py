@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slide._base.arrays import Floats, Params
+from slide._base.arrays import Array, Floats, Params
 from slide._data.rows import hold_out
 from slide._settings import auto
 from slide._settings.budget import check_network
@@ -45,6 +45,8 @@ class Task:
         The network to go on with.
     held_out : slide._data.rows.TrainingRows or None
         Rows to judge by, centred like `data`.
+    feature_names : object ndarray of str, or None
+        Names of the columns of X.
     """
 
     params: Params
@@ -55,6 +57,7 @@ class Task:
     n_threads: int
     before: Fitted | None
     held_out: TrainingRows | None = None
+    feature_names: Array | None = None
     shape: DataShape = field(init=False)
     settings: Settings = field(init=False)  # "auto" resolved for these rows
 
@@ -72,6 +75,7 @@ class Task:
         rng: np.random.RandomState,
         n_threads: int,
         before: Fitted | None,
+        feature_names: Array | None = None,
     ) -> Task:
         """Make a Task: hold rows out under `early_stopping`, and subtract the other rows' mean."""
         held_out = None
@@ -80,7 +84,7 @@ class Task:
         data, x_mean = subtract_mean(data, before)
         if held_out is not None:
             held_out = held_out.centered(x_mean)
-        return cls(params, coder, data, x_mean, rng, n_threads, before, held_out)
+        return cls(params, coder, data, x_mean, rng, n_threads, before, held_out, feature_names)
 
     @property
     def network_settings(self) -> Settings:

@@ -350,7 +350,8 @@ class SparseMLPClassifier(
         except BaseException as error:
             # Wrong input is found before training begins, so the network of the last fit is still
             # whole.
-            if before is None or not isinstance(error, ValueError | TypeError):
+            wrong = before is not None and isinstance(error, ValueError | TypeError)
+            if self._fitted is before and not wrong:  # else only the last checkpoint failed
                 self._forget()
             raise
         return self
@@ -375,10 +376,10 @@ class SparseMLPClassifier(
             course = resume(task, kept) if kept else go_on(task) if before else begin(task)
             course.run(observers)
             fitted = course.result()
-            if file:
-                file.write(fitted, None)
         self._fitted = fitted
         observers.after_fit(fitted)
+        if file and not (kept and kept.done):
+            file.write(fitted, None)
 
     @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

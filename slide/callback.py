@@ -38,6 +38,16 @@ class Checkpoint:
         checkpoint of a training with other data or other parameters. `fit` never overwrites such a
         file. Only `n_jobs`, `verbose` and `predict_mode` may change.
 
+    OSError
+        When the finished model cannot be written, for example because the disk is full. The
+        estimator is fitted nevertheless: `save` it elsewhere.
+
+    Warns
+    -----
+    RuntimeWarning
+        When an earlier checkpoint cannot be written. The training goes on, and the file holds the
+        last checkpoint that could be written.
+
     Notes
     -----
     Use one path per training. In a grid search with several fits, the second fit refuses the path.

@@ -17,3 +17,4 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 Matrix: TypeAlias = Any  # rows of features: Floats, or a csr_array, for which SciPy has no types
 Params: TypeAlias = dict[str, Any]  # parameters of an estimator, and other dicts of mixed values
 NamedArrays: TypeAlias = dict[str, Array]
+Forms: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # dtypes and shapes of named arrays

@@ -1,8 +1,10 @@
 """Objects as dicts of named arrays, for files and pickles; names of a part are "part.name"."""
 
-from typing import Any
+from typing import Any, TypeVar
 
-from slide._base.arrays import NamedArrays
+from slide._base.arrays import Forms, NamedArrays
+
+_Item = TypeVar("_Item")
 
 
 def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
@@ -10,14 +12,24 @@ def flat(arrays: NamedArrays, **parts: Any) -> NamedArrays:
     found = dict(arrays)
     for prefix, part in parts.items():
         if part is not None:
-            found.update({f"{prefix}.{name}": array for name, array in part.named_arrays().items()})
+            found.update(prefixed(prefix, part.named_arrays()))
     return found
 
 
-def part_of(source: NamedArrays, prefix: str) -> NamedArrays:
+def prefixed(prefix: str, named: dict[str, _Item]) -> dict[str, _Item]:
+    """The same items under "prefix.name"."""
+    return {f"{prefix}.{name}": item for name, item in named.items()}
+
+
+def part_of(source: dict[str, _Item], prefix: str) -> dict[str, _Item]:
     """The named arrays of the part `prefix`, without the prefix that `flat` added."""
     start = f"{prefix}."
-    return {name[len(start) :]: array for name, array in source.items() if name.startswith(start)}
+    return {name[len(start) :]: item for name, item in source.items() if name.startswith(start)}
+
+
+def forms_of(arrays: NamedArrays) -> Forms:
+    """Dtypes and shapes of named arrays."""
+    return {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
 
 
 def fill(arrays: NamedArrays, source: NamedArrays) -> None:

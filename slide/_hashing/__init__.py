@@ -16,4 +16,5 @@ Map of the package::
     estimates     finder that estimates pre-activations from codes
     directions    directions along which estimates are exact
     scan          finder that computes all neurons, from weights stored by input
+    forms         names, dtypes and shapes of a retrieval's arrays
 """

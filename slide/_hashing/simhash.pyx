@@ -8,6 +8,8 @@ from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint16
 from slide._hashing.hasher cimport DenseRows, Hasher, HasherView
 from slide._simd.dispatch cimport chosen, SLIDE_LANES, slide_simhash
 
+from slide._hashing.forms import simhash_forms
+
 
 cdef void _fold(const float32_t *signs, const Vector *x, const float32_t *folded_mean,
                 int64_t size, float32_t *out) noexcept nogil:
@@ -168,18 +170,14 @@ cdef class SimHash(Hasher):
     def draw(cls, int64_t n_in, int32_t n_tables, int32_t n_bits, random_state, bint extras=True,
              int64_t n_rounds=3):
         """Draw the hash functions. n_rounds: 3, or 2 for dense vectors, see `_simhash`."""
-        code_bits = <int64_t>n_tables * n_bits
-        size = min(_next_power_of_two(n_in), max(256, _next_power_of_two(code_bits)))
-        n_blocks = blocks_of(code_bits, size)
-        n_projections = (n_blocks - 1) * size
-        n_projections += _next_power_of_two(code_bits - n_projections)
-        n_padded = blocks_of(n_in, size) * size
+        forms = simhash_forms(n_in, n_tables, n_bits, n_rounds)
+        shapes = {name: shape for name, (_, shape) in forms.items()}
         # Gaussian, not signs: with random signs a few coordinates would have few distinct sums.
-        extra = random_state.standard_normal((2, n_projections)).astype(np.float32)
-        extra *= np.float32(size) ** ((n_rounds - 1) / 2)
+        extra = random_state.standard_normal(shapes["extra"]).astype(np.float32)
+        extra *= np.float32(shapes["later_signs"][2]) ** ((n_rounds - 1) / 2)
         return cls(n_in, n_tables, n_bits, {
-            "signs": _random_signs(random_state, (n_blocks, n_padded)),
-            "later_signs": _random_signs(random_state, (n_blocks, n_rounds - 1, size)),
+            "signs": _random_signs(random_state, shapes["signs"]),
+            "later_signs": _random_signs(random_state, shapes["later_signs"]),
             "extra": extra,
         })
 
@@ -215,10 +213,6 @@ cdef class SimHash(Hasher):
         folded[:, :n_in] = self.parameters["signs"][:, :n_in] * mean
         folded = folded.reshape(self.functions.n_blocks, -1, self.functions.size).sum(axis=1)
         return folded.astype(np.float32).ravel()
-
-
-def _next_power_of_two(n, least=64):
-    return max(least, 1 << (int(n) - 1).bit_length())
 
 
 def _random_signs(random_state, shape):

@@ -6,6 +6,8 @@ Map of the package::
     checkpoint    checkpoint files: which training, when to write, how to resume
     network_state a network as plain values and named arrays
     course_state  a Course as JSON values and named arrays
+    forms         names, dtypes and shapes of a network's arrays
+    room          the memory that a file may take
     tensors       named arrays in a safetensors file, with checksums
     plain_json    plain Python and NumPy values as JSON
 """

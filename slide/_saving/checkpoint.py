@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -93,12 +94,37 @@ class CheckpointFile:
         return self._checkpoint.is_due(time.monotonic() - self._written, n_epochs)
 
     def write(self, fitted: Fitted, course: Course | None) -> None:
-        """Write a Course, and `fitted`, its result so far; course=None: the training is over."""
+        """Write a Course, and `fitted`, its result so far; course=None: the training is over.
+
+        If the file cannot be written, it still holds the checkpoint before. A training that is not
+        over warns and goes on.
+
+        Raises
+        ------
+        OSError
+            When the training is over and the file cannot be written. The message says that the
+            estimator is fitted, which it must be already.
+        """
         header, arrays = (None, {}) if course is None else course_state(course)
         kept = {"identity": self._identity, "course": header, "history": list(fitted.history)}
         saved = Saved(self._params, fitted, self._feature_names, kept, arrays)
-        model_file.write(self._checkpoint.path, saved)
+        try:
+            model_file.write(self._checkpoint.path, saved)
+        except OSError as error:
+            self._report(error, is_over=course is None)
         self._written = time.monotonic()
+
+    def _report(self, error: OSError, is_over: bool) -> None:
+        problem = f"the file of Checkpoint, {self._checkpoint.path}, was not written: {error}"
+        if is_over:
+            problem = f"the estimator is fitted, but {problem}"
+            raise OSError(*(problem,) if error.errno is None else (error.errno, problem)) from error
+        warnings.warn(
+            f"{problem}. The training goes on, and the file holds the last checkpoint that could "
+            "be written",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _refuse(self, content: str) -> NoReturn:
         raise ValueError(

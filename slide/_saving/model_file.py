@@ -19,6 +19,7 @@ from slide._data.labels import LabelCoder
 from slide._network.fitted import Fitted
 from slide._saving.network_state import check, floats, network_from_state, network_state
 from slide._saving.plain_json import decode, decode_dtype, encode
+from slide._saving.room import check_head, parsed, room_of
 from slide._saving.tensors import TensorFile, checksum, write_tensors
 from slide._settings.rules import check_params, integer
 
@@ -73,9 +74,9 @@ def read(path: str, defaults: Params) -> Saved:
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(f"{path} is no model that can be loaded: it is not a plain file")
-    with open(path, "rb"):  # raises Python's own error if it cannot be opened
-        pass
     problem = f"{path} is no model that can be loaded"
+    with trusting_nothing(problem):
+        check_head(path)
     with trusting_nothing(problem), TensorFile(path) as file:
         header = _header(file)
         names = [name for name in file.names if name.startswith(_TRAINING)]
@@ -125,8 +126,12 @@ def _saved(
     check_params(params)
     trained_with = {name: decode(value) for name, value in header["trained_with"].items()}
     multilabel = header["labels"] != "none"
-    known = None if multilabel else _classes(file.take("classes"), header["classes_dtype"])
-    names = _texts(file.take("feature_names")) if "feature_names" in file.names else None
+    known = None
+    if not multilabel:
+        known = _classes(file.take("classes"), header["classes_dtype"], file.size)
+    names = None
+    if "feature_names" in file.names:
+        names = _texts(file.take("feature_names"), file.size)
     network = network_from_state(
         {name: _decode_all(value) for name, value in header["network"].items()}, file
     )
@@ -164,7 +169,7 @@ def _header(file: TensorFile) -> dict[str, Any]:
     """The JSON of a file; unknown formats and damaged JSON are refused."""
     if _KEY not in file.metadata:
         raise ValueError("it is in safetensors format, but not from save")
-    header: dict[str, Any] = json.loads(file.metadata[_KEY])
+    header: dict[str, Any] = parsed(file.metadata[_KEY].encode(), file.size)
     version = header["format"]
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"its format must be a number from 1 on; got {version!r}")
@@ -214,16 +219,20 @@ def _classes_array(classes: Array) -> tuple[str, Array]:
     """
     dtype = classes.dtype
     if dtype.kind in "UO":
+        longest = _longest(classes)
+        if _is_too_wide(dtype, longest, len(classes), room_of(0)):
+            dtype = np.dtype(f"U{longest}")  # so that `load` takes it
         return dtype.str, _text_array(classes)
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
         return dtype.str, classes.astype(dtype.newbyteorder("="))
     return dtype.str, np.ascontiguousarray(classes)[:, np.newaxis].view(np.uint8)
 
 
-def _classes(array: Array, text: str) -> Array:
+def _classes(array: Array, text: str, size: int) -> Array:
+    """The labels of a file of `size` bytes, from what `_classes_array` returned."""
     dtype = decode_dtype(text)
     if dtype.kind in "UO":
-        return _texts_of(dtype, _texts(array))
+        return _texts_of(dtype, _texts(array, size), size)
     if dtype.kind in "biuf" and dtype.itemsize <= 8:
         if array.ndim != 1 or array.dtype != dtype.newbyteorder("="):
             raise ValueError(f"classes must be {dtype} of one dimension; got {array.dtype}")
@@ -233,23 +242,38 @@ def _classes(array: Array, text: str) -> Array:
     return np.ascontiguousarray(array).view(dtype)[:, 0]
 
 
-def _texts_of(dtype: np.dtype[Any], texts: Array) -> Array:
-    # A few bytes of a file must not make us allocate a huge amount of memory.
-    longest = max(map(len, texts), default=0)
-    if dtype.kind == "U" and dtype.itemsize > 4 * max(longest, _MAX_WIDTH):
-        raise ValueError(f"classes of at most {longest} characters cannot be of dtype {dtype}")
+def _texts_of(dtype: np.dtype[Any], texts: Array, size: int) -> Array:
+    longest = _longest(texts)
+    if _is_too_wide(dtype, longest, len(texts), room_of(size)):
+        raise ValueError(
+            f"{len(texts)} classes of at most {longest} characters cannot be of dtype {dtype} in a "
+            f"file of {size} bytes"
+        )
     return texts.astype(dtype)
+
+
+def _longest(texts: Array) -> int:
+    return max(map(len, texts), default=0)
+
+
+def _is_too_wide(dtype: np.dtype[Any], longest: int, n: int, room: int) -> bool:
+    """Whether n texts of a dtype, the longest of so many characters, exceed the room.
+
+    Every text of an array of strings takes the memory of the widest one, be it there or not.
+    """
+    too_wide = dtype.itemsize > 4 * max(longest, _MAX_WIDTH)
+    return dtype.kind == "U" and (too_wide or n * dtype.itemsize > room)
 
 
 def _text_array(texts: Array) -> Array:
     return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
 
 
-def _texts(array: Array) -> Array:
-    """Inverse of `_text_array`: an object array of strings."""
+def _texts(array: Array, size: int) -> Array:
+    """Inverse of `_text_array`, in a file of `size` bytes: an object array of strings."""
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"texts must be bytes; got {array.dtype} of shape {array.shape}")
-    texts = json.loads(array.tobytes())
+    texts = parsed(array.tobytes(), size)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError("texts must be a list of strings")
     return np.array(texts, dtype=object)

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from slide._base.arrays import Array, NamedArrays
-from slide._base.named_arrays import flat, part_of
-from slide._base.values import MAX_INT
+from slide._base.arrays import Array, Forms, NamedArrays
+from slide._base.named_arrays import flat, part_of, prefixed
+from slide._base.values import MAX_INT, shown
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
+from slide._saving.forms import PROTOTYPES, network_forms
+from slide._saving.room import room_of
 from slide._saving.tensors import ArraysInMemory
 from slide._settings.rules import ABOVE_0, BOOL, NOT_BELOW_0, NUMBER, RULES, Rule, integer
 from slide._settings.settings import (
@@ -34,12 +36,12 @@ if TYPE_CHECKING:
     from slide._network.layer import Layer
 
 _ARRAYS = ("w", "b", "w_m", "w_v", "b_m", "b_v", "steps")  # arrays of a layer
-_PROTOTYPES = "prototypes"  # start of the names of their arrays
 _MAX_INT64 = 2**63 - 1
 # Name in the code -> name in files, where they differ: names in files never change.
 _SETTINGS_IN_FILE = {"retrieval": "search", "n_hard_kept": "n_listed"}
 _TALLY_IN_FILE = {"active_neurons": "n_active"}
 _MAX_STEPS = 2**30  # leaves room to train on
+_LAYER_OBJECTS = 1 << 14  # bytes that the Python objects of a layer take
 
 _NETWORK_RULES = {
     "n_features": integer(1),
@@ -63,7 +65,7 @@ class Source(Protocol):
     size: int
 
     def shape(self, name: str) -> tuple[int, ...]: ...
-    def check(self, arrays: NamedArrays) -> None: ...
+    def check(self, forms: Forms) -> None: ...
     def read(self, name: str) -> Array: ...
 
 
@@ -90,8 +92,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         tally=tally_header(network.tally),
         input_lengths=[length for _, length in network.input_stats],
     )
-    prototypes = network.prototypes
-    return header, _arrays(network, None if prototypes is None else prototypes.arrays())
+    return header, _arrays(network)
 
 
 def _reduced(network: Network) -> tuple[Any, ...]:
@@ -102,14 +103,15 @@ def _reduced(network: Network) -> tuple[Any, ...]:
 copyreg.pickle(Network, _reduced)
 
 
-def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
+def _arrays(network: Network) -> NamedArrays:
+    prototypes = network.prototypes
     found = {} if network.x_mean is None else {"center": network.x_mean}
-    found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
+    if prototypes is not None:
+        found.update(prefixed(PROTOTYPES, prototypes.arrays()))
     for i, layer in enumerate(network.layers):
         own = {name: np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS}
         own["input_mean"] = network.input_stats[i][0]
-        own = flat(own, retrieval=layer.retrieval)
-        found.update({f"layers.{i}.{name}": array for name, array in own.items()})
+        found.update(prefixed(f"layers.{i}", flat(own, retrieval=layer.retrieval)))
     return found
 
 
@@ -124,8 +126,8 @@ def network_from_arrays(header: dict[str, Any], arrays: NamedArrays) -> Network:
 def network_from_state(header: dict[str, Any], source: Source) -> Network:
     """The Network that `network_state` described.
 
-    First a network of the sizes in `header` is made, which tells the names, shapes and dtypes of
-    its arrays. Only then are the arrays read.
+    The sizes and settings in `header` tell the names, shapes and dtypes of all arrays. A network is
+    made only if the source holds arrays of just these forms.
 
     Parameters
     ----------
@@ -139,62 +141,97 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
         When a value is out of range or an array does not fit. Values of a wrong type may also
         raise TypeError, KeyError and the like.
     """
-    network = _unfilled(header, source)
-    prototypes = _unfilled_prototypes(header, source) if header["prototype_weight"] else None
-    arrays = _arrays(network, prototypes)
-    source.check(arrays)
+    widths = _widths(header, source)
+    settings = _settings(header["settings"], widths)
+    forms = _forms(header, widths, settings, source)
+    # A file that passes holds every array of the network, so memory may be taken for them now.
+    source.check(forms)
+    network = _unfilled(header, widths, settings)
+    prototypes = part_of(forms, PROTOTYPES)
     if prototypes:
-        found = {name: source.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
+        found = {name: source.read(f"{PROTOTYPES}.{name}") for name in prototypes}
         n_classes, weight = network.n_classes, header["prototype_weight"]
         network.set_prototypes(Prototypes.from_arrays(**found, n_classes=n_classes, weight=weight))
     if network.x_mean is not None:
         network.x_mean[...] = source.read("center")
         check_finite("center", network.x_mean)
     for i, layer in enumerate(network.layers):
-        mean = network.input_stats[i][0]
-        for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
-                            ("input_mean", mean)):  # fmt: skip
-            array[...] = source.read(f"layers.{i}.{name}")
-        for name, array in (("w", layer.w), ("b", layer.b), ("input_mean", mean)):
-            check_finite(f"layers.{i}.{name}", array)
-        if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:
-            raise ValueError(f"layers.{i}.steps must lie in [0, {_MAX_STEPS}]")
-        if layer.retrieval is not None:
-            prefix = f"layers.{i}.retrieval"
-            names = part_of(arrays, prefix)
-            found = {name: source.read(f"{prefix}.{name}") for name in names}
-            layer.retrieval.set_named_arrays(found)
+        _fill_layer(layer, network.input_stats[i][0], f"layers.{i}", source)
+        chosen, prefix = settings.layers[i].retrieval, f"layers.{i}.retrieval"
+        if chosen is not None:
+            layer.retrieval = _retrieval(layer, chosen, prefix, part_of(forms, prefix), source)
     return network
 
 
-def _unfilled(header: dict[str, Any], source: Source) -> Network:
-    """A Network with the plain values of `header`, whose arrays are not filled yet."""
+def _widths(header: dict[str, Any], source: Source) -> list[int]:
+    """Features, hidden layers and classes; refused if the source is too small for them."""
     rules = {**_NETWORK_RULES, **_PARTS_RULES}
     check("", {name: header[name] for name in rules}, rules)
     check("", header, {"hidden_layer_sizes": RULES["hidden_layer_sizes"]})
-    own = {name: header[name] for name in _NETWORK_RULES}
-    n_features, n_classes = own["n_features"], own["n_classes"]
-    sizes = tuple(header["hidden_layer_sizes"])
-    widths = [n_features, *sizes, n_classes]
-    # Checked before memory is allocated: the source must hold all weights and first moments.
+    widths = [header["n_features"], *header["hidden_layer_sizes"], header["n_classes"]]
+    # The source must hold all weights and first moments, and explain the objects of the layers.
     bytes_each = 4 if header["settings"].get("weight_dtype") == "bfloat16" else 8
-    if bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths)) > source.size:
+    needed = bytes_each * sum(n_in * n_out for n_in, n_out in pairwise(widths))
+    if needed > source.size or _LAYER_OBJECTS * len(widths) > room_of(source.size):
         raise ValueError(f"layers of widths {widths} do not fit into {source.size} bytes")
-    settings = _settings(header["settings"], widths)
-    x_mean = np.zeros(n_features, np.float32) if header["centered"] else None
+    return widths
+
+
+def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source: Source) -> Forms:
+    """The forms of the network's arrays. The source decides two sizes that no setting tells."""
+    n_values = None
+    if header["prototype_weight"]:
+        n_values = source.shape(f"{PROTOTYPES}.values")[0]
+    n_directions = []
+    for i, (layer, n_in) in enumerate(zip(settings.layers, widths[:-1], strict=True)):
+        # As many as `slide._network.start.make_retrieval` found.
+        most = min(layer.retrieval.n_directions, n_in) if layer.retrieval else 0
+        n = source.shape(f"layers.{i}.retrieval.directions.vectors")[0] if most else 0
+        if most and not 1 <= n <= most:
+            raise ValueError(f"layers.{i} has {n} directions; at most {most}")
+        n_directions.append(n)
+    return network_forms(widths, settings, header["centered"], n_values, n_directions)
+
+
+def _unfilled(header: dict[str, Any], widths: list[int], settings: Settings) -> Network:
+    """A Network with the plain values of `header`, whose arrays are not filled yet."""
+    x_mean = np.zeros(widths[0], np.float32) if header["centered"] else None
     check("tally.", header["tally"], {"dense_multiply_adds": integer(1, 2**200)})
     tally = tally_from(header["tally"], "tally.")
+    own = {name: header[name] for name in _NETWORK_RULES}
+    sizes = tuple(widths[1:-1])
     network = Network(
         **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
     )
-    for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
-        if chosen.retrieval is not None:
-            layer.retrieval = _retrieval(i, layer, chosen.retrieval, source)
     pairs = zip(network.input_stats, header["input_lengths"], strict=True)
     for i, ((mean, _), length) in enumerate(pairs):
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
         network.input_stats[i] = mean, length
     return network
+
+
+def _fill_layer(layer: Layer, input_mean: Array, prefix: str, source: Source) -> None:
+    """Read the arrays of a Layer and the mean of its inputs."""
+    arrays = {**{name: getattr(layer, name) for name in _ARRAYS}, "input_mean": input_mean}
+    for name, array in arrays.items():
+        array[...] = source.read(f"{prefix}.{name}")
+    for name in ("w", "b", "input_mean"):
+        check_finite(f"{prefix}.{name}", arrays[name])
+    if layer.steps.min() < 0 or layer.steps.max() > _MAX_STEPS:
+        raise ValueError(f"{prefix}.steps must lie in [0, {_MAX_STEPS}]")
+
+
+def _retrieval(
+    layer: Layer, settings: RetrievalSettings, prefix: str, forms: Forms, source: Source
+) -> Retrieval:
+    """The Retrieval of a layer, whose arrays have `forms`."""
+    directions = None
+    if "directions.vectors" in forms:
+        directions = np.zeros(forms["directions.vectors"][1], np.float32)
+    any_functions = np.random.RandomState(0)
+    found = Retrieval(layer.n_out, layer.n_in, asdict(settings), any_functions, directions)
+    found.set_named_arrays({name: source.read(f"{prefix}.{name}") for name in forms})
+    return found
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:
@@ -221,29 +258,6 @@ def tally_from(header: dict[str, Any], where: str) -> Tally:
     counts = _renamed(header, _inverse(_TALLY_IN_FILE))
     check(where, counts, {f.name: sums.get(f.name, integer(0, 2**200)) for f in fields(Tally)})
     return Tally(**counts)
-
-
-def _unfilled_prototypes(header: dict[str, Any], source: Source) -> NamedArrays:
-    """Zeros with the names, shapes and dtypes of `Prototypes.arrays`."""
-    n_values, n_features = source.shape(f"{_PROTOTYPES}.values")[0], header["n_features"]
-    return {
-        "values": np.zeros(n_values, np.float32),
-        "labels": np.zeros(n_values, np.int32),
-        "indptr": np.zeros(n_features + 1, np.int64),
-        "feature_weights": np.zeros(n_features, np.float32),
-    }
-
-
-def _retrieval(i: int, layer: Layer, settings: RetrievalSettings, source: Source) -> Retrieval:
-    directions = None
-    if settings.n_directions:
-        # As many as `slide._network.start.make_retrieval` found.
-        n = source.shape(f"layers.{i}.retrieval.directions.vectors")[0]
-        if not 1 <= n <= min(settings.n_directions, layer.n_in):
-            raise ValueError(f"layers.{i} has {n} directions; at most {settings.n_directions}")
-        directions = np.zeros((n, layer.n_in), np.float32)
-    any_functions = np.random.RandomState(0)
-    return Retrieval(layer.n_out, layer.n_in, asdict(settings), any_functions, directions)
 
 
 def _settings(header: dict[str, Any], widths: list[int]) -> Settings:
@@ -300,7 +314,7 @@ def check(where: str, values: dict[str, Any], rules: dict[str, Rule]) -> None:
         if name not in values:
             raise ValueError(f"{where}{name} is missing")
         if not rule.accepts(values[name]):
-            raise ValueError(f"{where}{name} must be {rule.takes}; got {values[name]!r}")
+            raise ValueError(f"{where}{name} must be {rule.takes}; got {shown(values[name])}")
 
 
 def floats(name: str, values: Any, n: int | None = None) -> list[float]:

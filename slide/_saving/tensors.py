@@ -12,7 +12,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from slide._base.arrays import Array, NamedArrays
+from slide._base.arrays import Array, Forms, NamedArrays
+from slide._base.named_arrays import forms_of
 
 _NAMES = {
     "BOOL": "bool", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
@@ -86,17 +87,17 @@ class TensorFile:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._slice(name).get_shape())
 
-    def check(self, arrays: NamedArrays) -> None:
-        """Refuse a file whose arrays have other names, shapes or dtypes than `arrays`."""
-        missing, foreign = arrays.keys() - self.names, self.names - arrays.keys()
+    def check(self, forms: Forms) -> None:
+        """Refuse a file whose arrays have other names, shapes or dtypes than `forms`."""
+        missing, foreign = forms.keys() - self.names, self.names - forms.keys()
         if missing or foreign:
             problem, name = ("no", min(missing)) if missing else ("an unknown", min(foreign))
             raise ValueError(f"it has {problem} array {name!r}")
-        for name, array in arrays.items():
+        for name, (wanted_dtype, wanted_shape) in forms.items():
             dtype, shape = self._slice(name).get_dtype(), self.shape(name)
-            if shape != array.shape or _NAMES.get(dtype) != array.dtype.name:
+            if shape != wanted_shape or _NAMES.get(dtype) != wanted_dtype:
                 raise ValueError(
-                    f"{name} must be {array.dtype.name} of shape {array.shape}; "
+                    f"{name} must be {wanted_dtype} of shape {wanted_shape}; "
                     f"got {dtype} of shape {shape}"
                 )
 
@@ -136,13 +137,9 @@ class ArraysInMemory:
     def shape(self, name: str) -> tuple[int, ...]:
         return self._arrays[name].shape
 
-    def check(self, arrays: NamedArrays) -> None:
-        """Refuse arrays of other names, shapes or dtypes than `arrays`."""
-        ours, theirs = (
-            {name: (array.dtype, array.shape) for name, array in some.items()}
-            for some in (self._arrays, arrays)
-        )
-        if ours != theirs:
+    def check(self, forms: Forms) -> None:
+        """Refuse arrays of other names, shapes or dtypes than `forms`."""
+        if forms_of(self._arrays) != forms:
             raise ValueError("its arrays have other names, shapes or dtypes than the network's")
 
     def read(self, name: str) -> Array:

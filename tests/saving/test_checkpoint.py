@@ -1,5 +1,6 @@
 """Checkpoints: a killed training goes on from its file, and ends as if it had not been killed."""
 
+import errno
 import itertools
 import os
 import pickle
@@ -19,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 import slide
 from slide import SparseMLPClassifier
+from slide._saving import model_file
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
@@ -339,3 +341,74 @@ def test_sigkill_at_any_moment(tmp_path):
         assert n_killed < 60
     assert n_killed >= 2 and n_in_the_midst >= 1
     assert model.read_bytes() == expected
+
+
+# ------------------------------------------------------ files that cannot be written --
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A dict from the number of a write, from 0 on, to the error that it then raises."""
+    errors, write, count = {}, model_file.write_tensors, itertools.count()
+
+    def write_or_fail(*args):
+        error = errors.get(next(count))
+        if error is not None:
+            raise error
+        write(*args)
+
+    monkeypatch.setattr(model_file, "write_tensors", write_or_fail)
+    return errors
+
+
+def full_disk():
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("every_n_epochs", [1, None])
+def test_a_full_disk_at_the_end_leaves_a_fitted_estimator(
+    every_n_epochs, rows, path, failing, classifier
+):
+    whole = classifier(max_iter=4).fit(*rows)
+    failing[0 if every_n_epochs is None else 4] = full_disk()
+    clf = classifier(max_iter=4).set_callbacks(Checkpoint(path, every_n_epochs=every_n_epochs))
+    message = f"the estimator is fitted, but .*{path}, was not written: .*No space left"
+    with pytest.raises(OSError, match=message) as caught:
+        clf.fit(*rows)
+    assert caught.value.errno == errno.ENOSPC
+    assert_same(clf, whole, rows[0])
+    assert os.listdir(path.parent) == ([] if every_n_epochs is None else [path.name])
+    if every_n_epochs:  # the checkpoint of the last epoch is there: `fit` need not train again
+        again = classifier(max_iter=4).set_callbacks(Checkpoint(path)).fit(*rows)
+        assert_same(again, whole, rows[0])
+    clf.save(path.with_name("elsewhere"))
+
+
+def test_ctrl_c_in_the_last_write_leaves_a_fitted_estimator(rows, path, failing, classifier):
+    failing[4] = KeyboardInterrupt()
+    clf = classifier(max_iter=4).set_callbacks(Checkpoint(path))
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*rows)
+    assert_same(clf, classifier(max_iter=4).fit(*rows), rows[0])
+    assert SparseMLPClassifier.load(path).n_iter_ == 4
+
+
+def test_training_goes_on_while_the_disk_is_full(rows, path, failing, classifier):
+    failing.update({1: full_disk(), 2: full_disk()})
+    seen = []
+
+    class Look:
+        def setup(self, estimator, context): ...
+        def teardown(self, estimator, context): ...
+        def on_fit_task_begin(self, estimator, context):
+            if path.exists():
+                seen.append(SparseMLPClassifier.load(path).n_iter_)
+
+        def on_fit_task_end(self, estimator, context): ...
+
+    clf = classifier(max_iter=4).set_callbacks(Look(), Checkpoint(path))
+    with pytest.warns(RuntimeWarning, match=f"{path}, was not written: .*The training goes on"):
+        clf.fit(*rows)
+    assert seen == [1, 1, 1]
+    assert_same(clf, classifier(max_iter=4).fit(*rows), rows[0])
+    assert_same(SparseMLPClassifier.load(path), clf, rows[0])

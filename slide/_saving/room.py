@@ -1,0 +1,60 @@
+"""The memory that a file may take: no more than its size explains.
+
+Every number that a file only says is compared with this room before memory is taken for it.
+"""
+
+import json
+import os
+import re
+from typing import Any
+
+_TIMES, _ALWAYS = 4, 64 << 20  # a file may take so many times its size, and so many bytes
+# Bytes that the Python objects of JSON take: an item of a list or dict, a list, a dict. The lists
+# and dicts of a network's settings are copied twice.
+_ITEM, _LIST, _DICT = 72, 200, 600
+# Bytes for each character: texts are copied to be decoded, parsed and compared. A single character
+# that is not ASCII makes every character of a text take 3 bytes more.
+_COPIES, _WIDE = 6, 3
+_LONGEST_HEAD = 100_000_000  # safetensors refuses longer ones
+_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u")
+
+
+def room_of(size: int) -> int:
+    """Bytes of memory that a file of `size` bytes may take."""
+    return _TIMES * size + _ALWAYS
+
+
+def parsed(text: bytes, size: int) -> Any:
+    """The value of JSON, a part of a file of `size` bytes.
+
+    JSON of two characters may become an object of 64 bytes. So the characters that begin values are
+    counted before the JSON is parsed.
+    """
+    _check_json(text, size)
+    return json.loads(text)
+
+
+def check_head(path: str) -> None:
+    """Refuse a safetensors file whose head, JSON with the names of arrays, exceeds the room."""
+    size = os.stat(path).st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size, _LONGEST_HEAD):
+            return  # safetensors refuses the file
+        text = file.read(length)
+    _check_json(text, size)
+    if _ESCAPE.search(text):
+        raise ValueError("its head must be ASCII, as save writes it")
+
+
+def _check_json(text: bytes, size: int) -> None:
+    if not text.isascii():
+        raise ValueError("its JSON must be ASCII, as save writes it")
+    cost = (_COPIES + (_WIDE if b"\\u" in text else 0)) * len(text)
+    cost += _ITEM * (text.count(b",") + text.count(b":"))
+    cost += _LIST * text.count(b"[") + _DICT * text.count(b"{")
+    if cost > room_of(size):
+        raise ValueError(
+            f"its JSON of {len(text)} characters could take {cost} bytes of memory; a file of "
+            f"{size} bytes may take {room_of(size)}"
+        )

@@ -1,10 +1,18 @@
 """``python -m slide``: train, predict and evaluate from files; see `slide._cli.commands`."""
 
+import os
 import sys
 
 from slide._cli.commands import main
 
 if __name__ == "__main__":
-    # Show the line of an epoch as soon as the epoch is over, also in a log file.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for number in (0, 1, 2):
+        # A file must not get the number of a closed stdin, stdout or stderr.
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is not None:
+        # Show the line of an epoch as soon as the epoch is over, also in a log file.
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main())

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.datasets import load_svmlight_file
 from sklearn.utils import check_random_state
 
 from slide._base.arrays import Array
-from slide._base.files import DAMAGED, Lines, as_path, opened
-from slide._base.values import MAX_INT, as_float, as_int, cut, shown
+from slide._base.files import as_path
+from slide._base.text_files import text_lines
+from slide._base.values import MAX_INT, as_float, as_int, shown
+from slide._data.xmc import read_xmc
 from slide._settings.rules import RULES
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = ["load_xmc", "make_extreme_classification"]
 
 _CHUNK_ROWS = 1 << 14  # bounds the scratch memory of make_extreme_classification
-_TAIL_BYTES = 1 << 20  # bytes at the end of a file that are read together
-_XMC_HEADER = re.compile(rb"\s*(\d{1,20})\s+(\d{1,20})\s+(\d{1,20})\s*")
-_XMC_BYTES = b"0123456789+-.eE,: \t\r\n"  # the only bytes in a row
 
 
 def make_extreme_classification(
@@ -301,8 +297,8 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     Parameters
     ----------
     path : str or path-like
-        A plain or gzip-compressed file. The content of the file, not its name, decides which of the
-        two it is.
+        A plain file, or one that is compressed with gzip, bzip2, xz or (from Python 3.14) zstd. The
+        content of the file, not its name, decides what it is. It is read once, so a pipe will do.
 
     Returns
     -------
@@ -338,97 +334,5 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
            [0, 0, 0]], dtype=int8)
     """
     path = as_path(path)
-    with opened(path) as file:
-        rows = _XMCRows(file, os.stat(path).st_size)
-        try:
-            n_samples, n_features, n_labels = rows.read_header()
-            X, labels = load_svmlight_file(rows, dtype=np.float32, multilabel=True, zero_based=True)
-        except DAMAGED as error:
-            raise ValueError(
-                f"{path}: damaged or truncated gzip file, after line {rows.n_lines} ({error})"
-            ) from error
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}, line {rows.n_lines}: {cut(str(error))}") from error
-    if len(labels) != n_samples:
-        raise ValueError(
-            f"{path}: the header announces {n_samples} rows, the file has {len(labels)}"
-        )
-    _check_entries(path, "a feature", X.indices, X.indptr, X.indices < n_features, n_features)
-    _check_entries(path, "a value", X.data, X.indptr, np.isfinite(X.data))
-    X = _to_csr(X.data, X.indices, X.indptr, n_features)
-    X.eliminate_zeros()
-
-    indptr = np.zeros(n_samples + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in labels], out=indptr[1:])
-    ids = np.fromiter(chain.from_iterable(labels), dtype=np.float64, count=indptr[-1])
-    in_range = (ids >= 0) & (ids < n_labels) & (ids == np.floor(ids))
-    _check_entries(path, "a label", ids, indptr, in_range, n_labels)
-    data = np.ones(len(ids), dtype=np.int8)
-    Y = _to_csr(data, ids, indptr, n_labels)
-    Y.sum_duplicates()
-    Y.data[:] = 1
-    return X, Y
-
-
-class _XMCRows(Lines):
-    """The lines of an XMC file, changed so that `load_svmlight_file` makes a row of each line.
-
-    The parser of scikit-learn skips blank lines, cuts a line at "#" and drops a "qid:". Here a
-    blank line becomes an explicit zero, and a byte that the format does not use is an error.
-    """
-
-    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
-        super().__init__(stream, size)
-        self.n_samples = 0
-
-    def read_header(self) -> tuple[int, ...]:
-        self.n_lines = 1
-        line = self.stream.readline(200)
-        match = _XMC_HEADER.fullmatch(line)
-        numbers = tuple(map(int, match.groups())) if match else ()
-        if not match or not all(1 <= number <= MAX_INT for number in numbers[1:]):
-            raise ValueError(
-                "the header must be 'n_samples n_features n_labels', three integers, the last two "
-                f"between 1 and {MAX_INT}; got {line[:60]!r}"
-            )
-        self.n_samples = numbers[0]
-        return numbers
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in super().__iter__():
-            if self.n_lines > self.n_samples + 1:
-                self._read_end(line)
-                return
-            foreign = line.translate(None, _XMC_BYTES)
-            if foreign:
-                raise ValueError(
-                    "a row is 'label,label feature:value feature:value', in numbers; "
-                    f"found {foreign[:20]!r}"
-                )
-            if line.isspace():
-                line = b"0:0"
-            elif line[:1].isspace() and b":" not in line.split(None, 1)[0]:
-                raise ValueError("the line has no labels, yet its first entry is not feature:value")
-            yield line
-
-    def _read_end(self, block: bytes) -> None:
-        """Check that only empty lines follow the last row."""
-        self.n_lines -= 1
-        while block:
-            rest = block.lstrip()
-            self.n_lines += block.count(b"\n", 0, len(block) - len(rest))
-            if rest:
-                self.n_lines += 1
-                raise ValueError(f"more rows than the {self.n_samples} that the header announces")
-            block = self.stream.read(_TAIL_BYTES)
-
-
-def _check_entries(
-    path: str, what: str, entries: Array, indptr: Array, good: Array, n_ids: int | None = None
-) -> None:
-    """Raise ValueError with the line of the first entry that is not good."""
-    if not good.all():
-        bad = int(np.argmin(good))
-        line = np.searchsorted(indptr, bad, side="right") + 1  # rows start on line 2
-        taken = "a finite float32" if n_ids is None else f"an integer in [0, {n_ids})"
-        raise ValueError(f"{path}, line {line}: {what} must be {taken}; got {entries[bad]}")
+    with text_lines(path) as lines:
+        return read_xmc(lines)

@@ -17,7 +17,9 @@ Map of the package, first for kernels, then for Python::
     limits        memory limits of this process
     locks         locks between threads that use one estimator
     n_jobs        number of threads that `n_jobs` stands for
-    files         files that appear whole or not at all; gzip
+    files         files that appear whole or not at all
+    targets       files that can be replaced, and the links to them
+    text_files    lines of text files, compressed or not
     values        single values from users: conversion, display, refusal
     named_arrays  an object and its parts as dicts of arrays
 """

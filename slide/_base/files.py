@@ -1,21 +1,13 @@
-"""Files that appear whole or not at all, and files that may be compressed."""
+"""Files that appear whole or not at all."""
 
-import gzip
-import io
 import os
 import secrets
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # errors from reading a broken gzip file
-_GZIP_MAGIC = b"\x1f\x8b"
-# A line may have 1 MiB plus 20 times the size of its file.
-_LINE = 1 << 20
-_MOST_COMPRESSED = 20
+from slide._base.targets import check_target, followed
 
 
 def as_path(path: Any) -> str:
@@ -29,12 +21,14 @@ def replacing(path: str) -> Iterator[str]:
 
     If the block fails, `path` stays as it was and nothing else is left behind. A killed process
     leaves a folder `.NAME.HEX.tmp` with the new file, which can be deleted. The new file is written
-    through to the disk before it replaces `path`.
+    through to the disk before it replaces `path`. It gets the mode of an old file, and its owner
+    and group where the system lets us.
 
     Parameters
     ----------
     path : str
-        A file, or a name in a folder that exists. A link is followed.
+        A file, or a name in a folder that exists. A link is followed, except another user's in a
+        folder like /tmp.
 
     Yields
     ------
@@ -44,7 +38,8 @@ def replacing(path: str) -> Iterator[str]:
     Raises
     ------
     OSError
-        When the folder does not exist, is not writable, or the device is full.
+        When the folder does not exist, is not writable, or the device is full. When the file
+        cannot be replaced: it is another's in a folder like /tmp, a mount point or immutable.
     ValueError
         When `path` is a folder, a device or a pipe.
 
@@ -60,12 +55,13 @@ def replacing(path: str) -> Iterator[str]:
     ...     path.read_text()
     'whole'
     """
-    check_replaceable(path)
-    path = os.path.realpath(path)
+    path = followed(path)
+    check_target(path)
     folder, name = os.path.split(path)
     # The folder's name contains the file's name, or the first part of a long one.
-    own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
-    os.mkdir(own)  # a folder, because a killed writer may leave several files
+    start = os.fsencode(name)[:50].decode(errors="ignore")
+    own = os.path.join(folder, f".{start}.{secrets.token_hex(8)}.tmp")
+    os.mkdir(own, 0o700)  # a folder, because a killed writer may leave several files
     temporary = os.path.join(own, "new")
     try:
         # Not by tempfile, whose files have other permissions than a usual new file.
@@ -74,6 +70,7 @@ def replacing(path: str) -> Iterator[str]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        _take_over(temporary, path)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno and error.filename is None:
@@ -82,6 +79,30 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         shutil.rmtree(own, ignore_errors=True)
     _sync_folder(folder)
+
+
+def _take_over(new: str, old: str) -> None:
+    """Give a new file the rights of an old one, if there is one, and its owner if we may."""
+    try:
+        kept = os.stat(old)
+    except FileNotFoundError:
+        return
+    mode = kept.st_mode & 0o777
+    if hasattr(os, "chown"):
+        try:
+            os.chown(new, kept.st_uid, kept.st_gid)
+        except OSError:
+            mode = _without_group(new, kept.st_gid, mode)
+    os.chmod(new, mode)
+
+
+def _without_group(path: str, group: int, mode: int) -> int:
+    """Set the group of a file and return `mode`; if we may not, without the old group's rights."""
+    try:
+        os.chown(path, -1, group)
+    except OSError:
+        return mode & (0o707 | (mode & 0o007) << 3)
+    return mode
 
 
 def _sync_folder(folder: str) -> None:
@@ -96,56 +117,4 @@ def _sync_folder(folder: str) -> None:
 
 def check_replaceable(path: str) -> None:
     """Raise the errors of `replacing` now, before hours of work."""
-    path = os.path.realpath(path)
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{path} cannot be written: it is not a plain file")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: no right to write into {folder}")
-
-
-class Lines:
-    """The lines of an `opened` file, for parsers that iterate over files.
-
-    Text compresses to about a tenth. A small file with an endless line is an attempt to fill the
-    memory; a line that is too long for the size of its file raises a ValueError.
-
-    Parameters
-    ----------
-    stream : binary file
-    size : int
-        Bytes of the file on the disk, compressed or not.
-
-    Attributes
-    ----------
-    n_lines : int
-        Lines read so far.
-    """
-
-    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
-        self.stream = stream
-        self.n_lines = 0
-        self.limit = _LINE + _MOST_COMPRESSED * size
-
-    def read(self) -> NoReturn:
-        """Never called: `load_svmlight_file` only asks whether a file has it, and then iterates."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in iter(partial(self.stream.readline, self.limit), b""):
-            self.n_lines += 1
-            if len(line) == self.limit:
-                raise ValueError(
-                    f"a line has {self.limit} bytes or more, too many for so small a file"
-                )
-            yield line
-
-
-@contextmanager
-def opened(path: str) -> Iterator[io.BufferedIOBase]:
-    """Open a binary file to read; decompress it if its content (not its name) is gzip."""
-    with open(path, "rb") as raw:
-        is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-        yield gzip.GzipFile(fileobj=raw) if is_gzip else raw
+    check_target(followed(path))

@@ -1,5 +1,7 @@
 """NumPy arrays that start on a cache line."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,10 +16,21 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float3
 
     The vector kernels read whole rows in 64-byte steps; on NumPy's own 16-byte
     alignment every such read touches two cache lines.
+
+    Raises
+    ------
+    MemoryError
+        If the system grants no array of this size.
     """
     dtype = np.dtype(dtype)
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = np.zeros(n_bytes + _LINE, np.uint8)
+    n_bytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    try:
+        buffer = np.zeros(n_bytes + _LINE, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can reach
+        raise MemoryError(
+            f"the network needs an array of shape {shape}, {n_bytes / 1e9:.3g} GB, which the "
+            "system does not grant: use fewer neurons, or fewer columns of X or y"
+        ) from error
     start = -buffer.ctypes.data % _LINE
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
 

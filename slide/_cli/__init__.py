@@ -3,6 +3,7 @@
 Map of the package::
 
     commands      arguments, and the commands train, predict and evaluate
+    files         what a command reads and writes; never the same file
     reading       labelled rows from XMC and svmlight files
     evaluation    metrics for the command evaluate
 """

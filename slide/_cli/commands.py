@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide import SparseMLPClassifier
+from slide import SparseMLPClassifier, __version__
 from slide._base.arrays import Array, Floats, Matrix
-from slide._base.files import check_replaceable, replacing
+from slide._base.files import check_replaceable
 from slide._base.n_jobs import resolve_n_jobs
+from slide._base.values import MAX_INT, shown
 from slide._cli.evaluation import evaluate_ranked, table_of
+from slide._cli.files import (
+    check_files,
+    check_output,
+    check_stdout,
+    drop_unwritten,
+    model_file,
+    output,
+    patient_stdout,
+)
 from slide._cli.reading import FORMATS, read_rows
+from slide._data.text_rows import ROW
 from slide._engine.losses import LOSSES
 from slide._hashing.retrieval import LOOKUPS
 from slide._settings.rules import check_k, check_params
@@ -34,12 +42,14 @@ _BROKEN_PIPE = 141
 
 _FILES = """\
 files:
-  DATA is plain or gzip-compressed text, in one of two formats:
+  DATA is text, plain or compressed (gzip, bzip2, xz, zstd), in one of two formats:
     xmc       first line "n_rows n_features n_labels", then one row per line,
               "label,label feature:value ..."
     svmlight  one row per line, "label feature:value ..." or "label,label feature:value ...";
               feature j is column j
-  "auto" reads a file whose first line is three integers as xmc, other files as svmlight.
+  "auto" reads a file whose first line is three words without a colon as xmc, other files as
+  svmlight. Every file that is read may be a pipe, and one of them - for stdin. A file that is read
+  is never written.
 """
 
 
@@ -57,19 +67,20 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return 0
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more on its way out.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        code = _BROKEN_PIPE
+    except (OSError, ValueError, ArithmeticError, MemoryError) as error:
+        code = 1
         line = " ".join(str(error).split()) or type(error).__name__
-        print(f"slide {args.command}: error: {line}", file=sys.stderr)
-        return 1
-    return 0
+        if sys.stderr is not None:  # else `print` would take stdout
+            print(f"slide {args.command}: error: {line}", file=sys.stderr)
+    drop_unwritten()
+    return code
 
 
 # --------------------------------------------------------------- commands --
@@ -95,31 +106,43 @@ def train(args: argparse.Namespace) -> None:
     # Find all mistakes that can be found before the work starts.
     check_params(model.get_params())
     resolve_n_jobs(args.threads)
+    _check_size("--features", args.features)
+    _check_size("--labels", args.labels)
+    check_stdout()
+    if args.model == "-":
+        raise ValueError("MODEL must be a file; got -. It appears whole, so it cannot be stdout")
+    check_files({"DATA": args.data, "--validation": args.validation}, {"MODEL": args.model})
     check_replaceable(args.model)
-    held_out = read_rows(args.validation, args.format) if args.validation else None
+    held_out = None if args.validation is None else read_rows(args.validation, args.format)
     rows = read_rows(args.data, args.format)
-    x, y = rows.features(args.features or rows.x.shape[1]), rows.target()
+    if not rows.x.nnz:
+        raise ValueError(f"{rows.path} has no features: {ROW}")
+    x = rows.features(rows.x.shape[1] if args.features is None else args.features)
+    y = rows.target(args.labels)
     if held_out is not None:
         held_out.features(x.shape[1])
         held_out.target_for(y.ndim == 2, y.shape[-1])
-    start = perf_counter()
-    model.fit(x, y)
-    seconds = perf_counter() - start
-    model.set_params(verbose=False).save(args.model)
-    if held_out is not None:
-        figures, _ = _evaluate(model, held_out, None)
-        words = ", ".join(f"{name} {figures[name]:.4f}" for name in figures if name[:2] == "P@")
-        print(f"{_printable(args.validation)}: {words}")
-    rate = model.t_ / seconds
-    print(f"{seconds:.1f} s, {rate:.0f} samples/s, model in {_printable(args.model)}")
+    with patient_stdout():
+        start = perf_counter()
+        model.fit(x, y)
+        seconds = perf_counter() - start
+        model.set_params(verbose=False).save(args.model)
+        if held_out is not None:
+            figures, _ = _evaluate(model, held_out, None)
+            words = ", ".join(f"{name} {figures[name]:.4f}" for name in figures if name[:2] == "P@")
+            print(f"{_printable(held_out.path)}: {words}")
+        rate = model.t_ / seconds
+        print(f"{seconds:.1f} s, {rate:.0f} samples/s, model in {_printable(args.model)}")
 
 
 def predict(args: argparse.Namespace) -> None:
     """Write the best labels of every row and their scores."""
+    check_files({"MODEL": args.model, "DATA": args.data}, {"--output": args.output})
+    check_output(args.output)
     model = _load(args)
     k = _known_k(args.k, model)
     rows = read_rows(args.data, args.format)
-    with _output(args.output) as write:
+    with output(args.output) as write:
         for labels, scores in _ranked(model, rows.features(model.n_features_in_), k):
             ranked = zip(labels.tolist(), scores.tolist(), strict=True)
             write("".join(map(_line, ranked)))
@@ -127,10 +150,12 @@ def predict(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Print how good the best labels of every row are."""
+    check_stdout()
+    check_files({"MODEL": args.model, "DATA": args.data, "--train": args.train}, {})
     model = _load(args)
     for k in args.k or ():
         check_k(k, model.n_outputs_)
-    trained_on = read_rows(args.train, args.format) if args.train else None
+    trained_on = None if args.train is None else read_rows(args.train, args.format)
     rows = read_rows(args.data, args.format)
     figures, seconds = _evaluate(model, rows, args.k, trained_on)
     n_rows = len(rows.counts)
@@ -138,6 +163,11 @@ def evaluate(args: argparse.Namespace) -> None:
         print(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}))
     else:
         print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
+
+
+def _check_size(name: str, n: int | None) -> None:
+    if n is not None and not 1 <= n <= MAX_INT:
+        raise ValueError(f"{name} must be between 1 and {MAX_INT}; got {shown(n)}")
 
 
 def _printable(path: str) -> str:
@@ -149,7 +179,8 @@ def _printable(path: str) -> str:
 def _load(args: argparse.Namespace) -> SparseMLPClassifier:
     given = {"n_jobs": args.threads, "predict_mode": args.mode}
     given = {name: value for name, value in given.items() if value is not None}
-    model = SparseMLPClassifier.load(args.model)
+    with model_file(args.model) as path:
+        model = SparseMLPClassifier.load(path)
     model.set_params(**given)
     return model
 
@@ -191,17 +222,6 @@ def _line(ranked: Any) -> str:
     return " ".join(f"{label}:{score:.6g}" for label, score in pairs) + "\n"
 
 
-@contextmanager
-def _output(path: str) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes text to a file that appears whole, or to stdout for "-"."""
-    if path == "-":
-        yield sys.stdout.write
-        return
-    opened = gzip.open if path.endswith(".gz") else open
-    with replacing(path) as temporary, opened(temporary, "wt", encoding="utf-8") as file:
-        yield file.write
-
-
 # -------------------------------------------------------------- arguments --
 
 
@@ -210,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m slide",
         description="Train a wide sparse network on a file, predict labels with it or evaluate it.",
     )
+    parser.add_argument("--version", action="version", version=f"slide {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)
@@ -280,6 +301,11 @@ def _add_train(commands: Any) -> None:
         help="number of features, if later files have more than DATA (default: those of DATA)",
     )  # fmt: skip
     parser.add_argument(
+        "--labels", type=int, metavar="N",
+        help="number of labels, if rows have several and most labels do not occur in DATA "
+        "(default: those of DATA)",
+    )  # fmt: skip
+    parser.add_argument(
         "--epochs", type=int, metavar="N",
         help="maximum number of epochs (default: chosen from the data)",
     )  # fmt: skip
@@ -323,7 +349,8 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument(
         "--output", default="-", metavar="FILE",
-        help="file to write, compressed when its name ends in .gz (default: -, stdout)",
+        help="file, pipe or device to write, compressed when its name ends in .gz (default: -, "
+        "stdout)",
     )  # fmt: skip
     _add_mode(parser)
     _add_shared(parser)

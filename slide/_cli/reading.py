@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.datasets import load_svmlight_file
 
-from slide._base.files import DAMAGED, Lines, opened
-from slide._base.values import MAX_INT, cut
-from slide.datasets import _XMC_HEADER, load_xmc
+from slide._base.arrays import Array
+from slide._base.text_files import text_lines
+from slide._base.values import MAX_INT
+from slide._data.text_rows import TextRows
+from slide._data.xmc import is_header, read_xmc
 
 FORMATS = ("auto", "xmc", "svmlight")
+
+# The number of labels that is believed: the first number, plus the second for each label that
+# occurs. A header may be of a large data set of which the file is the first lines.
+_BY_LARGEST = 4096, 256
+_BY_HEADER = 1 << 20, 4096
 
 
 @dataclass(frozen=True)
@@ -27,28 +32,49 @@ class LabelledRows:
     path : str
         Path of the file, for messages.
     x : csr_array of shape (n_rows, n_features), dtype=float32
-    counts : ndarray of shape (n_rows,)
-        Number of labels of each row.
-    labels : ndarray of shape (counts.sum(),)
+    indptr : int64 ndarray of shape (n_rows + 1,)
+        Where the labels of each row start.
+    labels : int ndarray of shape (indptr[-1],)
         Labels of the first row, then of the second, and so on.
     n_labels : int or None
         Number of labels in the header of the file; None if there is no header.
+    text : slide._data.text_rows.TextRows or None
+        The rows of a file without a header; they know their lines.
     """
 
     path: str
     x: csr_array
-    counts: np.ndarray
-    labels: np.ndarray
+    indptr: Array
+    labels: Array
     n_labels: int | None
+    text: TextRows | None
 
-    def target(self) -> Any:
-        """Make y to train on: an indicator, or labels if a svmlight file has one label per row."""
+    @property
+    def counts(self) -> Array:
+        """Number of labels of each row."""
+        return np.diff(self.indptr)
+
+    def target(self, n_labels: int | None = None) -> Any:
+        """Make y to train on: an indicator, or labels if a svmlight file has one label per row.
+
+        An indicator has as many columns as the file says, or `n_labels` of them.
+        """
+        self._check_integers()
         if self.n_labels is None and (self.counts == 1).all():
+            if n_labels is not None:
+                raise ValueError(
+                    f"--labels is for data with several labels a row; {self.path} has one a row, "
+                    "and exactly those that occur are learnt"
+                )
             return self.labels
-        return self.indicator()
+        y = self.indicator(n_labels or 1)
+        if n_labels is not None and y.shape[1] > n_labels:
+            raise ValueError(f"{self.path} has {y.shape[1]} labels, --labels says {n_labels}")
+        return y
 
     def target_for(self, multilabel: bool, n_classes: int) -> Any:
         """Make y to compare predicted labels with; labels that the model lacks are never right."""
+        self._check_integers()
         if multilabel:
             return self.indicator(n_classes)
         if not (self.counts == 1).all():
@@ -61,17 +87,19 @@ class LabelledRows:
     def indicator(self, least: int = 1) -> csr_array:
         """Make a label indicator of at least `least` columns, a csr_array of int8."""
         labels = self.labels
-        good = (labels >= 0) & (labels < MAX_INT) & (labels == np.floor(labels))
+        good = (labels >= 0) & (labels < MAX_INT)
         if not good.all():
+            bad = int(labels[~good][0])
             raise ValueError(
-                f"{self.path} has several labels a row: they must be integers in [0, {MAX_INT}); "
-                f"got {labels[~good][0]}"
+                f"{self._place(bad)}: where rows have several labels, they must be integers in "
+                f"[0, {MAX_INT}); got {bad}"
             )
-        width = max(least, self.n_labels or 1, int(labels.max(initial=0)) + 1)
-        indptr = np.concatenate(([0], np.cumsum(self.counts)))
+        width = max(self.n_labels or 1, int(labels.max(initial=0)) + 1)
+        if width > least:
+            self._check_believable(width)
         y = csr_array(
-            (np.ones(len(labels), np.int8), labels.astype(np.int32), indptr),
-            shape=(len(self.counts), width),
+            (np.ones(len(labels), np.int8), labels.astype(np.int32), self.indptr),
+            shape=(len(self.indptr) - 1, max(least, width)),
         )
         y.sum_duplicates()
         y.data[:] = 1
@@ -83,21 +111,60 @@ class LabelledRows:
         if n > width:
             raise ValueError(
                 f"{self.path} has {n} features, the model takes {width}; train --features {n} "
-                "makes a model that takes them all"
+                f"makes a model that takes them all{self._where(n - 1)}"
             )
         x = self.x
         return csr_array((x.data, x.indices, x.indptr), shape=(x.shape[0], width))
 
+    def _check_integers(self) -> None:
+        if self.text is not None and self.text.strange is not None:
+            line, label = self.text.strange
+            raise ValueError(
+                f"{self.path}, line {line}: a label must be an integer of 64 bits; got {label}"
+            )
+
+    def _check_believable(self, width: int) -> None:
+        """Refuse a number of labels that is out of proportion to those that occur."""
+        n = len(np.unique(self.labels))
+        free, for_each = _BY_LARGEST if self.n_labels is None else _BY_HEADER
+        if width <= free + for_each * n:
+            return
+        if self.n_labels is None:
+            what = f"{self._place(width - 1)}: the label {width - 1} is too large"
+            why = "are two numbers run together"
+        else:
+            what = f"{self.path}, line 1: the header announces too many labels, {width}"
+            why = "is it right"
+        raise ValueError(
+            f"{what}: only {n} different labels occur, {why}? If there are so many, train --labels "
+            f"{width} takes them"
+        )
+
+    def _where(self, feature: int) -> str:
+        """The line of the largest feature, if it is known."""
+        if self.text is None:
+            return ""
+        return f"; feature {feature} is in line {self.text.line_of_feature(feature)}"
+
+    def _place(self, label: int) -> str:
+        """The path, and the first line with this label if it is known."""
+        return (
+            self.path
+            if self.text is None
+            else (f"{self.path}, line {self.text.line_of_label(label)}")
+        )
+
 
 def read_rows(path: str, format: str = "auto") -> LabelledRows:
-    """Read a plain or gzip-compressed file; its content, not its name, decides which it is.
+    """Read a file, which may be a pipe, or standard input for "-".
 
     Parameters
     ----------
     path : str
+        See `slide._base.text_files.text_lines` for what is decompressed.
     format : {"auto", "xmc", "svmlight"}
-        "auto" reads a file whose first line is three integers as XMC. In a svmlight file feature j
-        is always column j, so files of one data set match.
+        "auto" reads a file whose first line is three words without a colon as XMC. In a svmlight
+        file feature j is always column j, so files of one data set match.
 
     Returns
     -------
@@ -108,7 +175,8 @@ def read_rows(path: str, format: str = "auto") -> LabelledRows:
     OSError
         When the file cannot be read.
     ValueError
-        When the file is malformed or has no rows. The message names the path.
+        When the file is malformed or has no rows. The message names the path and, if possible, the
+        line.
 
     Examples
     --------
@@ -118,44 +186,29 @@ def read_rows(path: str, format: str = "auto") -> LabelledRows:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "tiny.svm"
     ...     _ = path.write_text("7 1:0.5 3:1\\n9 0:2\\n")
-    ...     rows = read_rows(path)
+    ...     rows = read_rows(str(path))
     >>> rows.x.shape, rows.target().tolist()
     ((2, 4), [7, 9])
     """
-    if format == "auto":
-        format = "xmc" if _XMC_HEADER.fullmatch(_first_line(path)) else "svmlight"
-    rows = _read_xmc(path) if format == "xmc" else _read_svmlight(path)
-    if not len(rows.counts):
+    file = stdin() if path == "-" else None
+    path = path if file is None else "stdin"
+    with text_lines(path, file) as lines:
+        if format == "auto":
+            format = "xmc" if is_header(lines.first()) else "svmlight"
+        if format == "xmc":
+            x, y = read_xmc(lines)
+            rows = LabelledRows(path, x, y.indptr, y.indices, y.shape[1], None)
+        else:
+            text = TextRows(lines)
+            x = text.features(min(text.n_features, MAX_INT))
+            rows = LabelledRows(path, x, text.indptr, text.labels, None, text)
+    if not x.shape[0]:
         raise ValueError(f"{path} has no rows")
     return rows
 
 
-def _read_xmc(path: str) -> LabelledRows:
-    x, y = load_xmc(path)
-    return LabelledRows(path, x, np.diff(y.indptr), y.indices, y.shape[1])
-
-
-def _read_svmlight(path: str) -> LabelledRows:
-    with opened(path) as file:
-        try:
-            x, labels = load_svmlight_file(
-                Lines(file, os.stat(path).st_size),
-                dtype=np.float32,
-                multilabel=True,
-                zero_based=True,
-            )
-        except (ValueError, OverflowError, *DAMAGED) as error:
-            raise ValueError(f"{path} is no svmlight file: {cut(str(error))}") from error
-    counts = np.array([len(row) for row in labels], np.int64)
-    flat = np.fromiter(chain.from_iterable(labels), np.float64, counts.sum())
-    whole = np.isfinite(flat).all() and (np.abs(flat) < 2**53).all() and (flat == flat // 1).all()
-    x = csr_array((x.data, x.indices, x.indptr), shape=x.shape)
-    return LabelledRows(path, x, counts, flat.astype(np.int64) if whole else flat, None)
-
-
-def _first_line(path: str) -> bytes:
-    with opened(path) as file:
-        try:
-            return file.readline(200)
-        except DAMAGED as error:
-            raise ValueError(f"{path} is a damaged gzip file: {error}") from error
+def stdin() -> BinaryIO:
+    """Standard input; ValueError if it is closed."""
+    if sys.stdin is None:
+        raise ValueError("stdin, which - stands for, is closed")
+    return sys.stdin.buffer

@@ -7,4 +7,6 @@ Map of the package::
     rows          training and validation rows, and the split into both
     centering     subtraction of the mean row from dense X
     gains         nDCG of ranked labels
+    xmc           files of the Extreme Classification Repository
+    text_rows     rows of text files: features, labels, and what is wrong
 """

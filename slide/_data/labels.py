@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -65,15 +66,20 @@ class LabelCoder:
 
     Parameters
     ----------
-    classes : ndarray of shape (n_classes,)
-        Sorted; the column numbers if y is an indicator.
+    classes : ndarray of shape (n_classes,), or range
+        Sorted; the column numbers if y is an indicator. A range becomes an array when it is first
+        asked for: y may announce more columns than fit into memory.
     container : {None, numpy.ndarray, csr_array, csr_matrix}
         The type of an indicator; None if y has one label per row.
     """
 
-    def __init__(self, classes: Array, container: Any = None) -> None:
-        self.classes = classes
+    def __init__(self, classes: Array | range, container: Any = None) -> None:
+        self._known = classes
         self.container = container
+
+    @cached_property
+    def classes(self) -> Array:
+        return np.arange(self.n_classes) if isinstance(self._known, range) else self._known
 
     @property
     def multilabel(self) -> bool:
@@ -81,20 +87,20 @@ class LabelCoder:
 
     @property
     def n_classes(self) -> int:
-        return len(self.classes)
+        return len(self._known)
 
     @classmethod
     def from_y(cls, y: Any) -> Self:
         """A coder for the classes of y."""
         if _is_indicator(y):
-            return cls(np.arange(y.shape[1]), _container(y))
+            return cls(range(y.shape[1]), _container(y))
         return cls(_unique(_column(y), "y"))
 
     @classmethod
     def from_first_batch(cls, y: Any, classes: Any) -> Self:
         """A coder for `classes`, or for the columns of an indicator y; then classes may be None."""
         if _is_indicator(y):
-            return cls(np.arange(y.shape[1]), _container(y))
+            return cls(range(y.shape[1]), _container(y))
         if classes is None:
             raise ValueError(
                 "classes must be given in the first call of partial_fit, all labels that will "

@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, issparse
 from sklearn.pipeline import Pipeline
 
 from slide._base.arrays import Array
 from slide._base.values import as_float, as_int, refusing, shown
-from slide._data.checks import check_structure
+from slide._data.exact import exact_array
 from slide._data.gains import ndcg_of_rows
+from slide._data.labels import LabelRows, read_indicator, read_target, same_labels
 
 Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 
@@ -189,15 +189,15 @@ def psp_at_k(
     >>> psp_at_k([[1, 1, 0], [0, 1, 0]], [[0, 2], [1, 2]], propensities=[0.5, 0.25, 1.0], k=1)
     0.75
     """
-    y_true = _as_indicator("y_true", y_true)
+    y_true = read_indicator(y_true, "y_true")
     hits, n_true = _judge(y_true, y_ranked, k)
-    weights = 1 / _check_propensities(propensities, y_true.shape[1])
+    weights = 1 / _check_propensities(propensities, y_true.n_classes)
     k = hits.shape[1]
-    gains = weights[np.asarray(y_ranked)[:, :k][hits]]
+    gains = weights[exact_array(y_ranked, "y_ranked")[:, :k][hits]]
 
     # Sort the labels of each row by weight, the largest first, and find their places in that order.
-    rows, columns = _true_labels("y_true", y_true)
-    best = weights[columns]
+    rows = np.repeat(np.arange(len(y_true)), n_true)
+    best = weights[y_true.indices]
     order = np.lexsort((-best, rows))
     places = np.arange(len(rows)) - np.repeat(np.cumsum(n_true) - n_true, n_true)
     best = best[order][places < k]
@@ -244,8 +244,8 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
     >>> label_propensities([[1, 0], [1, 0], [1, 1], [1, 0]]).round(3)
     array([0.8  , 0.721])
     """
-    Y_train = _as_indicator("Y_train", Y_train)
-    n_samples, n_labels = Y_train.shape
+    Y_train = read_indicator(Y_train, "Y_train")
+    n_samples, n_labels = len(Y_train), Y_train.n_classes
     if n_samples < 3:
         raise ValueError(f"Y_train must have at least 3 rows; got {n_samples}")
     for name, value in (("A", A), ("B", B)):
@@ -253,8 +253,7 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> npt.NDA
         if number is None or not 0 < number < np.inf:
             raise ValueError(f"{name} must be a finite number above 0; got {shown(value)}")
     A, B = float(A), float(B)
-    _, columns = _true_labels("Y_train", Y_train)
-    counts = np.bincount(columns, minlength=n_labels)
+    counts = np.bincount(Y_train.indices, minlength=n_labels)
     # Take the power of the ratio: with a large A the powers of its parts would overflow.
     with np.errstate(over="ignore"):
         found: npt.NDArray[np.float64] = 1 / (
@@ -382,8 +381,9 @@ def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
     n_true : int ndarray of shape (n_samples,)
         How many labels each row has.
     """
-    y_true, y_ranked = _as_array("y_true", y_true), _as_array("y_ranked", y_ranked)
-    _check_ranked(y_true, y_ranked, k)
+    target = y_true if isinstance(y_true, LabelRows) else read_target(y_true, "y_true").labels
+    y_ranked = exact_array(y_ranked, "y_ranked")
+    _check_ranked(target, y_ranked, k)
     y_ranked = y_ranked[:, : int(k)]
     with refusing("y_ranked"):
         try:
@@ -397,30 +397,23 @@ def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
         row = int(np.argmax(repeats))
         labels = shown(y_ranked[row].tolist())
         raise ValueError(f"y_ranked has a label twice in row {row}: {labels}")
-    if y_true.ndim == 1:
+    if not isinstance(target, LabelRows):
         with refusing("y_true"):
-            hits = np.asarray(y_ranked == y_true[:, np.newaxis], bool)
-        return hits, np.ones(len(y_true), dtype=np.int64)
-
-    n_samples, n_labels = y_true.shape
-    rows, columns = _true_labels("y_true", y_true)
-    if y_ranked.min() < 0 or y_ranked.max() >= n_labels:
+            hits = same_labels(y_ranked, target[:, np.newaxis])
+        return hits, np.ones(len(target), dtype=np.int64)
+    if y_ranked.min() < 0 or y_ranked.max() >= target.n_classes:
         raise ValueError(
-            f"y_ranked must hold column indices of y_true, in [0, {n_labels}); "
+            f"y_ranked must hold column indices of y_true, in [0, {target.n_classes}); "
             f"got values from {y_ranked.min()} to {y_ranked.max()}"
         )
-    row_starts = np.arange(n_samples, dtype=np.int64)[:, np.newaxis] * n_labels
-    hits = np.isin(row_starts + y_ranked.astype(np.int64), rows * n_labels + columns)
-    return hits, np.bincount(rows, minlength=n_samples)
+    return target.contain(y_ranked.astype(np.int64)), np.diff(target.indptr)
 
 
-def _check_ranked(y_true: Any, y_ranked: Array, k: Any) -> None:
-    """Check the shapes and dtypes of `y_true` and `y_ranked`, and `k`."""
+def _check_ranked(target: Array | LabelRows, y_ranked: Array, k: Any) -> None:
+    """Check the shape and the dtype of `y_ranked` against the true labels, and `k`."""
     if y_ranked.ndim != 2:
         raise ValueError(f"y_ranked must have 2 dimensions; got shape {y_ranked.shape}")
-    if y_true.ndim != 2 and (y_true.ndim != 1 or issparse(y_true)):
-        raise ValueError(f"y_true must have 2 dimensions, or 1 if dense; got shape {y_true.shape}")
-    n_samples = y_true.shape[0]
+    n_samples = len(target)
     if y_ranked.shape[0] != n_samples or n_samples == 0:
         raise ValueError(
             "y_true and y_ranked must have the same number of rows, at least one; "
@@ -432,12 +425,12 @@ def _check_ranked(y_true: Any, y_ranked: Array, k: Any) -> None:
             "k must be an int between 1 and the number of columns of y_ranked, "
             f"{y_ranked.shape[1]}; got {shown(k)}"
         )
-    if y_true.ndim == 1:
-        numeric = [array.dtype.kind in "biuf" for array in (y_true, y_ranked)]
-        if "O" not in (y_true.dtype.kind, y_ranked.dtype.kind) and numeric[0] != numeric[1]:
+    if not isinstance(target, LabelRows):
+        numeric = [array.dtype.kind in "biuf" for array in (target, y_ranked)]
+        if "O" not in (target.dtype.kind, y_ranked.dtype.kind) and numeric[0] != numeric[1]:
             raise ValueError(
                 "y_ranked must hold labels of the kind of y_true's, "
-                f"{y_true.dtype}; got {y_ranked.dtype}"
+                f"{target.dtype}; got {y_ranked.dtype}"
             )
     elif y_ranked.dtype.kind not in "iu":
         raise ValueError(
@@ -446,35 +439,8 @@ def _check_ranked(y_true: Any, y_ranked: Array, k: Any) -> None:
         )
 
 
-def _as_array(name: str, Y: Any) -> Any:
-    """Convert Y to CSR if it is sparse, otherwise to a NumPy array."""
-    if issparse(Y):
-        check_structure(name, Y)
-        return csr_array(Y)
-    with refusing(name):
-        return np.asarray(Y)
-
-
-def _as_indicator(name: str, Y: Any) -> Any:
-    """Convert Y to an indicator of two dimensions, CSR or dense."""
-    Y = _as_array(name, Y)
-    if Y.ndim != 2:
-        raise ValueError(f"{name} must be an indicator of 2 dimensions; got shape {Y.shape}")
-    return Y
-
-
-def _true_labels(name: str, indicator: Any) -> tuple[Array, Array]:
-    """Find row and column (int64) of every label of an indicator, sorted, without duplicates."""
-    entries = indicator.data if issparse(indicator) else indicator
-    if not np.isin(entries, (0, 1)).all():
-        raise ValueError(f"{name} of two dimensions must be an indicator of zeros and ones")
-    rows, columns = indicator.nonzero()
-    n_labels = indicator.shape[1]
-    return np.divmod(np.unique(rows.astype(np.int64) * n_labels + columns), n_labels)
-
-
 def _check_propensities(propensities: Any, n_labels: int) -> Any:
-    propensities = _as_array("propensities", propensities)
+    propensities = exact_array(propensities, "propensities")
     if propensities.shape != (n_labels,) or propensities.dtype.kind not in "iuf":
         raise ValueError(
             f"propensities must hold a number for each column of y_true, {n_labels}; "

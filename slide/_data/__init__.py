@@ -3,7 +3,10 @@
 Map of the package::
 
     checks        checks of X, y and sample weights, and their conversion
-    labels        y as rows of class ids, and back to labels
+    features      what is wrong with an X that cannot be taken
+    labels        the one reading of y; y as rows of class ids, and back to labels
+    exact         values as arrays that hold them exactly
+    structure     sparse matrices judged by their indices
     rows          training and validation rows, and the split into both
     centering     subtraction of the mean row from dense X
     gains         nDCG of ranked labels

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Set, ValuesView
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, issparse, sparray
-from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import type_of_target
+from scipy.sparse import coo_array, csr_array, csr_matrix, issparse, sparray
+from sklearn.exceptions import DataConversionWarning
 
 from slide._base.arrays import Array, Bools
-from slide._base.values import MAX_INT, refusing, shown
+from slide._base.values import MAX_INT, shown
+from slide._data.exact import exact_array, is_sparse_frame, sparse_frame
+from slide._data.structure import check_structure, tidy
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class LabelRows:
         indptr = np.concatenate(([0], np.cumsum(counts * kept)))
         return LabelRows(indptr, self.indices[np.repeat(kept, counts)], self.n_classes)
 
+    def equal(self, other: LabelRows) -> Bools:
+        """Which rows have the same labels as the same row of `other`: bool (n_rows,)."""
+        counts = np.diff(self.indptr)
+        same: Bools = counts == np.diff(other.indptr)
+        rows = np.flatnonzero(same)
+        ours, theirs = self.take(rows), other.take(rows)
+        differ = np.repeat(rows, counts[rows])[ours.indices != theirs.indices]
+        same[differ] = False
+        return same
+
     def contain(self, ids: Array) -> Bools:
         """Which of the labels ids[i] belong to row i: bool (n_rows, k), the shape of `ids`."""
         if len(self.indices) == 0:
@@ -59,6 +72,165 @@ class LabelRows:
         places = np.searchsorted(keys, wanted)
         found: Bools = keys[np.minimum(places, len(keys) - 1)] == wanted
         return found
+
+
+@dataclass(frozen=True)
+class Target:
+    """What y means: one label a row, or several.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,), or LabelRows if y is an indicator
+    container : {None, numpy.ndarray, csr_array, csr_matrix}
+        The type of the indicator that predictions should have; None if y has one label a row.
+    """
+
+    labels: Array | LabelRows
+    container: Any = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+# ----------------------------------------------------------------- reading --
+
+
+def read_target(y: Any, name: str = "y", *, warn: bool = False) -> Target:
+    """Read y, which every method and metric takes in the same forms.
+
+    y is an indicator if it is a SciPy matrix or has two or more columns. One column is read as one
+    label a row; `warn` tells the user so, as scikit-learn does.
+    """
+    if y is None:
+        raise ValueError(
+            f"{name} must hold the labels of the rows: this estimator requires {name} to be "
+            f"passed, but the target {name} is None"
+        )
+    if is_sparse_frame(y) and len(y.columns) > 1:
+        y = sparse_frame(y, name)
+    if issparse(y):
+        container = csr_array if isinstance(y, sparray) else csr_matrix
+        return Target(_rows_of_sparse(y, name), container)
+    y = exact_array(y, name)
+    if y.ndim == 2 and y.shape[1] > 1:
+        return Target(_rows_of_dense(y, name), np.ndarray)
+    if y.ndim == 2 and y.shape[1] == 1 and warn:
+        warnings.warn(
+            f"A column-vector {name} was passed when a 1d array was expected. Its rows are read as "
+            "one label each",
+            DataConversionWarning,
+            stacklevel=2,
+        )
+    return Target(_one_column(y, name))
+
+
+def read_indicator(y: Any, name: str) -> LabelRows:
+    """Read y as an indicator, also where it has only one column."""
+    if is_sparse_frame(y):
+        y = sparse_frame(y, name)
+    if issparse(y):
+        return _rows_of_sparse(y, name)
+    y = exact_array(y, name)
+    if y.ndim != 2:
+        raise ValueError(f"{name} must be an indicator of 2 dimensions; got shape {y.shape}")
+    return _rows_of_dense(y, name)
+
+
+def read_classes(classes: Any) -> Array:
+    """Read the argument `classes`: its labels, sorted, each once."""
+    if isinstance(classes, Mapping):
+        raise ValueError("classes must be a sequence of labels; got a dict: pass list(classes)")
+    if isinstance(classes, Set | ValuesView):
+        classes = list(classes)
+    return _unique(_one_column(exact_array(classes, "classes"), "classes"), "classes")
+
+
+def _rows_of_sparse(y: Any, name: str) -> LabelRows:
+    check_structure(name, y)
+    if y.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions where it is sparse; got shape {y.shape}")
+    _check_width(y, name)
+    if y.format != "csr":
+        # Not tocsr, which adds up the ones of a label that is there twice.
+        y = y.tocoo()
+        _check_ones(y.data, y.dtype, name)
+        y = csr_array(coo_array((y.data != 0, (y.row, y.col)), shape=y.shape))
+    else:
+        end = y.indptr[-1]  # the arrays may be longer
+        data = y.data[:end]
+        _check_ones(data, y.dtype, name)
+        y = csr_array((data != 0, y.indices[:end], y.indptr), shape=y.shape)
+    return _rows_of_csr(tidy(y))
+
+
+def _rows_of_dense(y: Array, name: str) -> LabelRows:
+    _check_width(y, name)
+    _check_ones(y, y.dtype, name)
+    return _rows_of_csr(csr_array(y != 0))
+
+
+def _rows_of_csr(y: csr_array) -> LabelRows:
+    indptr = np.ascontiguousarray(y.indptr, np.int64)
+    return LabelRows(indptr, np.ascontiguousarray(y.indices, np.int32), y.shape[1])
+
+
+def _check_width(y: Any, name: str) -> None:
+    if not 1 <= y.shape[1] <= MAX_INT:
+        raise ValueError(f"{name} must have from 1 to {MAX_INT} columns; got {y.shape[1]}")
+
+
+def _check_ones(values: Array, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse what is neither 0 nor 1."""
+    if dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} of two dimensions must be a label indicator; got dtype {dtype}. If its rows "
+            f"are lists of labels, MultiLabelBinarizer(sparse_output=True).fit_transform({name}) "
+            "makes one"
+        )
+    wrong = (values != 0) & (values != 1)
+    if wrong.any():
+        nan = f"; {name} contains NaN" if np.isnan(values[wrong]).any() else ""
+        raise ValueError(
+            f"{name} of two dimensions must be a label indicator of zeros and ones; got also "
+            f"{_some(np.unique(values[wrong]))}{nan}"
+        )
+
+
+def _one_column(y: Array, name: str) -> Array:
+    """y as one dimension of class labels; what cannot be labels is refused."""
+    if y.ndim == 0:
+        raise ValueError(
+            f"{name} must be a sequence of labels; got {shown(y[()])}, of type "
+            f"{type(y[()]).__name__}"
+        )
+    if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 1):
+        raise ValueError(
+            f"{name} must have shape (n_samples,), or (n_samples, n_classes) where it is an "
+            f"indicator; got shape {y.shape}"
+        )
+    y = y.reshape(-1)
+    if y.dtype.kind == "f":
+        _check_whole(y, name)
+    elif y.dtype.kind not in "biuUSOMm":
+        raise ValueError(f"{name} must hold class labels; got dtype {y.dtype}")
+    return y
+
+
+def _check_whole(y: Array, name: str) -> None:
+    infinite = np.isinf(y)
+    if infinite.any():
+        raise ValueError(f"{name} contains infinity in row {int(np.argmax(infinite))}")
+    with np.errstate(over="ignore"):  # 2**63 is infinite in float16
+        fractions = (y != np.floor(y)) | (np.abs(y) >= 2.0**63)
+    if fractions.any():
+        raise ValueError(
+            f"Unknown label type: continuous. {name} must hold class labels: ints, strings, or "
+            f"floats without a fraction below 2**63 in size; got {_some(y)}. Other numbers are the "
+            "target of a regression, which slide does not do"
+        )
+
+
+# ------------------------------------------------------------------- coding --
 
 
 class LabelCoder:
@@ -74,7 +246,7 @@ class LabelCoder:
     """
 
     def __init__(self, classes: Array | range, container: Any = None) -> None:
-        self._known = classes
+        self._known = classes if isinstance(classes, range) else np.asarray(classes)
         self.container = container
 
     @cached_property
@@ -90,23 +262,23 @@ class LabelCoder:
         return len(self._known)
 
     @classmethod
-    def from_y(cls, y: Any) -> Self:
+    def from_y(cls, y: Target) -> Self:
         """A coder for the classes of y."""
-        if _is_indicator(y):
-            return cls(range(y.shape[1]), _container(y))
-        return cls(_unique(_column(y), "y"))
+        if isinstance(y.labels, LabelRows):
+            return cls(range(y.labels.n_classes), y.container)
+        return cls(_unique(y.labels, "y"))
 
     @classmethod
-    def from_first_batch(cls, y: Any, classes: Any) -> Self:
+    def from_first_batch(cls, y: Target, classes: Any) -> Self:
         """A coder for `classes`, or for the columns of an indicator y; then classes may be None."""
-        if _is_indicator(y):
-            return cls(range(y.shape[1]), _container(y))
+        if isinstance(y.labels, LabelRows):
+            return cls.from_y(y)
         if classes is None:
             raise ValueError(
                 "classes must be given in the first call of partial_fit, all labels that will "
                 "ever come; got None"
             )
-        classes = _unique(_column(classes, "classes"), "classes")
+        classes = read_classes(classes)
         if len(classes) == 0:
             raise ValueError("classes must hold at least one label; got none")
         return cls(classes)
@@ -115,43 +287,47 @@ class LabelCoder:
         """Refuse classes that differ from the known ones; None is accepted."""
         if classes is None:
             return
-        if not np.array_equal(_unique(_column(classes, "classes"), "classes"), self.classes):
+        classes = read_classes(classes)
+        if len(classes) != self.n_classes or not _same(classes, self.classes).all():
             raise ValueError(
                 "classes must be the same in every call of partial_fit, and the numbers of its "
-                f"columns for an indicator y; got {_some(np.asarray(classes))}, which differ "
-                f"from {_some(self.classes)}"
+                f"columns for an indicator y; got {_some(classes)}, which differ from "
+                f"{_some(self.classes)}"
             )
 
-    def encode(self, y: Any) -> LabelRows:
+    def encode(self, y: Target) -> LabelRows:
         """LabelRows of y; an unknown label is refused."""
-        if self.multilabel:
-            if y.ndim != 2 or y.shape[1] != self.n_classes:
-                raise ValueError(
-                    f"y must be a label indicator of {self.n_classes} columns, as in the first "
-                    f"fit; got shape {y.shape}"
-                )
-            return _indicator_rows(y)
-        if _is_indicator(y):
-            raise ValueError(
-                f"y must have one label a row, as in the first fit; got shape {y.shape}"
-            )
-        y = _column(y)
-        try:
-            wanted, other = _of_dtype(y, self.classes.dtype)
-            ids = np.minimum(np.searchsorted(self.classes, wanted), self.n_classes - 1)
-            unseen = np.asarray(self.classes[ids] != wanted) | other
-        except TypeError:  # labels that cannot be compared with the known ones
-            unseen = np.ones(len(y), bool)
-        if unseen.any():
+        labels = self._of_known_form(y)
+        if isinstance(labels, LabelRows):
+            return labels
+        ids, known = self._ids(labels)
+        if not known.all():
             raise ValueError(
                 f"y must hold known classes only, {_some(self.classes)}; got also "
-                f"{_some(np.asarray(list(dict.fromkeys(y[unseen].tolist())), dtype=object))}"
+                f"{_some(labels[~known])}"
             )
-        return _single_rows(ids, self.n_classes)
+        return single_rows(ids, self.n_classes)
+
+    def right(self, y: Target, predicted: LabelRows) -> Bools:
+        """Which rows of `predicted` are exactly those of y; an unknown label is never right."""
+        labels = self._of_known_form(y)
+        if len(labels) != len(predicted):
+            raise ValueError(row_counts_differ(len(predicted), len(labels)))
+        if isinstance(labels, LabelRows):
+            return labels.equal(predicted)
+        ids, known = self._ids(labels)
+        if not known.any():
+            self._check_type(labels)
+        right: Bools = known & (ids == predicted.indices)
+        return right
 
     def decode(self, ids: Array) -> Array:
         """Labels of class ids of any shape."""
-        return self.classes[ids]
+        return ids.astype(np.int64) if self._labels is None else self._labels[ids]
+
+    def labels_of(self, rows: LabelRows) -> Any:
+        """What `predict` returns for LabelRows: labels, or an indicator like y."""
+        return self.indicator(rows) if self.multilabel else self.decode(rows.indices)
 
     def indicator(self, rows: LabelRows) -> Any:
         """The indicator of LabelRows, int64, in the container that y had."""
@@ -163,81 +339,105 @@ class LabelCoder:
         ones = np.ones(len(rows.indices), np.int64)
         return self.container((ones, rows.indices, rows.indptr), shape=shape)
 
+    def _of_known_form(self, y: Target) -> Array | LabelRows:
+        """The labels of y, which must be an indicator if and only if the first y was one."""
+        several = isinstance(y.labels, LabelRows)
+        n_columns = y.labels.n_classes if isinstance(y.labels, LabelRows) else None
+        if self.multilabel and n_columns != self.n_classes:
+            found = f"{n_columns} columns" if several else "one label a row"
+            raise ValueError(
+                f"y must be a label indicator of {self.n_classes} columns, as in the first fit; "
+                f"got {found}"
+            )
+        if several and not self.multilabel:
+            raise ValueError(
+                f"y must have one label a row, as in the first fit; got {n_columns} columns"
+            )
+        return y.labels
 
-def _is_indicator(y: Any) -> bool:
-    """Whether y has two or more columns or is sparse; one dense column is a misshapen 1-D y."""
-    if issparse(y) and y.ndim != 2:
-        raise ValueError(f"y must have two dimensions where it is sparse; got shape {y.shape}")
-    return bool(issparse(y) or (y.ndim == 2 and y.shape[1] > 1))
+    def _ids(self, labels: Array) -> tuple[Array, Bools]:
+        """Class ids of labels, and which of them are known."""
+        try:
+            wanted, held = _of_dtype(labels, self.classes.dtype)
+            ids = np.minimum(np.searchsorted(self.classes, wanted), self.n_classes - 1)
+            return ids, held & np.asarray(self.classes[ids] == wanted, bool)
+        except Exception:  # labels that cannot be compared with the known ones
+            return np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+
+    def _check_type(self, labels: Array) -> None:
+        """Refuse labels of a type that no class has, such as texts for numbers."""
+        kinds = [_type_of(array) for array in (labels, self.classes)]
+        if len(labels) and kinds[0] != kinds[1]:
+            raise ValueError(
+                f"y must hold labels of the type of classes_, {kinds[1]} such as "
+                f"{_some(self.classes)}; got {_some(labels)}"
+            )
 
 
-def _container(y: Any) -> Any:
-    if not issparse(y):
-        return np.ndarray
-    return csr_array if isinstance(y, sparray) else csr_matrix
+def row_counts_differ(n_x: int, n_y: int) -> str:
+    """The message for X and y of different lengths."""
+    return (
+        f"X and y have inconsistent numbers of samples: {n_x} and {n_y}; y must have one label, or "
+        "one row of an indicator, for every row of X"
+    )
 
 
-def _indicator_rows(y: Any) -> LabelRows:
-    if y.dtype.kind not in "biuf":
-        raise ValueError(f"y of two dimensions must be a label indicator; got dtype {y.dtype}")
-    if y.shape[1] > MAX_INT:
-        raise ValueError(f"y must have at most {MAX_INT} columns; got {y.shape[1]}")
-    y = y if issparse(y) else csr_array(y)
-    wrong = (y.data != 0) & (y.data != 1)
-    if wrong.any():
-        raise ValueError(
-            "y of two dimensions must be a label indicator of zeros and ones; got also "
-            f"{_some(np.unique(y.data[wrong]))}"
-        )
-    if not (y.has_canonical_format and y.data.all()):
-        y = y.copy()
-        y.eliminate_zeros()
-        y.sum_duplicates()
-    indptr = np.ascontiguousarray(y.indptr, np.int64)
-    return LabelRows(indptr, np.ascontiguousarray(y.indices, np.int32), y.shape[1])
+def same_labels(labels: Array, others: Array) -> Bools:
+    """Which of `labels` equal `others`, of the same shape or one that NumPy stretches."""
+    held: Any
+    others, held = _of_dtype(others, labels.dtype)
+    same: Bools = np.asarray(labels == others, bool) & held
+    return same
 
 
-def _single_rows(ids: Array, n_classes: int) -> LabelRows:
+def _same(labels: Array, others: Array) -> Bools:
+    try:
+        return same_labels(labels, others)
+    except Exception:  # foreign classes may raise anything
+        return np.zeros(len(labels), bool)
+
+
+def single_rows(ids: Array, n_classes: int) -> LabelRows:
+    """LabelRows of one class id per row."""
     return LabelRows(np.arange(len(ids) + 1), ids.astype(np.int32), n_classes)
 
 
-def _column(y: Any, name: str = "y") -> Any:
-    """y as one dimension of class labels; continuous values are refused."""
-    with refusing(name):
-        y = column_or_1d(y, warn=True, input_name=name)
-    # Only floats can be continuous. For other types the first value is enough, which saves
-    # type_of_target from sorting all of them.
-    with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous
-        kind = type_of_target(y if y.dtype.kind == "f" else y[:1], input_name=name)
-    if kind not in ("binary", "multiclass"):
-        raise ValueError(
-            f"Unknown label type: {kind}. {name} must hold class labels: ints, strings, or "
-            f"floats without a fraction below 2**63 in size; got {_some(y)}"
-        )
-    return y
-
-
 def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
-    """Convert numbers y to another dtype; returns them, and which of them it cannot hold.
+    """Convert numbers y to another dtype; returns them, and which of them it holds.
 
     Other types are returned as they are. NumPy would compare int64 and uint64 as float64, in which
     large labels may become equal.
     """
     if y.dtype == dtype or y.dtype.kind not in "biuf" or dtype.kind not in "biuf":
-        return y, False
+        return y, True
     with np.errstate(all="ignore"):
         converted = y.astype(dtype)
-        return converted, converted.astype(y.dtype) != y
+        return converted, (converted.astype(y.dtype) == y) & ((converted < 0) == (y < 0))
+
+
+def _type_of(labels: Array) -> str:
+    """A word for the type of labels; numbers and bools are one type, as 1 equals True."""
+    words = {"U": "texts", "S": "bytes", "M": "dates", "m": "durations"}
+    if labels.dtype.kind != "O":
+        return words.get(labels.dtype.kind, "numbers")
+    first = labels[0]
+    if isinstance(first, str | bytes):
+        return "texts" if isinstance(first, str) else "bytes"
+    return "numbers" if isinstance(first, int) else type(first).__name__
 
 
 def _unique(y: Array, name: str) -> Array:
     try:
         return np.unique(y)
     except Exception as error:  # foreign classes may raise anything
-        raise ValueError(f"{name} must hold labels of one type; got {_some(y)}") from error
+        raise ValueError(
+            f"{name} must hold labels of one type that sorts; got {_some(y)}: convert them, for "
+            "example to str"
+        ) from error
 
 
 def _some(values: Array) -> str:
-    """The first few values, for a message."""
-    text = ", ".join(map(shown, values[:5].tolist()))
-    return f"[{text}, …]" if len(values) > 5 else f"[{text}]"
+    """The first few different values, for a message."""
+    texts = list(dict.fromkeys(map(shown, values[:1000].tolist())))
+    text = ", ".join(texts[:5])
+    return f"[{text}, …]" if len(texts) > 5 else f"[{text}]"

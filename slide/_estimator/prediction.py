@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import accuracy_score
 
 from slide._base.arrays import Array, Floats, Matrix
 from slide._base.limits import check_topk
 from slide._base.n_jobs import resolve_n_jobs
-from slide._base.values import refusing
 from slide._data.centering import centered
-from slide._data.checks import check_structure
+from slide._data.checks import read_weights
+from slide._data.labels import LabelRows, read_target, single_rows
 from slide._engine import predict
 from slide._estimator.features import check_features
 from slide._estimator.fitted import FittedAttributes
@@ -61,13 +60,7 @@ class Prediction(FittedAttributes):
         ['up']
         """
         fitted = self._result()
-        x, n_threads = self._input_rows(X, fitted), resolve_n_jobs(self.n_jobs)
-        mode, network, coder = check_predict_mode(self.predict_mode), fitted.network, fitted.coder
-        if coder.multilabel:
-            rows = predict_label_rows(network, x, fitted.labels_per_row, n_threads, mode)
-            return coder.indicator(rows)
-        ids, _ = lookup.topk(network, x, 1, n_threads, mode)
-        return coder.decode(ids[:, 0])
+        return fitted.coder.labels_of(self._predicted(X, fitted))
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict probabilities.
@@ -251,9 +244,20 @@ class Prediction(FittedAttributes):
         >>> SparseMLPClassifier((16,), random_state=0).fit(X, y).score(X, y)
         1.0
         """
-        check_structure("y", y)  # scikit-learn would follow indices outside of y
-        with refusing("y"):
-            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+        fitted = self._result()
+        right = fitted.coder.right(read_target(y), self._predicted(X, fitted))
+        if sample_weight is None:
+            return float(np.mean(right))
+        return float(np.average(right, weights=read_weights(sample_weight, len(right), np.float64)))
+
+    def _predicted(self, X: Any, fitted: Fitted) -> LabelRows:
+        """The labels that every row gets."""
+        x, n_threads = self._input_rows(X, fitted), resolve_n_jobs(self.n_jobs)
+        mode, network, coder = check_predict_mode(self.predict_mode), fitted.network, fitted.coder
+        if coder.multilabel:
+            return predict_label_rows(network, x, fitted.labels_per_row, n_threads, mode)
+        ids, _ = lookup.topk(network, x, 1, n_threads, mode)
+        return single_rows(ids[:, 0], coder.n_classes)
 
     def _input_rows(self, X: Any, fitted: Fitted) -> InputRows:
         return fitted.network.rows(self._centered(X, fitted))

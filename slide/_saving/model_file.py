@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from slide._base.arrays import Array, NamedArrays, Params
 from slide._base.files import replacing
-from slide._base.values import trusting_nothing
+from slide._base.values import shown, trusting_nothing
 from slide._data.labels import LabelCoder
 from slide._network.fitted import Fitted
 from slide._saving.network_state import check, floats, network_from_state, network_state
@@ -218,6 +218,13 @@ def _classes_array(classes: Array) -> tuple[str, Array]:
     become their bytes.
     """
     dtype = classes.dtype
+    if dtype.kind not in "biufUOMm" or not all(
+        isinstance(label, str) for label in classes[: len(classes) * (dtype.kind == "O")]
+    ):
+        raise ValueError(
+            "a model can be saved if its labels are ints, bools, floats, texts or dates of NumPy; "
+            f"got {shown(classes[0])}, of type {type(classes[0]).__name__}: convert y before fit"
+        )
     if dtype.kind in "UO":
         longest = _longest(classes)
         if _is_too_wide(dtype, longest, len(classes), room_of(0)):

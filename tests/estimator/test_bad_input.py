@@ -194,7 +194,7 @@ def test_no_features_at_all(to, y, retrieval, family, active_fraction):
         (with_value(INDICATOR, 0.5), "y of two dimensions must be a label indicator"),
         (sparse.csr_array(with_value(INDICATOR, -1)), "y of two dimensions must be a label ind"),
         (INDICATOR.astype(complex), "Complex data not supported"),
-        (INDICATOR[None], "dim"),
+        (INDICATOR[None], r"y must have shape \(n_samples,\), or"),
         (Y[:0], "inconsistent|minimum"),
         (np.array([1, "a"] * 30, dtype=object), "y"),
         (np.array([None, "a"] * 30, dtype=object), "y"),
@@ -271,7 +271,7 @@ def test_one_row():
         (np.zeros(60), "sample_weight must hold numbers >= 0 that are not all zero"),
         (np.r_[np.nan, np.ones(59)], "sample_weight contains NaN"),
         (np.r_[1e300, np.ones(59)], "sample_weight contains infinity"),
-        (["heavy"] * 60, "convert|float"),
+        (["heavy"] * 60, "sample_weight must hold numbers; got 'heavy'"),
     ],
     ids=["short", "2-D", "scalar", "negative", "zero", "NaN", "overflow", "text"],
 )

@@ -1,0 +1,87 @@
+"""Sparse matrices of users, judged by their indices alone, and never changed.
+
+SciPy caches whether indices rise and keeps the answer when a user changes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+from slide._base.arrays import Array, Matrix
+
+_BLOCK = 1 << 20  # indices that are compared at a time
+
+
+def check_structure(name: str, matrix: Any) -> None:
+    """Refuse a sparse matrix with indices outside its shape; SciPy does not check them."""
+    if not issparse(matrix):
+        return
+    problem = None
+    if matrix.format in ("csr", "csc", "bsr"):
+        problem = _problem_of_compressed(matrix)
+    elif matrix.format == "coo":
+        for ids, size in zip(matrix.coords, matrix.shape, strict=True):
+            if len(ids) != len(matrix.data) or ids.dtype.kind != "i":
+                problem = "its indices must be as many ints as there are values"
+            elif len(ids) and not 0 <= ids.min() <= ids.max() < size:
+                problem = f"its indices must lie within its shape {matrix.shape}"
+    elif matrix.format == "lil":
+        pairs = zip(matrix.rows, matrix.data, strict=True)
+        last = matrix.shape[1] - 1
+        if not all(
+            len(ids) == len(values) and min(ids, default=0) >= 0 and max(ids, default=-1) <= last
+            for ids, values in pairs
+        ):
+            problem = f"its indices must lie within its shape {matrix.shape}"
+    if problem:
+        raise ValueError(f"{name} is not a valid {matrix.format} matrix: {problem}")
+
+
+def _problem_of_compressed(matrix: Any) -> str | None:
+    indptr, indices = matrix.indptr, matrix.indices
+    if indices.dtype.kind + indptr.dtype.kind != "ii":
+        return "its indices are no ints"
+    shape = matrix.shape
+    if matrix.format == "bsr":
+        shape = tuple(size // block for size, block in zip(shape, matrix.blocksize, strict=True))
+    # A CSR array of one dimension has one row.
+    n_major, n_minor = shape[::-1] if matrix.format == "csc" else (1, *shape)[-2:]
+    if indptr.shape != (n_major + 1,) or indices.ndim != 1 or len(indices) != len(matrix.data):
+        return f"its indices, index pointers and values must have the sizes of shape {matrix.shape}"
+    if indptr[0] != 0 or indptr[-1] > len(indices) or (indptr[1:] < indptr[:-1]).any():
+        return "its index pointers must rise from 0 to the number of values"
+    indices = indices[: indptr[-1]]
+    if len(indices) and not 0 <= indices.min() <= indices.max() < n_minor:
+        return f"its indices must lie within its shape {matrix.shape}"
+    return None
+
+
+def rows_rise(indptr: Array, indices: Array) -> bool:
+    """Whether the indices of every row of a CSR matrix rise, none twice."""
+    for start in range(1, len(indices), _BLOCK):
+        stop = start + _BLOCK
+        falls = start + np.flatnonzero(indices[start:stop] <= indices[start - 1 : -1][:_BLOCK])
+        falls = falls.astype(indptr.dtype, copy=False)  # else the search would convert indptr
+        # Indices may fall only where a row begins.
+        if (indptr[np.searchsorted(indptr, falls)] != falls).any():
+            return False
+    return True
+
+
+def tidy(x: Matrix) -> Matrix:
+    """A CSR matrix with rising indices, none twice, and without stored zeros.
+
+    It is `x` if `x` is tidy, else a copy.
+    """
+    end = x.indptr[-1]  # the arrays may be longer
+    data, indices = x.data[:end], x.indices[:end]
+    if len(x.data) == end and data.all() and rows_rise(x.indptr, indices):
+        return x
+    # A new object knows nothing of what was cached for the old one.
+    copy = csr_array((data, indices, x.indptr), shape=x.shape, copy=True)
+    copy.sum_duplicates()
+    copy.eliminate_zeros()
+    return copy

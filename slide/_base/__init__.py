@@ -21,5 +21,6 @@ Map of the package, first for kernels, then for Python::
     targets       files that can be replaced, and the links to them
     text_files    lines of text files, compressed or not
     values        single values from users: conversion, display, refusal
+    products      sums of products in one thread
     named_arrays  an object and its parts as dicts of arrays
 """

@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 
 from slide._base.arrays import Array, Floats, Matrix
+from slide._base.products import dot
 from slide._data.centering import centered, centered_by_mean, is_sparse
 from slide._data.labels import LabelRows
 
@@ -69,7 +70,7 @@ class TrainingRows:
         for start in range(0, len(values), _VALUES):
             block = values[start : start + _VALUES].astype(np.float64)
             total += float(np.abs(block).sum())
-            squares += float(block @ block)
+            squares += float(dot(block, block))
         if 0 < squares < len(self) * _MIN_LENGTH**2:
             raise ValueError(
                 f"X must have rows of a length of at least {_MIN_LENGTH:g}, less their mean where "

@@ -139,7 +139,8 @@ class SparseMLPClassifier(
         Whether `fit` continues with the present network. Its classes, its features and the
         parameters that define it must then stay the same.
     random_state : int, RandomState instance or None, default=None
-        Seed of all random numbers. With one thread, the same seed gives the same bits.
+        Seed of all random numbers. With one thread, the same seed gives the same bits on
+        processors with the same instruction set, whatever the threads of BLAS.
     n_jobs : int or None, default=None
         Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. If
         slide used several threads before a fork, the child process uses one thread and warns.

@@ -112,7 +112,7 @@ class FittedAttributes:
         first, *others = [layer.b for layer in network.layers]
         if network.x_mean is not None:
             # X gives the same pre-activations with this bias as centred rows with `layer.b`.
-            shift = network.x_mean.astype(np.float64) @ network.layers[0].coefs
+            shift = np.einsum("i,ij->j", network.x_mean, network.layers[0].coefs, dtype=np.float64)
             first = (first - shift).astype(np.float32)
         return [first, *others]
 

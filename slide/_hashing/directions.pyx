@@ -22,6 +22,7 @@ from slide._simd.dispatch cimport chosen
 
 from slide._base.memory import aligned_copy, aligned_zeros
 from slide._base.named_arrays import fill
+from slide._base.products import rows_dot
 
 
 cdef float32_t split_query(const DirectionsView *view, const Vector *x, float32_t length,
@@ -110,7 +111,7 @@ cdef class Directions:
 
     cdef set_mean(self, mean):
         """Fit the directions to a new mean of the queries."""
-        cdef const float32_t[::1] at_mean = self.vectors @ mean
+        cdef const float32_t[::1] at_mean = rows_dot(self.vectors, mean)
         self._at_mean = np.asarray(at_mean)
         self.view.at_mean = &at_mean[0]
 

@@ -54,6 +54,7 @@ from slide._simd.dispatch cimport chosen, slide_simhash
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
 from slide._base.memory import aligned_zeros
+from slide._base.products import dot
 from slide._hashing.finder import take_moved
 
 cdef enum:
@@ -275,7 +276,7 @@ cdef class Estimates(Finder):
         mean = self.arrays["mean"]
         folded_mean = self._folded_mean = self.hasher.fold(mean)
         self.own.folded_mean = &folded_mean[0] if self.own.transform else NULL
-        self.own.mean_norm2 = np.vdot(mean, mean)
+        self.own.mean_norm2 = dot(mean, mean)
         if self.directions is not None:
             self.directions.set_mean(mean)
 

@@ -6,6 +6,7 @@ Map of the package::
     layer         Layer: the arrays of one layer
     losses        losses: prior, probabilities, threshold, calibration
     start         initial weights of a new network
+    directions    directions along which vectors vary most
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from slide._base.arrays import Array, Floats, Matrix
+from slide._base.products import dot
 from slide._base.rows import InputRows
 from slide._engine import predict
 
@@ -34,9 +35,10 @@ def sums(h: Matrix) -> tuple[Array, float]:
 def stats_of(total: Array, squares: float, n: int) -> InputStats:
     """Mean and length of n vectors, from their sum and the sum of their squared lengths."""
     mean = total / n
+    square = dot(mean, mean)
     # For equal vectors the difference is only float32 rounding, which must not count as length.
-    rounding = 1e-6 * (mean @ mean) + 1e-12
-    length = float(np.sqrt(max(squares / n - mean @ mean, rounding)))
+    rounding = 1e-6 * square + 1e-12
+    length = float(np.sqrt(max(squares / n - square, rounding)))
     return mean.astype(np.float32), length
 
 

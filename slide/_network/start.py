@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.extmath import randomized_svd
 
 from slide._base.arrays import Array, Floats, Matrix, Params
 from slide._base.memory import aligned_zeros
+from slide._base.products import rows_dot
 from slide._base.rows import InputRows
 from slide._base.values import MAX_INT
 from slide._engine import centroids, predict
 from slide._hashing.retrieval import Retrieval
+from slide._network.directions import main_directions
 from slide._network.input_stats import stats_of, sums
 from slide._network.losses import LOSSES
 from slide._network.network import Network
@@ -117,10 +118,11 @@ def make_retrieval(network: Network, i: int, sample: Matrix) -> Retrieval:
     chosen, layer, directions = network.settings.layers[i].retrieval, network.layers[i], None
     assert chosen is not None
     if chosen.n_directions and chosen.transform:
-        # The directions along which the layer's inputs vary most.
-        rows = sample - network.input_stats[i][0]
+        mean, length = network.input_stats[i]
+        rows = (sample.toarray() if issparse(sample) else sample) - mean
+        rows /= np.float32(length)
         n = min(chosen.n_directions, *rows.shape)
-        directions = randomized_svd(rows, n, random_state=network.seed)[2]
+        directions = main_directions(rows, n, network.seed)
     seed = np.random.SeedSequence([network.seed, i]).generate_state(1)[0]
     functions = np.random.RandomState(seed)
     return Retrieval(layer.n_out, layer.n_in, asdict(chosen), functions, directions)
@@ -136,7 +138,7 @@ def _start_sparse(
     network.input_stats[i] = mean, _ = stats_of(*sums(h), n)
     for block in layer.blocks():
         w = layer.w[block].astype(np.float32, copy=False)
-        layer.b[block] = -(w @ mean)
+        layer.b[block] = -rows_dot(w, mean)
 
 
 def _start_output(
@@ -165,4 +167,5 @@ def _start_output(
         if rows is not output.w:
             output.w[block] = rows[block]
         # The scores of the mean input are exactly the prior.
-        output.b[block] = prior[block] - output.w[block].astype(np.float32, copy=False) @ mean
+        w = output.w[block].astype(np.float32, copy=False)
+        output.b[block] = prior[block] - rows_dot(w, mean)

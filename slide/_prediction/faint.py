@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from slide._base.arrays import Array, Bools, Floats
+from slide._base.products import dot, rows_dot
 
 _NEURONS_AT_ONCE = 1 << 14  # neurons taken before Ctrl-C is checked
 
@@ -39,12 +40,11 @@ def faint(
     for start in range(0, n, _NEURONS_AT_ONCE):
         part = slice(start, start + _NEURONS_AT_ONCE)
         w = weights[part].astype(np.float32, copy=False)
-        # einsum always sums in the same order; BLAS would depend on its threads.
-        length2[part] = np.einsum("ij,ij->i", w, w) - 2 * np.einsum("ij,j->i", w, mean)
-        middle[part] = np.einsum("ij,j->i", w, query_mean)
-    length2 += mean @ mean
+        length2[part] = np.einsum("ij,ij->i", w, w) - 2 * rows_dot(w, mean)
+        middle[part] = rows_dot(w, query_mean)
+    length2 += dot(mean, mean)
     middle += biases
-    middle -= np.vdot(mean, query_mean)
+    middle -= dot(mean, query_mean)
     reach = query_length * np.sqrt(np.maximum(length2, 0))
     sample = neurons[:4096]
     spread = np.maximum(reach[sample] / np.sqrt(d), 1e-30)

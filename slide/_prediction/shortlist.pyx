@@ -48,6 +48,7 @@ from slide._simd.dispatch cimport chosen, slide_codes, slide_simhash
 from slide._simd.weights cimport WeightArray
 
 from slide._base.memory import aligned_zeros
+from slide._base.products import dot
 from slide._prediction.faint import faint, mean_row
 
 cdef enum:
@@ -148,7 +149,7 @@ cdef class Shortlist:
         self.codes = aligned_zeros((n_blocks, n_bytes, BLOCK), np.uint8)
         self.scales, self.biases = aligned_zeros(n_blocks * BLOCK), aligned_zeros(n_blocks * BLOCK)
         mean = mean_row(weights)
-        offset = np.vdot(mean, query_mean)
+        offset = dot(mean, np.asarray(query_mean))
         neurons = random_state.permutation(n).astype(np.int32)
         last = faint(weights, biases, mean, query_mean, query_length, neurons, CHUNK)
         self.neuron_at, self.n_strong = np.append(neurons[~last], neurons[last]), n - last.sum()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide._base.arrays import Array
+from slide._base.products import dot
 from slide._network.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -60,4 +61,5 @@ def diverged(
 
 
 def _square(array: Array) -> Any:
-    return np.vdot(array, array)
+    flat = array.reshape(-1)
+    return dot(flat, flat)

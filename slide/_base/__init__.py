@@ -19,5 +19,6 @@ Map of the package, first for kernels, then for Python::
     n_jobs        number of threads that `n_jobs` stands for
     files         files that appear whole or not at all; gzip
     values        single values from users: conversion, display, refusal
+    wrappers      the estimator within pipelines, searches and other wrappers
     named_arrays  an object and its parts as dicts of arrays
 """

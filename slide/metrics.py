@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.pipeline import Pipeline
-
 from slide._base.arrays import Array
 from slide._base.values import as_float, as_int, refusing, shown
+from slide._base.wrappers import rank
 from slide._data.exact import exact_array
 from slide._data.gains import ndcg_of_rows
 from slide._data.labels import LabelRows, read_indicator, read_target, same_labels
@@ -271,14 +270,20 @@ def precision_at_k_scorer(k: int = 1) -> Scorer:
     Parameters
     ----------
     k : int, default=1
-        Number of labels per row to evaluate.
+        Number of labels per row to evaluate, or all if the estimator knows fewer.
 
     Returns
     -------
     scorer : callable
         ``scorer(estimator, X, y)`` ranks with ``estimator.predict_topk(X, k=k)`` and returns the
-        precision, a float. The estimator can be a `Pipeline` whose last step has `predict_topk`.
-        The scorer can be pickled.
+        precision, a float. The estimator can be inside pipelines, searches and other wrappers, see
+        `slide.inspection`. Without `predict_topk` it ranks by `decision_function`, else by
+        `predict_proba`. The scorer can be pickled.
+
+    Raises
+    ------
+    ValueError
+        If `k` is not an int of at least 1. The scorer raises it if the estimator cannot rank.
 
     Examples
     --------
@@ -289,7 +294,7 @@ def precision_at_k_scorer(k: int = 1) -> Scorer:
     ...     SparseMLPClassifier(), {"dropout": [0.0, 0.3]}, scoring=precision_at_k_scorer(k=5)
     ... )
     """
-    return partial(_score, metric=precision_at_k, k=k)
+    return _scorer(precision_at_k, k)
 
 
 def recall_at_k_scorer(k: int = 1) -> Scorer:
@@ -310,7 +315,7 @@ def recall_at_k_scorer(k: int = 1) -> Scorer:
     >>> from slide.metrics import recall_at_k_scorer
     >>> scorer = recall_at_k_scorer(k=5)
     """
-    return partial(_score, metric=recall_at_k, k=k)
+    return _scorer(recall_at_k, k)
 
 
 def ndcg_at_k_scorer(k: int = 1) -> Scorer:
@@ -331,7 +336,7 @@ def ndcg_at_k_scorer(k: int = 1) -> Scorer:
     >>> from slide.metrics import ndcg_at_k_scorer
     >>> scorer = ndcg_at_k_scorer(k=5)
     """
-    return partial(_score, metric=ndcg_at_k, k=k)
+    return _scorer(ndcg_at_k, k)
 
 
 def psp_at_k_scorer(propensities: npt.ArrayLike, k: int = 1) -> Scorer:
@@ -355,17 +360,21 @@ def psp_at_k_scorer(propensities: npt.ArrayLike, k: int = 1) -> Scorer:
     >>> Y = [[1, 0], [1, 0], [1, 1], [1, 0]]
     >>> scorer = psp_at_k_scorer(label_propensities(Y), k=1)
     """
-    return partial(_score, metric=psp_at_k, k=k, propensities=propensities)
+    return _scorer(psp_at_k, k, propensities=propensities)
+
+
+def _scorer(metric: Callable[..., float], k: Any, **params: Any) -> Scorer:
+    number = as_int(k)
+    if number is None or number < 1:
+        raise ValueError(f"k must be an int >= 1; got {shown(k)}")
+    return partial(_score, metric=metric, k=number, **params)
 
 
 def _score(
     estimator: Any, X: Any, y: Any, *, metric: Callable[..., float], k: int, **params: Any
 ) -> float:
-    while isinstance(estimator, Pipeline):
-        if len(estimator) > 1:
-            X = estimator[:-1].transform(X)
-        estimator = estimator[-1]
-    return metric(y, estimator.predict_topk(X, k=k)[0], k=k, **params)
+    y_ranked = rank(estimator, X, k)
+    return metric(y, y_ranked, k=min(k, y_ranked.shape[1]), **params)
 
 
 # ---------------------------------------------------------------- checking --

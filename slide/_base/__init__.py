@@ -22,5 +22,6 @@ Map of the package, first for kernels, then for Python::
     text_files    lines of text files, compressed or not
     values        single values from users: conversion, display, refusal
     products      sums of products in one thread
+    wrappers      the estimator within pipelines, searches and other wrappers
     named_arrays  an object and its parts as dicts of arrays
 """

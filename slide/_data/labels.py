@@ -323,7 +323,7 @@ class LabelCoder:
 
     def decode(self, ids: Array) -> Array:
         """Labels of class ids of any shape."""
-        return ids.astype(np.int64) if self._labels is None else self._labels[ids]
+        return ids.astype(np.int64) if self.multilabel else self.classes[ids]
 
     def labels_of(self, rows: LabelRows) -> Any:
         """What `predict` returns for LabelRows: labels, or an indicator like y."""

@@ -17,7 +17,7 @@ from slide._estimator.features import check_features
 from slide._estimator.fitted import FittedAttributes
 from slide._prediction import lookup
 from slide._prediction.decisions import log_probabilities, predict_label_rows
-from slide._settings.rules import check_k, check_n_candidates, check_predict_mode, check_scores_fit
+from slide._settings.rules import capped_k, check_n_candidates, check_predict_mode, check_scores_fit
 
 if TYPE_CHECKING:
     from slide._base.rows import InputRows
@@ -178,7 +178,7 @@ class Prediction(FittedAttributes):
         X : {array-like, sparse} of shape (n_samples, n_features)
             Features.
         k : int, default=5
-            Number of classes per row, at most the number of all classes.
+            Number of classes per row. If there are fewer classes, every row gets all of them.
         n_candidates : "auto" or int, default="auto"
             With `predict_mode` "lsh", number of classes that are scored exactly per row, at least
             k. More candidates miss fewer of the best classes but take longer. "auto" is
@@ -186,9 +186,9 @@ class Prediction(FittedAttributes):
 
         Returns
         -------
-        labels : ndarray of shape (n_samples, k)
+        labels : ndarray of shape (n_samples, min(k, n_classes))
             Labels, best first; column numbers (int64) for a multilabel target.
-        scores : ndarray of shape (n_samples, k), dtype=float32
+        scores : ndarray of shape (n_samples, min(k, n_classes)), dtype=float32
             Pre-activations of these labels.
 
         References
@@ -211,7 +211,7 @@ class Prediction(FittedAttributes):
         """
         fitted = self._result()
         x = self._input_rows(X, fitted)
-        k = check_k(k, fitted.coder.n_classes)
+        k = capped_k(k, fitted.coder.n_classes)
         n_candidates = check_n_candidates(n_candidates, k)
         check_topk(x.n_rows, k)
         mode = check_predict_mode(self.predict_mode)

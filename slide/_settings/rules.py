@@ -224,6 +224,14 @@ def check_k(k: Any, n_classes: int) -> int:
     return int(k)
 
 
+def capped_k(k: Any, n_classes: int) -> int:
+    """Check `k`, a number of best classes, and return the smaller of it and `n_classes`."""
+    number = as_int(k)
+    if number is None or number < 1:
+        raise ValueError(f"k must be an int >= 1; got {shown(k)}")
+    return min(number, n_classes)
+
+
 def check_n_candidates(n_candidates: Any, k: int) -> Any:
     """Check that `n_candidates` is "auto" or at least k; returns it in Python's own types."""
     rule = _AUTO | integer(k)

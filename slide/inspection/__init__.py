@@ -2,6 +2,10 @@
 
 Plots need matplotlib (``pip install matplotlib``). They follow scikit-learn's convention:
 `from_estimator` makes a ``Display``, which keeps the numbers, and `plot` draws them again.
+
+All of them take a fitted `SparseMLPClassifier` or an estimator that wraps one: pipelines (also
+imbalanced-learn's), searches, RFE, and frozen, threshold and self-training classifiers, in any
+nesting. X is what the outermost estimator takes.
 """
 
 from slide.inspection._cost import CostDisplay

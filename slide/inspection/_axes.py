@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sklearn.utils.validation import check_is_fitted
-
 if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
+    from slide._base.arrays import Params
+    from slide._network.fitted import Fitted
 
 
 def axes(ax: Any = None, n: int = 1) -> list[Any]:
@@ -24,12 +23,11 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
     return list(found[0])
 
 
-def history_of(estimator: SparseMLPClassifier) -> list[dict[str, Any]]:
-    """Return the `history_` of a fitted estimator; ValueError if it is empty."""
-    check_is_fitted(estimator)
-    if not estimator.history_:
+def history_of(fitted: Fitted) -> list[Params]:
+    """Return the history of a training; ValueError if it is empty."""
+    if not fitted.history:
         raise ValueError(
             "estimator must have a history_ of its training; one that was loaded from a file has "
             "none until it is trained on, and only a curve against='epochs'"
         )
-    return estimator.history_
+    return list(fitted.history)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
+from slide._base.wrappers import called
 from slide.inspection._axes import axes
-
-if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
+from slide.inspection._within import within
 
 
 class CostDisplay:
@@ -54,15 +52,13 @@ class CostDisplay:
         self.widths, self.cost, self.dense_cost = widths, cost, dense_cost
 
     @classmethod
-    def from_estimators(
-        cls, estimators: Iterable[SparseMLPClassifier], *, ax: Any = None, **line_kw: Any
-    ) -> Self:
+    def from_estimators(cls, estimators: Iterable[Any], *, ax: Any = None, **line_kw: Any) -> Self:
         """Draw the cost of training fitted estimators of several widths.
 
         Parameters
         ----------
         estimators : list of SparseMLPClassifier
-            Fitted estimators.
+            Fitted estimators, or estimators that wrap them.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
         **line_kw : dict
@@ -88,10 +84,13 @@ class CostDisplay:
         [128.0, 256.0]
         """
         rows = []
-        for estimator in estimators:
-            check_is_fitted(estimator)
-            tally = estimator._result().network.tally
-            width = max(len(b) for b in estimator.intercepts_)
+        if not isinstance(estimators, Iterable):
+            raise ValueError(
+                f"estimators must be a list of fitted estimators; got {called(estimators)}"
+            )
+        for i, estimator in enumerate(estimators):
+            network = within(estimator, f"estimators[{i}]").fitted.network
+            tally, width = network.tally, max(len(layer.b) for layer in network.layers)
             costs = np.array([tally.multiply_adds, tally.dense_multiply_adds]) / tally.n_samples
             rows.append((width, *costs))
         if not rows:

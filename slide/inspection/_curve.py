@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
+from slide._base.values import shown
 from slide.inspection._axes import axes, history_of
-
-if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
+from slide.inspection._within import within
 
 _LABELS = {
     "seconds": "seconds",
@@ -60,7 +58,7 @@ class TrainingCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: SparseMLPClassifier,
+        estimator: Any,
         *,
         against: str = "seconds",
         of: str = "loss",
@@ -73,7 +71,7 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted estimator.
+            Fitted estimator, or one that wraps it.
         against : {"seconds", "multiply_adds", "epochs"}, default="seconds"
             The horizontal axis. An estimator that was loaded from a file has only "epochs".
         of : {"loss", "validation_score"}, default="loss"
@@ -113,17 +111,15 @@ class TrainingCurveDisplay:
         ):
             if value not in known:
                 takes = " or ".join(map(repr, known))
-                raise ValueError(f"{argument} must be {takes}; got {value!r}")
-        check_is_fitted(estimator)
-        y = estimator.loss_curve_
-        if of == "validation_score":
-            if estimator.validation_scores_ is None:
-                raise ValueError(f"of must be 'loss' where early_stopping was off; got {of!r}")
-            y = estimator.validation_scores_
+                raise ValueError(f"{argument} must be {takes}; got {shown(value)}")
+        fitted = within(estimator).fitted
+        y = fitted.losses if of == "loss" else fitted.scores
+        if not y:
+            raise ValueError(f"of must be 'loss' where early_stopping was off; got {of!r}")
         steps = [1] * len(y)
         if against != "epochs":
             # An estimator that was loaded and trained again has only the later epochs.
-            steps = [epoch[against] for epoch in history_of(estimator)][-len(y) :]
+            steps = [epoch[against] for epoch in history_of(fitted)][-len(y) :]
         display = cls(np.cumsum(steps), np.array(y[-len(steps) :]), against=against, of=of)
         return display.plot(ax, name=name, **line_kw)
 

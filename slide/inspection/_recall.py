@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from slide._base.n_jobs import resolve_n_jobs
 from slide._base.rows import InputRows
-from slide._data.centering import centered
-from slide._data.checks import check_rows
 from slide._engine import predict
 from slide._prediction import lookup
-from slide._settings.rules import check_k, check_n_candidates
+from slide._settings.rules import capped_k, check_n_candidates
+from slide.inspection._within import within
 
 if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
     from slide._network.network import Network
 
 __all__ = ["prediction_recall", "retrieval_recall"]
@@ -24,7 +21,7 @@ __all__ = ["prediction_recall", "retrieval_recall"]
 _ROWS = 256  # rows per block, whose pre-activations are all computed
 
 
-def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]:
+def retrieval_recall(estimator: Any, X: Any) -> dict[int, float]:
     """Measure how many of the neurons with the largest pre-activations a sparse layer computes.
 
     Suppose that a layer has n active neurons. For each row they are compared with the n neurons
@@ -35,7 +32,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
     Parameters
     ----------
     estimator : SparseMLPClassifier
-        Fitted estimator with at least one sparse hidden layer.
+        Fitted estimator with at least one sparse hidden layer, or one that wraps it.
     X : {array-like, sparse} of shape (n_samples, n_features)
         Rows to test; some hundreds are enough.
 
@@ -59,12 +56,15 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
     >>> 0.1 < retrieval_recall(clf.fit(X, y), X)[0] <= 1
     True
     """
-    check_is_fitted(estimator)
-    network = estimator._result().network
+    inner = within(estimator)
+    return recall_of_layers(inner.fitted.network, inner.rows(X))
+
+
+def recall_of_layers(network: Network, X: Any) -> dict[int, float]:
+    """Compute the mean recall of every sparse hidden layer; X as the network sees it."""
     sparse = [i for i, layer in enumerate(network.layers) if layer.n_active]
     if not sparse:
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
-    X = centered(check_rows(estimator, X, reset=False), network.x_mean)
     rows = InputRows(X)
     with network.guard.reading():
         return {i: _recall(network, i, X, rows) for i in sparse}
@@ -87,7 +87,7 @@ def _recall(network: Network, i: int, X: Any, rows: InputRows) -> float:
 
 
 def prediction_recall(
-    estimator: SparseMLPClassifier, X: Any, k: int = 1, *, n_candidates: int | str = "auto"
+    estimator: Any, X: Any, k: int = 1, *, n_candidates: int | str = "auto"
 ) -> float:
     """Measure the share of the best k classes that prediction with `predict_mode` "lsh" finds.
 
@@ -97,11 +97,11 @@ def prediction_recall(
     Parameters
     ----------
     estimator : SparseMLPClassifier
-        Fitted estimator.
+        Fitted estimator, or one that wraps it.
     X : {array-like, sparse} of shape (n_samples, n_features)
         Rows to test; some hundreds are enough.
     k : int, default=1
-        Number of classes per row, at most the number of all classes.
+        Number of classes per row. If there are fewer classes, all of them count.
     n_candidates : "auto" or int, default="auto"
         Parameter of :meth:`slide.SparseMLPClassifier.predict_topk`.
 
@@ -120,12 +120,12 @@ def prediction_recall(
     >>> prediction_recall(clf, X[:200], k=5) > 0.9
     True
     """
-    check_is_fitted(estimator)
-    network = estimator._result().network
-    rows = network.rows(centered(check_rows(estimator, X, reset=False), network.x_mean))
-    k = check_k(k, network.n_classes)
+    inner = within(estimator)
+    network = inner.fitted.network
+    rows = network.rows(inner.rows(X))
+    k = capped_k(k, network.n_classes)
     n_candidates = check_n_candidates(n_candidates, k)
-    n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0
+    n_threads, hits = resolve_n_jobs(inner.classifier.n_jobs), 0
     best, _ = lookup.topk(network, rows, k, n_threads)
     found, _ = lookup.topk(network, rows, k, n_threads, "lsh", n_candidates)
     for ours, theirs in zip(found, best, strict=True):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from slide._base.arrays import Array
 from slide.inspection._axes import axes
-from slide.inspection._recall import retrieval_recall
-
-if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
+from slide.inspection._recall import recall_of_layers
+from slide.inspection._within import within
 
 
 class HashTablesDisplay:
@@ -55,14 +52,14 @@ class HashTablesDisplay:
         self.sizes, self.n_buckets, self.recall = sizes, n_buckets, recall
 
     @classmethod
-    def from_estimator(cls, estimator: SparseMLPClassifier, X: Any = None) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any = None) -> Self:
         """Draw the tables of all layers that have tables.
 
         Parameters
         ----------
         estimator : SparseMLPClassifier
             Fitted estimator with hash tables: its `retrieval` is "vanilla", "topk", "threshold" or
-            "rerank", or "estimate" in a wide layer.
+            "rerank", or "estimate" in a wide layer. Or an estimator that wraps it.
         X : {array-like, sparse} of shape (n_samples, n_features), default=None
             Some hundred rows, on which the recall of sparse hidden layers is measured.
 
@@ -87,20 +84,21 @@ class HashTablesDisplay:
         >>> list(display.sizes)
         [0]
         """
-        check_is_fitted(estimator)
+        inner = within(estimator)
+        network = inner.fitted.network
         sizes, n_buckets = {}, {}
-        for i, layer in enumerate(estimator._result().network.layers):
+        for i, layer in enumerate(network.layers):
             tables = layer.retrieval.tables if layer.retrieval is not None else None
             if tables is not None:
                 in_bucket = np.diff(tables.offsets, axis=1)
                 sizes[i] = np.array([np.repeat(counts, counts) for counts in in_bucket])
                 n_buckets[i] = in_bucket.shape[1]
         if not sizes:
-            used = estimator.hash_params_["retrieval"]
+            used = network.settings.describe()["retrieval"]
             raise ValueError(f"estimator must have hash tables; its layers use {used}")
         recall = {}
-        if X is not None and any(layer.n_active for layer in estimator._result().network.layers):
-            recall = retrieval_recall(estimator, X)
+        if X is not None and any(layer.n_active for layer in network.layers):
+            recall = recall_of_layers(network, inner.rows(X))
         return cls(sizes, n_buckets, recall).plot()
 
     def plot(self) -> Self:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from slide._base.arrays import Array
 from slide.inspection._axes import axes, history_of
-
-if TYPE_CHECKING:
-    from slide._estimator.classifier import SparseMLPClassifier
+from slide.inspection._within import within
 
 _PARTS = {
     "search": "find neurons",
@@ -55,15 +53,14 @@ class TimeSpentDisplay:
         self.seconds = seconds
 
     @classmethod
-    def from_estimator(
-        cls, estimator: SparseMLPClassifier, *, ax: Any = None, **bar_kw: Any
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, **bar_kw: Any) -> Self:
         """Draw the time of a fitted estimator's training.
 
         Parameters
         ----------
         estimator : SparseMLPClassifier
-            Fitted estimator. It must not be loaded from a file, because a file has no history.
+            Fitted estimator, or one that wraps it. It must not be loaded from a file, because a
+            file has no history.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
         **bar_kw : dict
@@ -90,7 +87,7 @@ class TimeSpentDisplay:
         >>> len(display.seconds["forward"])
         3
         """
-        history = history_of(estimator)
+        history = history_of(within(estimator).fitted)
         parts = {
             part: np.array([epoch["seconds_in"][part] for epoch in history])
             for part in _PARTS

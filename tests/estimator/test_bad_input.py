@@ -343,10 +343,10 @@ def test_partial_fit_takes_no_other_network():
 # ------------------------------------------------------------- the others --
 
 
-@pytest.mark.parametrize("k", [0, -1, 4, 2.0, True, "2", None])
+@pytest.mark.parametrize("k", [0, -1, 2.0, True, "2", None])
 def test_bad_k(k):
     clf = classifier().fit(X, Y)
-    with pytest.raises(ValueError, match=r"k must be an int in \[1, 3\], the number of classes"):
+    with pytest.raises(ValueError, match=r"k must be an int >= 1; got"):
         clf.predict_topk(X, k=k)
 
 

@@ -84,7 +84,7 @@ class FittedAttributes:
 
     @property
     def coefs_(self) -> list[Floats]:
-        return [layer.coefs for layer in self._result().network.layers]
+        return self._result().network.coefs()
 
     @property
     def intercepts_(self) -> list[Floats]:
@@ -98,8 +98,10 @@ class FittedAttributes:
 
     @property
     def prototypes_(self) -> csc_array | None:
-        prototypes = self._result().network.prototypes
-        return None if prototypes is None else prototypes.by_feature
+        network = self._result().network
+        if network.prototypes is None or network.columns is None:
+            return None if network.prototypes is None else network.prototypes.by_feature
+        return network.prototypes.at_columns(network.columns)
 
     @property
     def prototype_weight_(self) -> float:

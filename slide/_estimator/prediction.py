@@ -11,7 +11,6 @@ from slide._base.arrays import Array, Floats
 from slide._base.limits import check_topk
 from slide._base.n_jobs import resolve_n_jobs
 from slide._base.values import refusing
-from slide._data.centering import centered
 from slide._data.checks import check_rows, check_structure
 from slide._engine import predict
 from slide._estimator.fitted import FittedAttributes
@@ -255,8 +254,8 @@ class Prediction(FittedAttributes):
             return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
     def _input_rows(self, X: Any, fitted: Fitted) -> InputRows:
-        x = centered(check_rows(self, X, reset=False), fitted.network.x_mean)
-        return fitted.network.rows(x)
+        network = fitted.network
+        return network.rows(network.inputs(check_rows(self, X, reset=False)))
 
     def _all_scores(self, X: Any, fitted: Fitted) -> Floats:
         x, network = self._input_rows(X, fitted), fitted.network

@@ -100,7 +100,7 @@ class Saving(FittedAttributes):
         """
         saved = model_file.read(as_path(path), defaults=cls().get_params(deep=False))
         estimator = cls(**saved.params)
-        estimator.n_features_in_ = saved.fitted.network.n_features
+        estimator.n_features_in_ = saved.fitted.network.n_announced
         if saved.feature_names is not None:
             estimator.feature_names_in_ = saved.feature_names
         estimator._fitted = saved.fitted

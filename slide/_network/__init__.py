@@ -6,6 +6,8 @@ Map of the package::
     layer         Layer: the arrays of one layer
     losses        losses: prior, probabilities, threshold, calibration
     start         initial weights of a new network
+    draws         random weights of hidden layers
+    growth        inputs for columns that had not occurred before
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

@@ -16,6 +16,7 @@ import numpy as np
 from slide._base.arrays import Array, NamedArrays
 from slide._base.named_arrays import flat, part_of
 from slide._base.values import MAX_INT
+from slide._data.columns import Columns
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
@@ -83,6 +84,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
     settings = _renamed(asdict(network.settings), _SETTINGS_IN_FILE)
     header = {name: getattr(network, name) for name in _NETWORK_RULES}
     header.update(
+        n_announced=None if network.columns is None else network.columns.n_announced,
         centered=network.x_mean is not None,
         prototype_weight=0.0 if network.prototypes is None else network.prototypes.weight,
         hidden_layer_sizes=list(network.hidden_layer_sizes),
@@ -104,6 +106,8 @@ copyreg.pickle(Network, _reduced)
 
 def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
     found = {} if network.x_mean is None else {"center": network.x_mean}
+    if network.columns is not None:
+        found["columns"] = network.columns.ids
     found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
     for i, layer in enumerate(network.layers):
         own = {name: np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS}
@@ -143,6 +147,9 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     prototypes = _unfilled_prototypes(header, source) if header["prototype_weight"] else None
     arrays = _arrays(network, prototypes)
     source.check(arrays)
+    if network.columns is not None:
+        network.columns = _columns(network.columns.n_announced, source.read("columns"))
+        network.layers[0].ids = network.columns.ids
     if prototypes:
         found = {name: source.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
         n_classes, weight = network.n_classes, header["prototype_weight"]
@@ -182,11 +189,18 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         raise ValueError(f"layers of widths {widths} do not fit into {source.size} bytes")
     settings = _settings(header["settings"], widths)
     x_mean = np.zeros(n_features, np.float32) if header["centered"] else None
+    columns, n_announced = None, header.get("n_announced")  # files of older versions lack it
+    if n_announced is not None:
+        check("", header, {"n_announced": integer(n_features)})
+        columns = Columns.of_ids(n_announced, np.arange(n_features, dtype=np.int32))
     check("tally.", header["tally"], {"dense_multiply_adds": integer(1, 2**200)})
     tally = tally_from(header["tally"], "tally.")
     network = Network(
-        **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
-    )
+        **own, hidden_layer_sizes=sizes, settings=settings, columns=columns, x_mean=x_mean,
+        tally=tally,
+    )  # fmt: skip
+    if columns is not None and not network.layers[0].by_feature:
+        raise ValueError("columns go with a dense first layer only")
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
         if chosen.retrieval is not None:
             layer.retrieval = _retrieval(i, layer, chosen.retrieval, source)
@@ -195,6 +209,15 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
         network.input_stats[i] = mean, length
     return network
+
+
+def _columns(n_announced: int, ids: Array) -> Columns:
+    """Columns from the untrusted column of every input."""
+    columns = Columns.of_ids(n_announced, ids)
+    known = columns.known
+    if known[0] < 0 or known[-1] >= n_announced or not (known[1:] > known[:-1]).all():
+        raise ValueError(f"columns must be distinct numbers below {n_announced}")
+    return columns
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from slide._base.n_jobs import resolve_n_jobs
 from slide._base.rows import InputRows
-from slide._data.centering import centered
 from slide._data.checks import check_rows
 from slide._engine import predict
 from slide._prediction import lookup
@@ -64,7 +63,7 @@ def retrieval_recall(estimator: SparseMLPClassifier, X: Any) -> dict[int, float]
     sparse = [i for i, layer in enumerate(network.layers) if layer.n_active]
     if not sparse:
         raise ValueError("estimator must have a sparse hidden layer; got dense ones only")
-    X = centered(check_rows(estimator, X, reset=False), network.x_mean)
+    X = network.inputs(check_rows(estimator, X, reset=False))
     rows = InputRows(X)
     with network.guard.reading():
         return {i: _recall(network, i, X, rows) for i in sparse}
@@ -122,7 +121,7 @@ def prediction_recall(
     """
     check_is_fitted(estimator)
     network = estimator._result().network
-    rows = network.rows(centered(check_rows(estimator, X, reset=False), network.x_mean))
+    rows = network.rows(network.inputs(check_rows(estimator, X, reset=False)))
     k = check_k(k, network.n_classes)
     n_candidates = check_n_candidates(n_candidates, k)
     n_threads, hits = resolve_n_jobs(estimator.n_jobs), 0

@@ -54,6 +54,7 @@ MODULES = {
     "_engine.entry_points": False,
     "_engine.predict": True,
     "_engine.centroids": False,
+    "_engine.initial": True,
     "_prediction.coding": True,
     "_prediction.shortlist": True,
     "_core": True,

@@ -8,6 +8,7 @@ Map of the package::
     exact         values as arrays that hold them exactly
     structure     sparse matrices judged by their indices
     rows          training and validation rows, and the split into both
+    columns       the columns of X that occur
     centering     subtraction of the mean row from dense X
     gains         nDCG of ranked labels
     xmc           files of the Extreme Classification Repository

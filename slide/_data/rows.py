@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from slide._base.arrays import Array, Floats, Matrix
 from slide._base.products import dot
 from slide._data.centering import centered, centered_by_mean, is_sparse
+from slide._data.columns import Columns
 from slide._data.labels import LabelRows
 
 _MIN_LENGTH = 1e-16  # smallest root mean square of rows; weights grow as its inverse
@@ -22,7 +23,7 @@ class DataShape:
     """The facts about the data that "auto" may depend on."""
 
     n_samples: int
-    n_features: int
+    n_features: int  # columns that are inputs
     n_classes: int
     n_labels: int  # labels of all rows together; n_samples with one label per row
     n_values: float  # average number of non-zeros per row; n_features for dense X
@@ -35,18 +36,30 @@ class DataShape:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows to train on or to judge by: X in the engine's form, labels, sample weights or None."""
+    """Rows to train on or to judge by.
+
+    Parameters
+    ----------
+    x : float32, dense or CSR
+        X in the engine's form.
+    labels : slide._data.labels.LabelRows
+    weights : float32 (n,) or None
+        Sample weights.
+    columns : slide._data.columns.Columns or None
+        The columns of X that x has; None: all of them.
+    """
 
     x: Matrix
     labels: LabelRows
     weights: Floats | None
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: Array) -> TrainingRows:
         weights = None if self.weights is None else self.weights[rows]
-        return TrainingRows(self.x[rows], self.labels.take(rows), weights)
+        return TrainingRows(self.x[rows], self.labels.take(rows), weights, self.columns)
 
     def without_zero_weights(self) -> TrainingRows:
         """The rows of positive weight: the others must not influence the initial weights."""
@@ -62,6 +75,12 @@ class TrainingRows:
         """The rows minus their mean, and the mean; if sparse, unchanged rows and None."""
         x, mean = centered_by_mean(self.x, self.weights)
         return replace(self, x=x), mean
+
+    def with_columns(self, columns: Columns | None) -> TrainingRows:
+        """The rows without all other columns; columns=None: as they are."""
+        if columns is None:
+            return self
+        return replace(self, x=columns.select(self.x), columns=columns)
 
     def shape(self, multilabel: bool) -> DataShape:
         """The DataShape of the rows."""
@@ -87,7 +106,7 @@ class TrainingRows:
             mean_square_norm=float(f"{squares / len(self):.7g}"),
             mean_abs_norm=float(f"{total / len(self):.7g}"),
             multilabel=multilabel,
-            sparse=is_sparse(self.x),
+            sparse=self.columns is not None or is_sparse(self.x),
             one_label=bool((np.diff(self.labels.indptr) == 1).all()),
         )
 

@@ -17,6 +17,7 @@ Map of the package::
     losses        losses and their gradients
     optimizer     lazy solvers: Adam, SGD, Adagrad
     predict       exact prediction: hidden activations, scores, top k
+    initial       random initial weights, by a counter-based generator
     centroids     initial output rows from the labels' centroids
     entry_points  Python entry points to kernels, for tests and benchmarks
 """

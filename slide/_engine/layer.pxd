@@ -17,6 +17,7 @@ cdef struct LayerView:
     int64_t n_in
     int64_t n_out
     int64_t width              # weights in a row
+    const int32_t *ids         # (rows,) names of the rows for random rounding; NULL: numbers
     int64_t n_active           # neurons computed for a sample; 0: all of them (dense)
     Weights w                  # (rows, width)
     float32_t *b               # (n_out,)

@@ -1,7 +1,7 @@
 """A network's arrays as the kernels see them."""
 import numpy as np
 
-from slide._base.typedefs cimport float32_t, uint64_t, uint8_t
+from slide._base.typedefs cimport float32_t, int32_t, uint64_t, uint8_t
 from slide._engine.layer cimport LayerView, Progress
 from slide._hashing.finder cimport RetrievalView
 from slide._hashing.retrieval cimport Retrieval
@@ -37,6 +37,7 @@ cdef class Model:
         cdef uint64_t[::1] retrievals = self._retrieval_memory
         cdef WeightArray w, w_m
         cdef float32_t[::1] b
+        cdef const int32_t[::1] ids
         cdef Retrieval retrieval
         _check_shapes(layers, prototypes)
         self.retrievals = [layer.retrieval for layer in layers]
@@ -47,6 +48,9 @@ cdef class Model:
             views[i].width = w.view.width
             views[i].w, views[i].w_m = w.view, w_m.view
             views[i].b = &b[0]
+            if layer.ids is not None:
+                ids = layer.ids
+                views[i].ids = &ids[0]
             views[i].progress = <Progress *><uint64_t>_start_of(layer.w_v, layer.steps)
             views[i].bias_progress = <Progress *><uint64_t>(
                 _start_of(layer.b_m, layer.b_v) - PROGRESS.fields["b_m"][1])

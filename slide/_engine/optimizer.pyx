@@ -158,9 +158,11 @@ cdef void prefetch_update(const LayerView *layer, int64_t row) noexcept nogil:
     slide_prefetch(layer.progress + row, sizeof(Progress))
 
 
-cdef inline uint32_t _row_seed(const SolverView *solver, int64_t row) noexcept nogil:
+cdef inline uint32_t _row_seed(const LayerView *layer, const SolverView *solver,
+                               int64_t row) noexcept nogil:
     # Every row starts to read the noise at its own random position.
-    return <uint32_t>mix64((<uint64_t>solver.seed << 32) ^ <uint64_t>row)
+    cdef int64_t name = layer.ids[row] if layer.ids != NULL else row
+    return <uint32_t>mix64((<uint64_t>solver.seed << 32) ^ <uint64_t>name)
 
 
 cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
@@ -205,7 +207,7 @@ cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
                           solver.beta_1)
     else:
         chosen().momentum_half(layer.w.half + start, layer.w_m.half + start, gradient, d, step,
-                               solver.beta_1, _row_seed(solver, row))
+                               solver.beta_1, _row_seed(layer, solver, row))
 
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
@@ -231,7 +233,7 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
                        step, solver.beta_1)
     else:
         _move_halves(layer.w.half + start, layer.w_m.half + start, columns, n, gradient, step,
-                     solver.beta_1, _row_seed(solver, row))
+                     solver.beta_1, _row_seed(layer, solver, row))
     for j in range(n):
         gradient[columns[j]] = 0
 

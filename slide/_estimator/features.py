@@ -31,7 +31,7 @@ def check_features(
     """
     stand_in = _kind(type(estimator).__name__)()
     if fitted is not None:
-        stand_in.n_features_in_ = fitted.network.n_features
+        stand_in.n_features_in_ = fitted.network.n_announced
         if fitted.feature_names is not None:
             stand_in.feature_names_in_ = fitted.feature_names
     checked = check_rows(stand_in, X, *y, reset=fitted is None)

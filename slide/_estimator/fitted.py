@@ -56,7 +56,7 @@ class FittedAttributes:
 
     @property
     def n_features_in_(self) -> int:
-        return self._result().network.n_features
+        return self._result().network.n_announced
 
     @property
     def feature_names_in_(self) -> Array:
@@ -104,7 +104,7 @@ class FittedAttributes:
 
     @property
     def coefs_(self) -> list[Floats]:
-        return [layer.coefs for layer in self._result().network.layers]
+        return self._result().network.coefs()
 
     @property
     def intercepts_(self) -> list[Floats]:
@@ -118,8 +118,10 @@ class FittedAttributes:
 
     @property
     def prototypes_(self) -> csc_array | None:
-        prototypes = self._result().network.prototypes
-        return None if prototypes is None else prototypes.by_feature
+        network = self._result().network
+        if network.prototypes is None or network.columns is None:
+            return None if network.prototypes is None else network.prototypes.by_feature
+        return network.prototypes.at_columns(network.columns)
 
     @property
     def prototype_weight_(self) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 from slide._base.arrays import Array, Floats, Matrix
 from slide._base.limits import check_topk
 from slide._base.n_jobs import resolve_n_jobs
-from slide._data.centering import centered
 from slide._data.checks import read_weights
 from slide._data.labels import LabelRows, read_target, single_rows
 from slide._engine import predict
@@ -260,11 +259,11 @@ class Prediction(FittedAttributes):
         return single_rows(ids[:, 0], coder.n_classes)
 
     def _input_rows(self, X: Any, fitted: Fitted) -> InputRows:
-        return fitted.network.rows(self._centered(X, fitted))
+        return fitted.network.rows(self._inputs(X, fitted))
 
-    def _centered(self, X: Any, fitted: Fitted) -> Matrix:
-        """X in the engine's form, checked against `fitted` and centred as it was trained."""
-        return centered(check_features(self, fitted, X)[0], fitted.network.x_mean)
+    def _inputs(self, X: Any, fitted: Fitted) -> Matrix:
+        """X checked against `fitted`, as inputs of its network."""
+        return fitted.network.inputs(check_features(self, fitted, X)[0])
 
     def _all_scores(self, X: Any, fitted: Fitted) -> Floats:
         x, network = self._input_rows(X, fitted), fitted.network

@@ -7,6 +7,8 @@ Map of the package::
     losses        losses: prior, probabilities, threshold, calibration
     start         initial weights of a new network
     directions    directions along which vectors vary most
+    draws         random weights of hidden layers
+    growth        inputs for columns that had not occurred before
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from ml_dtypes import bfloat16
 
-from slide._base.arrays import Floats
-from slide._base.memory import aligned_zeros
+from slide._base.arrays import Floats, Ids
+from slide._base.memory import aligned_zeros, copy_blocks
 from slide._engine.model import PROGRESS
 from slide._hashing.retrieval import Retrieval
 
 _UNPACKED_AT_ONCE = 1 << 22  # weights of a block
+
+
+@dataclass
+class Room:
+    """Weights and first moments with unused rows at the end, for inputs that come later."""
+
+    w: np.ndarray
+    w_m: np.ndarray
+    n_used: int
 
 
 @dataclass
@@ -42,6 +51,8 @@ class Layer:
     by_feature: bool = False
     n_active: int = 0  # neurons computed for a sample; 0: all
     retrieval: Retrieval | None = None  # finds the active neurons
+    ids: np.ndarray | None = None  # the column of X of every row, int32; None: the row's number
+    room: Room | None = None  # what w and w_m of a layer that has grown are the start of
 
     @property
     def coefs(self) -> Floats:
@@ -73,6 +84,33 @@ class Layer:
             by_feature=by_feature,
             n_active=n_active,
         )
+
+    def grown(self, ids: Ids) -> Layer:
+        """A dense first layer with inputs for more columns `ids`; the weights of new ones are zero.
+
+        It shares the other weights. Where it gets new arrays, they have room for half as many
+        inputs again, which takes no memory before it is used. So the cost of many growths is that
+        of the last one.
+        """
+        n, n_in, room = self.n_in, len(ids), self.room
+        # Rows that another layer has grown into are not free.
+        if room is None or room.n_used != n or n_in > len(room.w):
+            room = self._with_room(n_in + n_in // 2)
+        room.n_used = n_in
+        progress = _progress(n_in, self.n_out, True)
+        progress["w_v"][:n] = self.w_v
+        progress["steps"][:n], progress["steps"][n_in] = self.steps[:n], self.steps[n]
+        progress.update(b_m=self.b_m, b_v=self.b_v)
+        return replace(
+            self, n_in=n_in, w=room.w[:n_in], w_m=room.w_m[:n_in], ids=ids, room=room, **progress
+        )
+
+    def _with_room(self, n_rows: int) -> Room:
+        """A copy of the weights and moments, with zeros up to n_rows rows."""
+        w, w_m = (aligned_zeros((n_rows, self.n_out), self.w.dtype) for _ in range(2))
+        copy_blocks(self.w, w[: self.n_in])
+        copy_blocks(self.w_m, w_m[: self.n_in])
+        return Room(w, w_m, self.n_in)
 
 
 def _progress(n_rows: int, n_out: int, by_feature: bool) -> dict[str, Any]:

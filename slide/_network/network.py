@@ -17,12 +17,14 @@ from slide._base.arrays import Floats, Matrix
 from slide._base.locks import Guard
 from slide._base.rows import InputRows
 from slide._core import Trainer
+from slide._data.centering import centered
 from slide._engine.model import Model
 from slide._network.input_stats import InputStats
 from slide._network.layer import Layer
 from slide._network.tally import Tally
 
 if TYPE_CHECKING:
+    from slide._data.columns import Columns
     from slide._data.labels import LabelRows
     from slide._prototypes.prototypes import Prototypes
     from slide._settings.settings import Settings
@@ -35,11 +37,15 @@ class Network:
     Parameters
     ----------
     n_features, n_classes : int
+        Inputs and outputs.
     hidden_layer_sizes : tuple of int
     settings : slide._settings.settings.Settings
         The result of resolving every "auto".
     seed : int
         Seeds the engine's random streams and the hash functions.
+    columns : slide._data.columns.Columns or None
+        The columns of X that the features are, where the network has no inputs for the others;
+        None: all of them.
     x_mean : float32 (n_features,) or None
         Mean row of the training data, subtracted from every row of X before it reaches the network
         (`slide._data.centering`); None for sparse X.
@@ -69,6 +75,7 @@ class Network:
     hidden_layer_sizes: tuple[int, ...]
     settings: Settings
     seed: int
+    columns: Columns | None = None
     x_mean: np.ndarray | None = None
     counter: int = 0
     samples_to_rebuild: int = 0
@@ -92,6 +99,8 @@ class Network:
         ]
         for layer, chosen in zip(self.layers, self.settings.layers, strict=True):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
+        if self.columns is not None:
+            self.layers[0].ids = self.columns.ids
         self.input_stats = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
 
     def twin(self) -> Network:
@@ -119,8 +128,26 @@ class Network:
         settings, prototypes = self.settings, self.prototypes if n_layers is None else None
         return Model(self.layers[:n_layers], settings.activation, settings.loss, prototypes)
 
+    @property
+    def n_announced(self) -> int:
+        """Number of columns of X."""
+        return self.n_features if self.columns is None else self.columns.n_announced
+
+    def coefs(self) -> list[Floats]:
+        """Weights (n_in, n_out) of every layer; of the first one for all columns of X."""
+        first, *others = [layer.coefs for layer in self.layers]
+        if self.columns is not None:
+            weights = np.zeros((self.n_announced, first.shape[1]), np.float32)
+            weights[self.columns.ids] = first
+            return [weights, *others]
+        return [first, *others]
+
+    def inputs(self, x: Matrix) -> Matrix:
+        """Rows of X, checked, as inputs of the network: only its columns, and centred."""
+        return centered(x if self.columns is None else self.columns.select(x), self.x_mean)
+
     def rows(self, x: Matrix) -> InputRows:
-        """Centered rows in the form that `model()` reads: sparse if there are prototypes."""
+        """Inputs in the form that `model()` reads: sparse if there are prototypes."""
         return InputRows(x if self.prototypes is None else csr_array(x))
 
     def trainer(

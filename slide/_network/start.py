@@ -16,6 +16,7 @@ from slide._base.values import MAX_INT
 from slide._engine import centroids, predict
 from slide._hashing.retrieval import Retrieval
 from slide._network.directions import main_directions
+from slide._network.draws import draw_layer
 from slide._network.input_stats import stats_of, sums
 from slide._network.losses import LOSSES
 from slide._network.network import Network
@@ -49,6 +50,7 @@ def start_network(
         hidden_layer_sizes=params["hidden_layer_sizes"],
         settings=settings,
         seed=int(rng.randint(MAX_INT)),
+        columns=data.columns,
         x_mean=x_mean,
     )
     labels, some = data.labels, None
@@ -93,8 +95,6 @@ def set_weights(
     rows : int array or None
         The rows of x to use; None: all.
     """
-    # SFC64 is NumPy's fastest generator; its stream differs from the engine's.
-    random = np.random.Generator(np.random.SFC64(network.seed))
     begin_schedule(network)
     inputs = InputRows(x, rows)
     sample = x[:_ROWS_AT_ONCE] if rows is None else x[rows[:_ROWS_AT_ONCE]]
@@ -102,10 +102,7 @@ def set_weights(
         if layer is network.layers[-1]:
             _start_output(network, inputs, y, prior, n_threads)
         else:
-            for block in layer.blocks():
-                part = random.standard_normal(layer.w[block].shape, dtype=np.float32)
-                part *= np.float32(chosen.scale)
-                layer.w[block] = part
+            draw_layer(network, i, x, n_threads)
             if layer.n_active:
                 _start_sparse(network, i, sample, inputs, n_threads)
         if chosen.retrieval is not None:

@@ -20,6 +20,7 @@ from slide._prototypes.index import Postings
 from slide._prototypes.means import LabelMeans
 
 if TYPE_CHECKING:
+    from slide._data.columns import Columns
     from slide._data.labels import LabelRows
 
 # Least weight of a feature. Most weights are smaller, and say little: without them 28,600
@@ -86,6 +87,25 @@ class Prototypes:
         """The same prototypes with another weight in the score."""
         return replace(self, weight=weight)
 
+    def padded(self, n_features: int) -> Prototypes:
+        """The same prototypes over more features, n_features in all; new ones have no weight."""
+        index, n_new = self.by_feature, n_features - len(self.feature_weights)
+        indptr = np.pad(index.indptr, (0, n_new), mode="edge")
+        shape = (index.shape[0], n_features)
+        return replace(
+            self,
+            by_feature=csc_array((index.data, index.indices, indptr), shape=shape),
+            feature_weights=np.pad(self.feature_weights, (0, n_new)),
+        )
+
+    def at_columns(self, columns: Columns) -> csc_array:
+        """The index over all columns of X, where the features are `columns`."""
+        by_column = self.by_feature[:, columns.inputs]
+        indptr = np.zeros(columns.n_announced + 1, np.int64)
+        indptr[columns.known + 1] = np.diff(by_column.indptr)
+        parts = _narrow(by_column.data, by_column.indices, np.cumsum(indptr, out=indptr))
+        return csc_array(parts, shape=(by_column.shape[0], columns.n_announced))
+
     def cosines(self, x: Matrix, labels: Ids) -> Floats:
         """Cosines of every row x[i] with the prototypes labels[i], int32 (n, k): float32 (n, k)."""
         return Postings(self.of_weight(1.0)).scores(csr_array(x), labels)
@@ -108,7 +128,9 @@ def make_prototypes(
     Memory: twice the result before long postings are cut, plus 24 bytes per thread and feature.
     """
     x, n = csr_array(x), len(labels)
-    feature_weights = np.log((n + 1) / (_document_counts(x) + 1)).astype(np.float32)
+    counts = _document_counts(x)
+    # A feature that does not occur says nothing, and must not make other features weigh less.
+    feature_weights = np.where(counts > 0, np.log((n + 1) / (counts + 1)), 0).astype(np.float32)
     ones = np.ones(len(labels.indices), np.int8)
     of_label = csr_array((ones, labels.indices, labels.indptr), (n, labels.n_classes)).tocsc()
     indptr, rows = of_label.indptr.astype(np.int64), of_label.indices.astype(np.int32, copy=False)

@@ -25,8 +25,9 @@ from slide._settings.rules import check_params, integer
 
 _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
-# The format's version; 2 added checksums. Raise it when older versions cannot read new files.
-_FORMAT = 2
+# The format's version; 2 added checksums, 3 columns without inputs. Raise it when older versions
+# cannot read new files. A file that they can read gets their version.
+_FORMAT = 3
 _MAX_WIDTH = 1000  # characters that a dtype of texts may have even if all texts are shorter
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
@@ -89,7 +90,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
     check_params(params)  # `read` refuses what `fit` would refuse
     network, arrays = network_state(fitted.network)
     header = {
-        "format": _FORMAT,
+        "format": 2 if fitted.network.columns is None else _FORMAT,
         "params": {name: encode(name, value) for name, value in params.items()},
         "trained_with": {
             name: encode(name, value)
@@ -138,8 +139,8 @@ def _saved(
     classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
         raise ValueError(f"classes must be {network.n_classes} labels in rising order")
-    if names is not None and len(names) != network.n_features:
-        raise ValueError(f"feature_names must be {network.n_features}; got {len(names)}")
+    if names is not None and len(names) != network.n_announced:
+        raise ValueError(f"feature_names must be {network.n_announced}; got {len(names)}")
     rng = params["random_state"] if header["rng"] is None else decode(header["rng"])
     if not isinstance(rng, np.random.RandomState):
         raise ValueError("rng must be the state of a RandomState")

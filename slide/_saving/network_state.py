@@ -16,6 +16,7 @@ import numpy as np
 from slide._base.arrays import Array, Forms, NamedArrays
 from slide._base.named_arrays import flat, part_of, prefixed
 from slide._base.values import MAX_INT, shown
+from slide._data.columns import Columns
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
 from slide._network.network import Network
@@ -85,6 +86,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
     settings = _renamed(asdict(network.settings), _SETTINGS_IN_FILE)
     header = {name: getattr(network, name) for name in _NETWORK_RULES}
     header.update(
+        n_announced=None if network.columns is None else network.columns.n_announced,
         centered=network.x_mean is not None,
         prototype_weight=0.0 if network.prototypes is None else network.prototypes.weight,
         hidden_layer_sizes=list(network.hidden_layer_sizes),
@@ -106,6 +108,8 @@ copyreg.pickle(Network, _reduced)
 def _arrays(network: Network) -> NamedArrays:
     prototypes = network.prototypes
     found = {} if network.x_mean is None else {"center": network.x_mean}
+    if network.columns is not None:
+        found["columns"] = network.columns.ids
     if prototypes is not None:
         found.update(prefixed(PROTOTYPES, prototypes.arrays()))
     for i, layer in enumerate(network.layers):
@@ -146,7 +150,7 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     forms = _forms(header, widths, settings, source)
     # A file that passes holds every array of the network, so memory may be taken for them now.
     source.check(forms)
-    network = _unfilled(header, widths, settings)
+    network = _unfilled(header, widths, settings, _columns(header, widths, settings, source))
     prototypes = part_of(forms, PROTOTYPES)
     if prototypes:
         found = {name: source.read(f"{PROTOTYPES}.{name}") for name in prototypes}
@@ -190,10 +194,15 @@ def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source
         if most and not 1 <= n <= most:
             raise ValueError(f"layers.{i} has {n} directions; at most {most}")
         n_directions.append(n)
-    return network_forms(widths, settings, header["centered"], n_values, n_directions)
+    forms = network_forms(widths, settings, header["centered"], n_values, n_directions)
+    if header.get("n_announced") is not None:
+        forms["columns"] = ("int32", (widths[0],))
+    return forms
 
 
-def _unfilled(header: dict[str, Any], widths: list[int], settings: Settings) -> Network:
+def _unfilled(
+    header: dict[str, Any], widths: list[int], settings: Settings, columns: Columns | None
+) -> Network:
     """A Network with the plain values of `header`, whose arrays are not filled yet."""
     x_mean = np.zeros(widths[0], np.float32) if header["centered"] else None
     check("tally.", header["tally"], {"dense_multiply_adds": integer(1, 2**200)})
@@ -201,13 +210,31 @@ def _unfilled(header: dict[str, Any], widths: list[int], settings: Settings) -> 
     own = {name: header[name] for name in _NETWORK_RULES}
     sizes = tuple(widths[1:-1])
     network = Network(
-        **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
-    )
+        **own, hidden_layer_sizes=sizes, settings=settings, columns=columns, x_mean=x_mean,
+        tally=tally,
+    )  # fmt: skip
     pairs = zip(network.input_stats, header["input_lengths"], strict=True)
     for i, ((mean, _), length) in enumerate(pairs):
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
         network.input_stats[i] = mean, length
     return network
+
+
+def _columns(
+    header: dict[str, Any], widths: list[int], settings: Settings, source: Source
+) -> Columns | None:
+    """The columns of X that have inputs, from the untrusted column of every input."""
+    if header.get("n_announced") is None:  # nor do files of older versions have it
+        return None
+    check("", header, {"n_announced": integer(widths[0])})
+    if settings.layers[0].n_active:
+        raise ValueError("columns go with a dense first layer only")
+    n_announced, ids = header["n_announced"], source.read("columns")
+    columns = Columns.of_ids(n_announced, ids)
+    known = columns.known
+    if known[0] < 0 or known[-1] >= n_announced or not (known[1:] > known[:-1]).all():
+        raise ValueError(f"columns must be distinct numbers below {n_announced}")
+    return columns
 
 
 def _fill_layer(layer: Layer, input_mean: Array, prefix: str, source: Source) -> None:

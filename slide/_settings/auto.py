@@ -94,6 +94,11 @@ def _prototypes(wanted: Any, shape: DataShape) -> bool:
 # ----------------------------------------------------------------- layers --
 
 
+def first_is_sparse(params: Params) -> bool:
+    """Whether the first hidden layer is sparse."""
+    return _n_active(params["active_fraction"], 0, params["hidden_layer_sizes"][0]) > 0
+
+
 def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
     sizes, layers = params["hidden_layer_sizes"], []
     n_in, n_values = shape.n_features, shape.n_values

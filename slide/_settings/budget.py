@@ -17,6 +17,7 @@ import numpy as np
 
 from slide._base import limits
 from slide._base.arrays import Matrix, Params
+from slide._data.columns import occurring
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from slide._settings.settings import RetrievalSettings, Settings
 
 _PROGRESS = 16  # bytes that an update changes besides a row of weights
-_VALUES = 1 << 20  # values of X that are read at a time
 
 
 # ---------------------------------------------------------------- needs --
@@ -129,7 +129,7 @@ def least_use(
     seen = len(np.unique(labels.indices)) / n_classes
     drawn = n_epochs * settings.tail_size * (shape.n_samples // settings.batch_size) / n_classes
     touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
-    occurring = _n_features_of(x) / n_features if shape.sparse else 1.0
+    occurs = len(occurring(x)) / n_features if shape.sparse else 1.0
     output = _pages(touched, item * width, page)
     # A sparse first layer has a row per neuron, which holds one weight per feature.
     of_feature = item if settings.layers[0].n_active else item * n_hidden
@@ -138,7 +138,7 @@ def least_use(
         output=1.0 if settings.prototypes or item == 2 else output,
         output_moments=output,
         output_start=_pages(seen, 4 * width, page),
-        input_moments=_pages(occurring, of_feature, page),
+        input_moments=_pages(occurs, of_feature, page),
     )
 
 
@@ -148,16 +148,6 @@ def _pages(share: float, size: int, page: int) -> float:
     size : bytes of a row; page : bytes of a page.
     """
     return 1 - math.pow(1 - share, max(1.0, page / size))
-
-
-def _n_features_of(x: Matrix) -> int:
-    """How many features have a non-zero value in x."""
-    if isinstance(x, np.ndarray):
-        return int(np.count_nonzero(x.any(axis=0)))
-    occurs = np.zeros(x.shape[1], bool)
-    for start in range(0, x.nnz, _VALUES):
-        occurs[x.indices[start : start + _VALUES]] = True
-    return int(occurs.sum())
 
 
 # ---------------------------------------------------------------- the verdict --

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from slide._base.arrays import Array, Floats, Params
 from slide._base.rows import InputRows
 from slide._network.fitted import Fitted
+from slide._network.growth import meet
 from slide._network.input_stats import note_inputs
 from slide._network.start import start_network
 from slide._settings import auto
@@ -40,8 +42,9 @@ def train_batch(
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
-    `x_mean` has been subtracted from the rows (`slide._training.task.subtract_mean`). The first
-    batch, for which `before` is None, decides the initial weights and what "auto" becomes.
+    The rows are inputs and `x_mean` has been subtracted (`slide._training.task.as_inputs`). The
+    first batch, for which `before` is None, decides the initial weights and what "auto" becomes.
+    Later ones need the network of `adapted`.
     """
     if before is None:
         shape = data.shape(coder.multilabel)
@@ -63,6 +66,11 @@ def train_batch(
         feature_names=feature_names,
     )
     return fitted.after(before)
+
+
+def adapted(before: Fitted, data: TrainingRows, n_threads: int) -> Fitted:
+    """`before`, with a network that can learn from all columns of a batch `data`."""
+    return replace(before, network=meet(before.network, data, n_threads))
 
 
 def _run_pass(

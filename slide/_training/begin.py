@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from slide._network.growth import meet
 from slide._network.start import start_network
 from slide._training.course import Course
 from slide._training.stacking import Stacking
@@ -35,7 +36,7 @@ def begin(task: Task) -> Course:
 def go_on(task: Task) -> Course:
     """A Course of the network that `task.before` has."""
     assert task.before is not None
-    return Course(task, task.before.network, None)
+    return Course(task, meet(task.before.network, task.data, task.n_threads), None)
 
 
 def resume(task: Task, kept: Kept) -> Course:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide._base.arrays import Array, Floats, Params
+from slide._data.centering import is_sparse
+from slide._data.columns import columns_that_pay
 from slide._data.rows import hold_out
 from slide._settings import auto
 from slide._settings.budget import check_network
@@ -19,11 +21,23 @@ if TYPE_CHECKING:
     from slide._settings.settings import Settings
 
 
-def subtract_mean(data: TrainingRows, before: Fitted | None) -> tuple[TrainingRows, Floats | None]:
-    """Subtract the mean that the network `before` subtracts, or the rows' own; return it too."""
+def as_inputs(
+    params: Params, data: TrainingRows, before: Fitted | None
+) -> tuple[TrainingRows, Floats | None]:
+    """The rows as the inputs of a network that is trained on them, and the mean it subtracts.
+
+    Dense rows are centred. Rows for a new network lose the columns that do not occur, if that
+    saves memory. The network `before` decides the mean, and gets new columns if it lacks some.
+    """
     if before is None:
-        return data.centered_by_mean()
-    return data.centered(before.network.x_mean), before.network.x_mean
+        data, x_mean = data.centered_by_mean()
+        columns = None
+        if x_mean is None and not auto.first_is_sparse(params) and is_sparse(data.x):
+            columns = columns_that_pay(data.x, params["hidden_layer_sizes"][0])
+        return data.with_columns(columns), x_mean
+    network = before.network
+    columns = None if network.columns is None else network.columns.joined(data.x)
+    return data.with_columns(columns).centered(network.x_mean), network.x_mean
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class Task:
         Parameters of the estimator.
     coder : slide._data.labels.LabelCoder
     data : slide._data.rows.TrainingRows
-        Rows to train on, centred.
+        Rows to train on, as inputs of the network (`as_inputs`).
     x_mean : float32 (n_features,) or None
         The mean that was subtracted from them.
     rng : numpy.random.RandomState
@@ -44,7 +58,7 @@ class Task:
     before : slide._network.fitted.Fitted or None
         The network to go on with.
     held_out : slide._data.rows.TrainingRows or None
-        Rows to judge by, centred like `data`.
+        Rows to judge by, as inputs like `data`.
     feature_names : object ndarray of str, or None
         Names of the columns of X.
     """
@@ -81,9 +95,9 @@ class Task:
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
-        data, x_mean = subtract_mean(data, before)
+        data, x_mean = as_inputs(params, data, before)
         if held_out is not None:
-            held_out = held_out.centered(x_mean)
+            held_out = held_out.with_columns(data.columns).centered(x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out, feature_names)
 
     @property

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slide._base.wrappers import called, transformed, unwrap
-from slide._data.centering import centered
-from slide._data.checks import check_rows
 from slide._estimator.classifier import SparseMLPClassifier
+from slide._estimator.features import check_features
 
 if TYPE_CHECKING:
     from slide._network.fitted import Fitted
@@ -34,9 +33,9 @@ class Within:
     transformers: list[Any]
 
     def rows(self, X: Any) -> Any:
-        """X as the network sees it: transformed, checked and centred."""
-        X = check_rows(self.classifier, transformed(X, self.transformers), reset=False)
-        return centered(X, self.fitted.network.x_mean)
+        """X as inputs of the network: transformed and checked."""
+        X = transformed(X, self.transformers)
+        return self.fitted.network.inputs(check_features(self.classifier, self.fitted, X)[0])
 
 
 def within(estimator: Any, name: str = "estimator") -> Within:

@@ -385,8 +385,9 @@ def test_batches_move_the_mean(data, size):
     clf = SparseMLPClassifier((64,), random_state=0)
     for start in range(0, 1500, size):
         clf.partial_fit(X[start : start + size], Y[start : start + size])
-    hidden = predict.hidden(clf._fitted.network.model(), InputRows(X), 0, 1500, 1)
-    error = np.linalg.norm(clf._fitted.network.input_stats[-1][0] - hidden.mean(axis=0))
+    network = clf._fitted.network
+    hidden = predict.hidden(network.model(), network.rows(network.inputs(X)), 0, 1500, 1)
+    error = np.linalg.norm(network.input_stats[-1][0] - hidden.mean(axis=0))
     assert error < 0.5 * np.linalg.norm(hidden.std(axis=0))
 
 

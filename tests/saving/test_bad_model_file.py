@@ -78,7 +78,7 @@ def set_first(name, value):
 
 SEARCH = ("network", "settings", "layers", 0, "search")
 CHANGES = [
-    (set_in("format", value=3), "newer version"),
+    (set_in("format", value=4), "newer version"),
     (set_in("format", value="1"), "format must be"),
     (set_in("params", "solver", value="lbfgs"), "solver must be"),
     (set_in("params", "depth", value=3), "depth"),

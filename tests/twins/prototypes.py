@@ -10,7 +10,8 @@ def prototypes(x, labels, n_classes, weights=None, least=0.05):
     (n_classes, n_features), with no limit on their non-zeros, and the features' weights.
     """
     n = len(x)
-    feature_weights = np.log((n + 1) / ((x != 0).sum(axis=0) + 1))
+    counts = (x != 0).sum(axis=0)
+    feature_weights = np.where(counts > 0, np.log((n + 1) / (counts + 1)), 0)
     rows = unit(x * feature_weights)
     sums = np.zeros((n_classes, x.shape[1]))
     for i, row in enumerate(labels):

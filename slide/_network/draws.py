@@ -1,0 +1,51 @@
+"""Random initial weights of hidden layers.
+
+A weight depends only on the seed, its layer, its neuron and its input, which for the first layer is
+a column of X. So a column that occurs for the first time in a late batch gets the weights that it
+would have had from the start. Until then its weights are zero: it says nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slide._base.arrays import Ids, Matrix
+from slide._data.columns import occurring
+from slide._engine.initial import uniform_rows
+
+if TYPE_CHECKING:
+    from slide._network.network import Network
+
+
+def draw_layer(network: Network, i: int, x: Matrix, n_threads: int) -> None:
+    """Draw the weights of hidden layer i; of a dense first layer those for inputs that x has."""
+    layer = network.layers[i]
+    if layer.by_feature:
+        draw_new_inputs(network, x, n_threads)
+    else:
+        neurons = np.arange(layer.n_out, dtype=np.int32)
+        _draw_rows(network, i, neurons, neurons, n_threads)
+
+
+def draw_new_inputs(network: Network, x: Matrix, n_threads: int) -> None:
+    """Draw the weights of all inputs in rows x that a dense first layer has not learnt from yet.
+
+    Nothing changes for inputs that have been drawn before.
+    """
+    layer = network.layers[0]
+    if not layer.by_feature:
+        return
+    inputs = occurring(x)
+    inputs = inputs[layer.steps[inputs] == 0]
+    ids = inputs if layer.ids is None else layer.ids[inputs]
+    _draw_rows(network, 0, inputs, ids, n_threads)
+
+
+def _draw_rows(network: Network, i: int, rows: Ids, ids: Ids, n_threads: int) -> None:
+    """Draw rows of layer i, those of the columns or neurons `ids`."""
+    layer, scale = network.layers[i], network.settings.layers[i].scale
+    for part in layer.blocks(len(rows)):
+        width = layer.w.shape[1]
+        layer.w[rows[part]] = uniform_rows(network.seed, i, ids[part], width, scale, n_threads)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from slide._base.arrays import Array
 from slide._base.values import as_float, as_int, refusing, shown
 from slide._base.wrappers import rank

@@ -13,6 +13,11 @@ if __name__ == "__main__":
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is not None:
-        # Show the line of an epoch as soon as the epoch is over, also in a log file.
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        # Show the line of an epoch as soon as the epoch is over, also in a log file. A new file,
+        # because Python's own may be unbuffered (PYTHONUNBUFFERED), and then loses text without an
+        # error where a disk is full.
+        sys.stdout = open(
+            1, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors,
+            closefd=False,
+        )  # fmt: skip
     sys.exit(main())

@@ -71,7 +71,8 @@ def check_target(path: str) -> None:
         )
     if os.path.exists(path):
         _check_old(path, folder)
-    if not os.access(folder, os.W_OK):
+    as_user = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=as_user):
         raise PermissionError(f"{path} cannot be written: no right to write into {folder}")
     if _is_fixed(folder):
         raise PermissionError(f"{path} cannot be written: the folder {folder} is immutable")

@@ -36,7 +36,7 @@ _COMPRESSED = tuple(start for start, *_ in _COMPRESSIONS)
 _OTHER_COMPRESSION = "compressed data of a format that is not read; decompress it first"
 # Patterns of a file's start, and what they tell.
 _NO_TEXT = (
-    (rb"\xff\xfe|\xfe\xff", "UTF-16 text; save it as UTF-8"),
+    (rb"\xff\xfe|\xfe\xff", "UTF-16 or UTF-32 text; save it as UTF-8"),
     (rb"PK\x03\x04", "a zip archive; unpack it first"),
     (rb"7z\xbc\xaf|\x1f\x9d|\x04\x22\x4d\x18|LZIP", _OTHER_COMPRESSION),
     (rb"\x80[\x02-\x05]", "a pickle"),
@@ -181,7 +181,8 @@ def _no_text(head: bytes, is_unpacked: bool) -> str:
         if re.match(pattern, head):
             return what
     line = head.split(b"\n", 1)[0]
-    return "binary data" if len(line) != len(line.translate(None, _CONTROLS)) else ""
+    is_binary = len(line) != len(line.translate(None, _CONTROLS))
+    return "binary data, or text that is not UTF-8" if is_binary else ""
 
 
 class _Source(io.RawIOBase):

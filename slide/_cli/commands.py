@@ -22,6 +22,7 @@ from slide._cli.files import (
     check_output,
     check_stdout,
     drop_unwritten,
+    flush_stdout,
     model_file,
     output,
     patient_stdout,
@@ -64,11 +65,15 @@ def main(argv: list[str] | None = None) -> int:
     argv : list of str or None
         Arguments; None means the arguments of the process.
     """
-    args = _parser().parse_args(argv)
+    command = ""
     try:
+        try:
+            args = _parser().parse_args(argv)
+        finally:
+            flush_stdout()  # of --help
+        command = f" {args.command}"
         args.run(args)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        flush_stdout()
         return 0
     except KeyboardInterrupt:
         code = _INTERRUPTED
@@ -78,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         code = 1
         line = " ".join(str(error).split()) or type(error).__name__
         if sys.stderr is not None:  # else `print` would take stdout
-            print(f"slide {args.command}: error: {line}", file=sys.stderr)
+            print(f"slide{command}: error: {line}", file=sys.stderr)
     drop_unwritten()
     return code
 
@@ -159,10 +164,11 @@ def evaluate(args: argparse.Namespace) -> None:
     rows = read_rows(args.data, args.format)
     figures, seconds = _evaluate(model, rows, args.k, trained_on)
     n_rows = len(rows.counts)
-    if args.json:
-        print(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}))
-    else:
-        print(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s")
+    with output("-") as write:
+        if args.json:
+            write(json.dumps({**figures, "n_rows": n_rows, "seconds": round(seconds, 3)}) + "\n")
+        else:
+            write(f"{table_of(figures)}\n{n_rows} rows, {seconds:.1f} s\n")
 
 
 def _check_size(name: str, n: int | None) -> None:

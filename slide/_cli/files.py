@@ -12,7 +12,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, product
 from typing import TextIO
 
 from slide._base.files import check_replaceable, replacing
@@ -34,22 +35,40 @@ def check_files(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) ->
     inputs, outputs : dict of str to str
         Paths by the names of their arguments; the path None means that an argument is not given.
     """
-    read = {name: (path, _status(path)) for name, path in inputs.items() if path is not None}
-    written = {name: (path, _status_of_output(path)) for name, path in outputs.items()}
-    written["stdout"] = ("-", _status_of_output("-"))
-    for name, (path, status) in read.items():
-        for other, (_, its_status) in written.items():
-            if _are_one(status, its_status, stat.S_ISREG):
-                raise ValueError(
-                    f"{name} and {other} are one file, {path}; write to another one, or what is "
-                    "read would be lost"
-                )
-    for (name, (path, status)), (other, (its_path, its_status)) in combinations(read.items(), 2):
-        is_pipe = _are_one(status, its_status, stat.S_ISFIFO)
-        if is_pipe or path == its_path == "-":
+    read = [_Use(name, path, _status(path)) for name, path in inputs.items() if path is not None]
+    written = [_Use(name, path, _status_of_output(path)) for name, path in outputs.items()]
+    written.append(_Use("stdout", "-", _status_of_output("-")))
+    for one, other in product(read, written):
+        if one.is_file_of(other) or one.is_pipe_of(other):
             raise ValueError(
-                f"{name} and {other} are one pipe, {path}, which can be read only once"
+                f"{one} and {other} are one file; write to another, or what is read would be lost"
             )
+    for one, other in combinations(read, 2):
+        if one.is_pipe_of(other) or one.path == other.path == "-":
+            raise ValueError(f"{one} and {other} are one pipe, which can be read only once")
+
+
+@dataclass(frozen=True)
+class _Use:
+    """The file of an argument, and what the system says of it, or None if there is no file."""
+
+    name: str
+    path: str
+    status: os.stat_result | None
+
+    def __str__(self) -> str:
+        return self.name if self.path == "-" else f"{self.name} ({self.path})"
+
+    def is_file_of(self, other: _Use) -> bool:
+        return self._is_of(other, stat.S_ISREG)
+
+    def is_pipe_of(self, other: _Use) -> bool:
+        return self._is_of(other, stat.S_ISFIFO)
+
+    def _is_of(self, other: _Use, is_kind: Callable[[int], bool]) -> bool:
+        if self.status is None or other.status is None:
+            return False
+        return os.path.samestat(self.status, other.status) and is_kind(self.status.st_mode)
 
 
 def check_stdout() -> None:
@@ -85,15 +104,6 @@ def _status_of_output(path: str) -> os.stat_result | None:
             return None if sys.stdout is None else os.fstat(sys.stdout.fileno())
         return os.stat(path) if number is None else os.fstat(number)
     return None
-
-
-def _are_one(
-    one: os.stat_result | None, other: os.stat_result | None, is_kind: Callable[[int], bool]
-) -> bool:
-    """Whether both are the same file, of a kind such as `stat.S_ISREG`."""
-    if one is None or other is None:
-        return False
-    return os.path.samestat(one, other) and is_kind(one.st_mode)
 
 
 def _descriptor(path: str) -> int | None:
@@ -136,17 +146,30 @@ def output(path: str) -> Iterator[Callable[[str], object]]:
     "-" is stdout. Text for a name that ends in .gz is compressed.
     """
     number = _descriptor(path)
-    if number == _STDOUT:
-        yield sys.stdout.write
-    elif number is not None:
-        with os.fdopen(os.dup(number), "w", encoding="utf-8") as file:
-            yield file.write
-    elif _is_stream(path):
-        with _opened(path, path) as file:
-            yield file.write
-    else:
-        with replacing(path) as temporary, _opened(temporary, path) as file:
-            yield file.write
+    with naming("stdout" if path == "-" else path):
+        if number == _STDOUT:
+            yield sys.stdout.write
+            sys.stdout.flush()
+        elif number is not None:
+            with os.fdopen(os.dup(number), "w", encoding="utf-8") as file:
+                yield file.write
+        elif _is_stream(path):
+            with _opened(path, path) as file:
+                yield file.write
+        else:
+            with replacing(path) as temporary, _opened(temporary, path) as file:
+                yield file.write
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Name a file in an error of the system that names none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = path
+        raise
 
 
 def _opened(path: str, name: str) -> TextIO:
@@ -166,7 +189,8 @@ def patient_stdout() -> Iterator[None]:
     with redirect_stdout(patient):
         yield
     if patient.error is not None:
-        raise patient.error
+        with naming("stdout"):
+            raise patient.error
 
 
 class _Patient(io.TextIOBase):
@@ -192,11 +216,17 @@ class _Patient(io.TextIOBase):
                 self.error = error
 
 
+def flush_stdout() -> None:
+    """Write what stdout still holds."""
+    if sys.stdout is not None:
+        with naming("stdout"):
+            sys.stdout.flush()
+
+
 def drop_unwritten() -> None:
     """Leave nothing in stdout that cannot be written: Python tries once more on its way out."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        flush_stdout()
     except OSError:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

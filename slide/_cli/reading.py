@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from slide._base.arrays import Array
 from slide._base.text_files import text_lines
 from slide._base.values import MAX_INT
-from slide._data.text_rows import TextRows
+from slide._data.text_rows import ROW, TextRows
 from slide._data.xmc import is_header, read_xmc
 
 FORMATS = ("auto", "xmc", "svmlight")
@@ -204,6 +204,8 @@ def read_rows(path: str, format: str = "auto") -> LabelledRows:
             rows = LabelledRows(path, x, text.indptr, text.labels, None, text)
     if not x.shape[0]:
         raise ValueError(f"{path} has no rows")
+    if not x.nnz and rows.n_labels is None and (rows.counts > 1).any():
+        raise ValueError(f"{path} has no features; is it CSV? {ROW[0].upper()}{ROW[1:]}")
     return rows
 
 

@@ -204,6 +204,8 @@ def check_bytes(line: bytes) -> None:
 
 def fault_of(line: bytes) -> str | None:
     """Say what is wrong in a line that is no row; None if nothing is found."""
+    if b"\r" in line:
+        return "a line must end in \\n or \\r\\n; got \\r without \\n within it"
     entries = line.split()
     if entries and b":" not in entries[0]:
         for label in entries.pop(0).split(b","):

@@ -165,12 +165,13 @@ class SparseMLPClassifier(
         Names of the features, if X had names.
     n_outputs_ : int
         Number of output neurons, which is the number of classes.
-    prototypes_ : csc_array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
+    prototypes_ : sparse array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
         Prototype of every class, of length 1; None if prototypes gained nothing.
     prototype_weight_ : float
         Weight of the prototype's cosine in a score; 0 without prototypes.
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
-        Weights of every layer: views, or copies if `weight_dtype` is "bfloat16".
+        Weights of every layer: views, or copies if `weight_dtype` is "bfloat16". Columns of sparse
+        X that never occurred have zeros in the first one, which is then a copy too.
     intercepts_ : list of ndarray of shape (n_out,), dtype=float32
         Biases of every layer, for X that is not centred.
     n_iter_ : int

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, csr_array
 from sklearn.utils.validation import check_is_fitted
 
 from slide._base.arrays import Array, Floats, Params
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 # Attributes that earlier versions set besides `_fitted`; pickles of them have these.
 _SET_ONCE = ("n_features_in_", "feature_names_in_")
+
+
+class TooLargeError(MemoryError, AttributeError):
+    """The error of an attribute that does not fit into memory.
+
+    As an AttributeError it lets `dir`, and so a notebook's display, leave the attribute out.
+    """
 
 
 class FittedAttributes:
@@ -104,7 +111,14 @@ class FittedAttributes:
 
     @property
     def coefs_(self) -> list[Floats]:
-        return self._result().network.coefs()
+        network = self._result().network
+        try:
+            return network.coefs()
+        except MemoryError as error:
+            raise TooLargeError(
+                f"coefs_ has weights of all {network.n_announced} columns of X, also of those that "
+                "never occurred; they do not fit into memory"
+            ) from error
 
     @property
     def intercepts_(self) -> list[Floats]:
@@ -117,7 +131,7 @@ class FittedAttributes:
         return [first, *others]
 
     @property
-    def prototypes_(self) -> csc_array | None:
+    def prototypes_(self) -> csc_array | csr_array | None:
         network = self._result().network
         if network.prototypes is None or network.columns is None:
             return None if network.prototypes is None else network.prototypes.by_feature

@@ -98,13 +98,11 @@ class Prototypes:
             feature_weights=np.pad(self.feature_weights, (0, n_new)),
         )
 
-    def at_columns(self, columns: Columns) -> csc_array:
-        """The index over all columns of X, where the features are `columns`."""
-        by_column = self.by_feature[:, columns.inputs]
-        indptr = np.zeros(columns.n_announced + 1, np.int64)
-        indptr[columns.known + 1] = np.diff(by_column.indptr)
-        parts = _narrow(by_column.data, by_column.indices, np.cumsum(indptr, out=indptr))
-        return csc_array(parts, shape=(by_column.shape[0], columns.n_announced))
+    def at_columns(self, columns: Columns) -> csr_array:
+        """The prototypes over all columns of X, where the features are `columns`."""
+        rows = self.by_feature[:, columns.inputs].tocsr()
+        shape = (rows.shape[0], columns.n_announced)
+        return csr_array((rows.data, columns.known[rows.indices], rows.indptr), shape=shape)
 
     def cosines(self, x: Matrix, labels: Ids) -> Floats:
         """Cosines of every row x[i] with the prototypes labels[i], int32 (n, k): float32 (n, k)."""

@@ -1,5 +1,7 @@
 """Twins of `_base.random`: the same 64-bit words, in Python's integers."""
 
+import numpy as np
+
 MASK = 2**64 - 1
 
 
@@ -28,3 +30,14 @@ class SplitMix64:
     def below(self, n):
         """An integer in 0..n-1."""
         return (self.next64() >> 32) * n >> 32
+
+
+def uniform_rows(seed, layer, ids, width, scale):
+    """Initial weights of deviation `scale`: float32 (n, width)."""
+    unit = np.float32(scale * np.sqrt(3) / 2**24)
+    rows = []
+    for i in ids:
+        stream = SplitMix64(seed_stream(seed_stream(seed, layer), i))
+        odd = [2 * (stream.next64() >> 40) + 1 - 2**24 for _ in range(width)]
+        rows.append(np.array(odd, np.float32) * unit)
+    return np.array(rows)

@@ -36,6 +36,15 @@ def shown(value: Any) -> str:
     return cut(text)
 
 
+def described(error: Exception) -> str:
+    """The type of an error and its text, which a foreign class may fail to give."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
 def cut(text: str) -> str:
     """Shorten a long text to its start."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
@@ -53,7 +62,7 @@ def refusing(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # such as the OverflowError of an int that no float can hold
         raise ValueError(
-            f"{name} cannot be made an array of numbers or labels: {type(error).__name__}"
+            f"{name} cannot be made an array of numbers or labels: {described(error)}"
         ) from error
 
 

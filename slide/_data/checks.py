@@ -34,11 +34,9 @@ def _as_numbers(estimator: object, X: Any, reset: bool) -> Matrix:
     # A float64 too large for float32 becomes infinity and is refused as such.
     with np.errstate(over="ignore", invalid="ignore"), explaining(X), refusing("X"):
         X = as_features(X)
-        checked = validate_data(
+        return validate_data(
             estimator, X, accept_sparse="csr", dtype=np.float32, order="C", reset=reset
         )
-        # Sparse columns of bools come as bools.
-        return checked.astype(np.float32, copy=False)
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> Floats | None:

@@ -29,7 +29,7 @@ def exact_array(values: Any, name: str) -> Array:
         columns = columns_of(values)
         if columns is not None:
             return _side_by_side([exact_array(column, name) for column in columns], values)
-        _refuse_marked(_missing_in(values), "NaN or another missing value", name)
+        _refuse_marked(missing_in(values), "NaN or another missing value", name)
         as_list = isinstance(values, list | tuple)
         array = np.array(values, object) if as_list else np.asarray(values)
         if array.dtype.kind == "T":
@@ -62,14 +62,16 @@ def is_sparse_frame(values: Any) -> bool:
     return all(hasattr(dtype, "fill_value") for dtype in values.dtypes)
 
 
-def sparse_frame(frame: Any, name: str) -> Any:
-    """Convert a frame of pandas whose columns are all sparse to a SciPy matrix."""
+def sparse_numbers(frame: Any, name: str) -> Any:
+    """Convert the columns of a sparse frame to one type of numbers: bools are none for pandas."""
     if any(dtype.fill_value != 0 for dtype in frame.dtypes):
         raise ValueError(
             f"{name} must have sparse columns whose fill value is 0; got "
             f"{shown(frame.dtypes.iloc[0])}: convert them with {name}.sparse.to_dense()"
         )
-    return frame.sparse.to_coo()
+    if any(dtype.kind == "b" for dtype in frame.dtypes):
+        return frame.astype(type(frame.dtypes.iloc[0])(np.float32, 0))
+    return frame
 
 
 def _side_by_side(columns: Sequence[Array], frame: Any) -> Array:
@@ -80,7 +82,7 @@ def _side_by_side(columns: Sequence[Array], frame: Any) -> Array:
     return np.column_stack(columns)
 
 
-def _missing_in(values: Any) -> Bools | None:
+def missing_in(values: Any) -> Bools | None:
     """Which values a masked array, a column of pandas, polars or Arrow marks as missing."""
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.getmaskarray(values)
@@ -112,6 +114,11 @@ def _of_objects(array: Array, name: str, as_list: bool) -> Array:
         _refuse_missing(flat, len(flat) // max(len(array), 1), name)
     if "collection" in kinds:
         first = next(value for value in flat if _kind(type(value)) == "collection")
+        if hasattr(first, "toarray"):
+            raise ValueError(
+                f"{name} must be one matrix; got a sequence of sparse rows: stack them with "
+                f"scipy.sparse.vstack({name})"
+            )
         raise ValueError(
             f"{name} must have one value a row, or rows of zeros and ones; got {shown(first)}. For "
             f"several labels a row, MultiLabelBinarizer(sparse_output=True).fit_transform({name}) "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,12 +11,13 @@ from scipy.sparse import issparse
 
 from slide._base.arrays import Array
 from slide._base.values import shown
-from slide._data.exact import columns_of, is_sparse_frame, sparse_frame
+from slide._data.exact import columns_of, is_sparse_frame, missing_in, sparse_numbers
 from slide._data.structure import check_structure
 
 _SHAPE = "X must hold numbers in the shape (n_samples, n_features)"
 _VECTORISE = "turn texts into numbers with TfidfVectorizer or HashingVectorizer"
-_ENCODE = "turn texts and categories into numbers with OneHotEncoder"
+_ENCODE = "turn categories into numbers with OneHotEncoder, texts with TfidfVectorizer"
+_BINARISE = "MultiLabelBinarizer(sparse_output=True)"
 _DATES = "turn dates into numbers, for example days since the first one"
 _FILL = "fill missing values in, for example with SimpleImputer"
 
@@ -31,9 +32,24 @@ def as_features(X: Any) -> Any:
         return np.asarray(X)
     if isinstance(X, np.matrix):
         return np.asarray(X)
-    if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
-        raise ValueError(f"{_SHAPE}; got dtype {X.dtype}: {_DATES}")
-    return X
+    if any(map(_is_temporal, _dtypes(X))):
+        raise ValueError(_frame(X, "") or f"{_SHAPE}; got dates: {_DATES}")
+    return sparse_numbers(X, "X") if is_sparse_frame(X) else X
+
+
+def _dtypes(X: Any) -> Sequence[Any]:
+    """The dtypes of a frame's columns or of an array."""
+    if hasattr(X, "dtypes"):
+        return list(X.dtypes)
+    columns = columns_of(X)  # of Arrow
+    if columns is None:
+        return [getattr(X, "dtype", None)]
+    return [np.asarray(column[:1]).dtype for column in columns]
+
+
+def _is_temporal(dtype: Any) -> bool:
+    """Whether a dtype of NumPy, pandas or polars is one of dates or durations."""
+    return getattr(dtype, "kind", "") in ("M", "m") or getattr(dtype, "is_temporal", bool)()
 
 
 @contextmanager
@@ -70,6 +86,9 @@ def _container(X: Any, error: str) -> str | None:
         )
     if isinstance(X, set | frozenset) or X is None or np.isscalar(X):
         return f"{_SHAPE}; got {shown(X)}"
+    dtype = getattr(X, "dtype", None)
+    if getattr(dtype, "kind", "") == "c":
+        return f"Complex data not supported; X has dtype {dtype}"
     if hasattr(X, "__next__"):
         return f"{_SHAPE}; got a {type(X).__name__}: collect its rows with numpy.stack(list(X))"
     return None
@@ -80,15 +99,15 @@ def _frame(X: Any, error: str) -> str | None:
     columns = columns_of(X)
     if columns is None:
         return None
-    if is_sparse_frame(X) and any(dtype.fill_value != 0 for dtype in X.dtypes):
-        try:
-            sparse_frame(X, "X")
-        except ValueError as refusal:
-            return str(refusal)
     names = getattr(X, "column_names", None) or X.columns  # of Arrow, or of pandas and polars
     for name, column in zip(names, columns, strict=True):
         if len(np.shape(column)) != 1:
             continue
+        missing = missing_in(column)
+        if missing is not None and missing.any():
+            row = int(np.argmax(missing))
+            where = f"row {row}, column {shown(name)}"
+            return f"X contains NaN or another missing value in {where}: {_FILL}"
         problem = _of_cells(np.asarray(column)[:, np.newaxis], f"column {shown(name)}")
         if problem is not None:
             return problem
@@ -109,7 +128,10 @@ def _not_finite(X: Any, error: str) -> str | None:
 
 
 def _wrong(values: Any, word: str) -> Array:
-    values = np.asarray(values, dtype=np.float32)
+    try:
+        values = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):  # a frame whose columns are of different types
+        return np.zeros(0, bool)
     wrong: Array = np.isnan(values) if word == "NaN" else np.isinf(values)
     return wrong
 
@@ -138,19 +160,23 @@ def _cells(X: Any, error: str) -> str | None:
 
 def _of_rows(rows: Array) -> str | None:
     """What is wrong with a sequence of objects that are no rows of numbers."""
-    first = rows[0]
+    first = rows[:1].tolist()[0]
     if isinstance(first, str | bytes):
         return f"{_SHAPE}; got texts, such as {shown(first)}: {_VECTORISE}"
     if isinstance(first, Mapping):
         return f"{_SHAPE}; got dicts: turn them into numbers with DictVectorizer"
     if issparse(first):
         return f"{_SHAPE}; got a sequence of sparse rows: stack them with scipy.sparse.vstack(X)"
-    if not all(isinstance(row, Sequence | np.ndarray) for row in rows):
+    if not all(isinstance(row, Sequence | Set | np.ndarray) for row in rows):
         return None
     if any(isinstance(cell, str) for row in rows for cell in row):
         return (
-            f"{_SHAPE}; got lists of texts: turn them into numbers with MultiLabelBinarizer("
-            "sparse_output=True), or TfidfVectorizer(analyzer=list)"
+            f"{_SHAPE}; got collections of texts: turn them into numbers with {_BINARISE}, or with "
+            "TfidfVectorizer(analyzer=list)"
+        )
+    if isinstance(first, Set):
+        return (
+            f"{_SHAPE}; got sets, such as {shown(first)}: turn them into numbers with {_BINARISE}"
         )
     lengths = list(map(len, rows))
     other = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
@@ -174,6 +200,8 @@ def _of_cells(array: Array, column: str) -> str | None:
             return f"X contains {shown(value)} in {where}: {_FILL}"
         if hasattr(value, "toordinal") or isinstance(value, np.datetime64):
             return f"{_SHAPE}; got {shown(value)} in {where}: {_DATES}"
+        if isinstance(value, complex | np.complexfloating):
+            return f"Complex data not supported; X has {shown(value)} in {where}"
         if isinstance(value, str | bytes) and not _is_number(value):
             return f"{_SHAPE}; got {shown(value)} in {where}: {_ENCODE}"
     return None

@@ -14,7 +14,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from slide._base.arrays import Array, Bools
 from slide._base.values import MAX_INT, shown
-from slide._data.exact import exact_array, is_sparse_frame, sparse_frame
+from slide._data.exact import exact_array, is_sparse_frame, sparse_numbers
 from slide._data.structure import check_structure, tidy
 
 
@@ -107,7 +107,7 @@ def read_target(y: Any, name: str = "y", *, warn: bool = False) -> Target:
             f"passed, but the target {name} is None"
         )
     if is_sparse_frame(y) and len(y.columns) > 1:
-        y = sparse_frame(y, name)
+        y = sparse_numbers(y, name).sparse.to_coo()
     if issparse(y):
         container = csr_array if isinstance(y, sparray) else csr_matrix
         return Target(_rows_of_sparse(y, name), container)
@@ -127,7 +127,7 @@ def read_target(y: Any, name: str = "y", *, warn: bool = False) -> Target:
 def read_indicator(y: Any, name: str) -> LabelRows:
     """Read y as an indicator, also where it has only one column."""
     if is_sparse_frame(y):
-        y = sparse_frame(y, name)
+        y = sparse_numbers(y, name).sparse.to_coo()
     if issparse(y):
         return _rows_of_sparse(y, name)
     y = exact_array(y, name)
@@ -189,10 +189,12 @@ def _check_ones(values: Array, dtype: np.dtype[Any], name: str) -> None:
         )
     wrong = (values != 0) & (values != 1)
     if wrong.any():
+        found = _some(np.unique(values[wrong]))
         nan = f"; {name} contains NaN" if np.isnan(values[wrong]).any() else ""
         raise ValueError(
             f"{name} of two dimensions must be a label indicator of zeros and ones; got also "
-            f"{_some(np.unique(values[wrong]))}{nan}"
+            f"{found}{nan}. MultiLabelBinarizer(sparse_output=True) makes an indicator of lists of "
+            "labels"
         )
 
 
@@ -200,8 +202,8 @@ def _one_column(y: Array, name: str) -> Array:
     """y as one dimension of class labels; what cannot be labels is refused."""
     if y.ndim == 0:
         raise ValueError(
-            f"{name} must be a sequence of labels; got {shown(y[()])}, of type "
-            f"{type(y[()]).__name__}"
+            f"{name} must be a sequence of labels; got {shown(y.tolist())}, of type "
+            f"{type(y.tolist()).__name__}"
         )
     if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 1):
         raise ValueError(

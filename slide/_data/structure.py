@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from slide._base.arrays import Array, Matrix
-
-_BLOCK = 1 << 20  # indices that are compared at a time
+from slide._base.arrays import Matrix
 
 
 def check_structure(name: str, matrix: Any) -> None:
@@ -59,18 +56,6 @@ def _problem_of_compressed(matrix: Any) -> str | None:
     return None
 
 
-def rows_rise(indptr: Array, indices: Array) -> bool:
-    """Whether the indices of every row of a CSR matrix rise, none twice."""
-    for start in range(1, len(indices), _BLOCK):
-        stop = start + _BLOCK
-        falls = start + np.flatnonzero(indices[start:stop] <= indices[start - 1 : -1][:_BLOCK])
-        falls = falls.astype(indptr.dtype, copy=False)  # else the search would convert indptr
-        # Indices may fall only where a row begins.
-        if (indptr[np.searchsorted(indptr, falls)] != falls).any():
-            return False
-    return True
-
-
 def tidy(x: Matrix) -> Matrix:
     """A CSR matrix with rising indices, none twice, and without stored zeros.
 
@@ -78,9 +63,10 @@ def tidy(x: Matrix) -> Matrix:
     """
     end = x.indptr[-1]  # the arrays may be longer
     data, indices = x.data[:end], x.indices[:end]
-    if len(x.data) == end and data.all() and rows_rise(x.indptr, indices):
-        return x
     # A new object knows nothing of what was cached for the old one.
+    fresh = csr_array((data, indices, x.indptr), shape=x.shape)
+    if fresh.has_canonical_format and data.all():
+        return x if len(x.data) == end else fresh
     copy = csr_array((data, indices, x.indptr), shape=x.shape, copy=True)
     copy.sum_duplicates()
     copy.eliminate_zeros()

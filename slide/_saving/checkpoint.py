@@ -203,6 +203,7 @@ def identity_of(
     n_before : int
         Samples that the network has been trained on before this training (`warm_start`).
     """
+    model_file.check_labels(classes)  # now, not when the first file is due
     x = data.x
     state = encode("random_state", rng)
     return {

@@ -68,6 +68,18 @@ def write(path: str, saved: Saved) -> None:
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
+def check_labels(classes: Array) -> None:
+    """Refuse classes that a file cannot hold."""
+    kind, texts = classes.dtype.kind, True
+    if kind == "O":
+        texts = all(isinstance(label, str) for label in classes)
+    if kind not in "biufUOMm" or not texts:
+        raise ValueError(
+            "a model can be saved if its labels are ints, bools, floats, texts or dates of NumPy; "
+            f"got {shown(classes[0])}, of type {type(classes[0]).__name__}: convert y before fit"
+        )
+
+
 def read(path: str, defaults: Params) -> Saved:
     """Read the file of `write`.
 
@@ -218,14 +230,8 @@ def _classes_array(classes: Array) -> tuple[str, Array]:
     Integers, bools and floats stay as they are. Texts become JSON. Dates, durations and long floats
     become their bytes.
     """
+    check_labels(classes)
     dtype = classes.dtype
-    if dtype.kind not in "biufUOMm" or not all(
-        isinstance(label, str) for label in classes[: len(classes) * (dtype.kind == "O")]
-    ):
-        raise ValueError(
-            "a model can be saved if its labels are ints, bools, floats, texts or dates of NumPy; "
-            f"got {shown(classes[0])}, of type {type(classes[0]).__name__}: convert y before fit"
-        )
     if dtype.kind in "UO":
         longest = _longest(classes)
         if _is_too_wide(dtype, longest, len(classes), room_of(0)):

@@ -198,7 +198,7 @@ def _single_rows(ids: Array, n_classes: int) -> LabelRows:
 def _column(y: Any, name: str = "y") -> Any:
     """y as one dimension of class labels; continuous values are refused."""
     with refusing(name):
-        y = column_or_1d(y, warn=True, input_name=name)
+        y = column_or_1d(y, warn=True)
     # Only floats can be continuous. For other types the first value is enough, which saves
     # type_of_target from sorting all of them.
     with np.errstate(invalid="ignore"):  # floats beyond int64 count as continuous

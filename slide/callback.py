@@ -6,6 +6,7 @@ from typing import Any
 
 from slide._base.files import as_path
 from slide._base.values import as_float, as_int, shown
+from slide._base.wrappers import called
 from slide._settings.rules import check_positive, integer
 
 
@@ -120,10 +121,11 @@ class Checkpoint:
     # The estimator calls its Checkpoint directly: the hooks do not get all that the file keeps.
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Refuse estimators of other packages."""
+        """Refuse other estimators."""
         if not hasattr(estimator, "predict_topk"):
-            raise TypeError(
-                f"Checkpoint keeps the training of a SparseMLPClassifier; got {type(estimator)}"
+            raise ValueError(
+                "Checkpoint must be set on a SparseMLPClassifier, also within a pipeline; got "
+                f"{called(estimator)}"
             )
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:

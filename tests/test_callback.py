@@ -1,15 +1,21 @@
 """scikit-learn's callbacks on `fit`: their arguments, and that they can stop it."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 from slide.metrics import precision_at_k, precision_at_k_scorer
+
+if find_spec("sklearn.callback"):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+else:
+    pytestmark = pytest.mark.skip(reason="callbacks need scikit-learn 1.9")
 
 
 class Recorder:

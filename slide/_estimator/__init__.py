@@ -8,6 +8,7 @@ Map of the package::
     prediction    the methods that predict
     saving        the methods `save` and `load`
     observers     callbacks and checkpoint of a `fit`
+    callbacks     scikit-learn's support of callbacks, or a stand-in
     html          table of the network in a notebook
 """
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 
 from slide._base.arrays import Array, Params
@@ -16,6 +15,7 @@ from slide._base.n_jobs import is_parallel, resolve_n_jobs
 from slide._data.checks import check_weights
 from slide._data.labels import LabelCoder
 from slide._data.rows import TrainingRows
+from slide._estimator.callbacks import CallbackSupport, with_callbacks
 from slide._estimator.features import check_features
 from slide._estimator.html import NetworkTable
 from slide._estimator.observers import Observers
@@ -28,15 +28,12 @@ from slide._training.batch import adapted, train_batch
 from slide._training.begin import begin, go_on, resume
 from slide._training.task import Task, as_inputs
 
-F = TypeVar("F", bound=Callable[..., Any])
-_with_callbacks: Callable[[F], F] = with_callbacks  # with_callbacks has no types
-
 
 class SparseMLPClassifier(
     Prediction,
     Saving,
     NetworkTable,
-    CallbackSupportMixin,
+    CallbackSupport,
     ClassifierMixin,
     BaseEstimator,
 ):
@@ -314,7 +311,7 @@ class SparseMLPClassifier(
     # ------------------------------------------------------------ training --
 
     @one_at_a_time
-    @_with_callbacks
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X and y.
 

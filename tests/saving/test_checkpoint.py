@@ -17,6 +17,8 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 
 import slide
 from slide import SparseMLPClassifier
@@ -276,10 +278,23 @@ def test_bad_arguments(arguments):
         Checkpoint(**{"path": "file", **arguments})
 
 
-def test_is_for_our_estimators(planted, tmp_path):
-    clf = LogisticRegression().set_callbacks(Checkpoint(tmp_path / "file"))
-    with pytest.raises(TypeError, match="SparseMLPClassifier"):
-        clf.fit(*planted)
+@pytest.mark.skipif(
+    not hasattr(LogisticRegression, "set_callbacks"), reason="callbacks need scikit-learn 1.9"
+)
+def test_is_for_our_estimators(classifier, planted, tmp_path):
+    for estimator in (LogisticRegression(), make_pipeline(classifier())):
+        estimator.set_callbacks(Checkpoint(tmp_path / "file"))
+        message = f"must be set on a SparseMLP.*; got a {type(estimator).__name__}"
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(*planted)
+
+
+def test_a_checkpoint_within_a_pipeline(classifier, planted, tmp_path):
+    path = tmp_path / "training"
+    clf = classifier().set_callbacks(Checkpoint(path))
+    model = make_pipeline(MaxAbsScaler(), clone(clf)).fit(*planted)
+    twin = SparseMLPClassifier.load(path)
+    assert_array_equal(twin.predict(model[0].transform(planted[0])), model.predict(planted[0]))
 
 
 def test_when_it_is_due():

@@ -18,6 +18,7 @@ from slide._base.named_arrays import flat, part_of
 from slide._base.values import MAX_INT
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
+from slide._network.confidence import Confidence
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
@@ -88,6 +89,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings=settings,
         tally=tally_header(network.tally),
+        confidence=[network.confidence.slope, network.confidence.shift],
         input_lengths=[length for _, length in network.input_stats],
     )
     prototypes = network.prototypes
@@ -185,7 +187,12 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
     check("tally.", header["tally"], {"dense_multiply_adds": integer(1, 2**200)})
     tally = tally_from(header["tally"], "tally.")
     network = Network(
-        **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
+        **own,
+        hidden_layer_sizes=sizes,
+        settings=settings,
+        x_mean=x_mean,
+        tally=tally,
+        confidence=confidence_from(header.get("confidence", [1.0, 0.0])),  # older files lack it
     )
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
         if chosen.retrieval is not None:
@@ -195,6 +202,14 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
         network.input_stats[i] = mean, length
     return network
+
+
+def confidence_from(values: Any) -> Confidence:
+    """The Confidence of a list [slope, shift]."""
+    slope, shift = floats("confidence", values, 2)
+    if slope <= 0:
+        raise ValueError(f"the slope of confidence must be above 0; got {slope}")
+    return Confidence(slope, shift)
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

@@ -274,5 +274,4 @@ class Prediction(FittedAttributes):
 
     def _log_probabilities(self, X: Any, fitted: Fitted) -> Floats:
         scores = self._all_scores(X, fitted)
-        loss = fitted.network.settings.loss
-        return log_probabilities(scores, loss, fitted.coder.multilabel)
+        return log_probabilities(scores, fitted.network, fitted.coder.multilabel)

@@ -5,6 +5,7 @@ Map of the package::
     network       Network: all arrays of a model, and views for kernels
     layer         Layer: the arrays of one layer
     losses        losses: prior, probabilities, threshold, calibration
+    confidence    how sure probabilities of one label are, fitted
     start         initial weights of a new network
     directions    directions along which vectors vary most
     draws         random weights of hidden layers

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import log_expit, softmax
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import brentq, minimize
+from scipy.special import expit, log_expit, softmax
 
 from slide._base.arrays import Array, Bools, Floats, Ints
+from slide._network.confidence import Confidence, LogTerm
+
+_PRIOR_ROWS = 10  # so many rows say that the scores are calibrated already
 
 _Calibrate: TypeAlias = Callable[[Floats, Bools, Ints, Array], tuple[float, float]]
 
@@ -33,8 +35,10 @@ class Loss:
     n_decisions : callable
         Maps the number of classes to the number of decisions, whose losses add up to a row's loss.
     log_probabilities : callable
-        Maps scores (n, n_classes), and whether a row may have several labels, to the logarithms of
-        the probabilities, in place.
+        Maps scores (n, n_classes), whether a row may have several labels, and the Confidence of
+        rows with one label, to the logarithms of the probabilities, in place.
+    log_term : callable
+        The function of scores, with its derivative, that a Confidence is about.
     score_threshold : float or None
         A row of a multilabel target gets the labels whose score is above it. None: the
         probabilities of a row sum to 1, and it gets the labels above 1 / (1 + labels_per_row).
@@ -47,7 +51,8 @@ class Loss:
     name: str
     log_prior: Callable[[Ints, int], Array]
     n_decisions: Callable[[int], int]
-    log_probabilities: Callable[[Floats, bool], Floats]
+    log_probabilities: Callable[[Floats, bool, Confidence], Floats]
+    log_term: LogTerm
     score_threshold: float | None
     calibrate: _Calibrate
 
@@ -65,7 +70,9 @@ def _log_share(counts: Ints, n_rows: int) -> Array:
     return np.asarray(np.log(p / p.sum()))
 
 
-def _log_softmax(scores: Floats, multilabel: bool) -> Floats:
+def _log_softmax(scores: Floats, multilabel: bool, confidence: Confidence) -> Floats:
+    if not multilabel:
+        scores *= np.float32(confidence.slope)
     scores -= scores.max(axis=1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return scores
@@ -82,9 +89,15 @@ def _softmax_slope(
     shares = np.take_along_axis(right, best, axis=1)[:, 0] / np.maximum(n_labels, 1)
     target = np.average(shares, weights=weights)
 
-    def excess(log_slope: float) -> float:
+    def mean_probability(log_slope: float) -> float:
         p = softmax(np.exp(log_slope) * scores, axis=1).max(axis=1)
-        return float(np.average(p, weights=weights) - target)
+        return float(np.average(p, weights=weights))
+
+    prior = _PRIOR_ROWS / (_PRIOR_ROWS + len(scores))
+    target = (1 - prior) * target + prior * mean_probability(0.0)
+
+    def excess(log_slope: float) -> float:
+        return mean_probability(log_slope) - target
 
     low, high = -5.0, 5.0
     if not excess(low) < 0 < excess(high):
@@ -100,10 +113,16 @@ def _log_odds(counts: Ints, n_rows: int) -> Array:
     return np.asarray(np.log(p) - np.log1p(-np.minimum(p, 1 - 1e-6)))
 
 
-def _log_sigmoid(scores: Floats, multilabel: bool) -> Floats:
+def _log_sigmoid(scores: Floats, multilabel: bool, confidence: Confidence) -> Floats:
     """Log probabilities: independent labels if multilabel; else a row's labels sum to 1."""
+    if not multilabel:
+        scores += np.float32(confidence.shift)
     log_expit(scores, out=scores)
-    return scores if multilabel else _log_softmax(scores, multilabel)
+    return scores if multilabel else _log_softmax(scores, multilabel, confidence)
+
+
+def _log_sigmoid_term(scores: Array) -> tuple[Array, Array]:
+    return log_expit(scores), expit(-scores)
 
 
 def _logistic(scores: Floats, right: Bools, n_labels: Ints, weights: Array) -> tuple[float, float]:
@@ -116,10 +135,23 @@ def _logistic(scores: Floats, right: Bools, n_labels: Ints, weights: Array) -> t
     if not right[valid].any() or right[valid].all():
         return 1.0, 0.0
     weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
-    model = LogisticRegression(C=np.inf, max_iter=1000)
-    model.fit(scores[valid][:, np.newaxis], right[valid], sample_weight=weights)
-    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, offset) if slope > 0 else (1.0, 0.0)
+    weights = weights / weights.sum()
+    n_rows = len(scores)
+    scores, right = scores[valid].astype(np.float64), right[valid]
+
+    def loss(point: Array) -> tuple[float, Array]:
+        z = point[0] * scores + point[1]
+        value = (weights * (np.logaddexp(0, z) - right * z)).sum()
+        excess = weights * (expit(z) - right)
+        gradient = np.array([(excess * scores).sum(), excess.sum()])
+        away = point - [1.0, 0.0]
+        return value + (away**2).sum() / (2 * n_rows), gradient + away / n_rows
+
+    # Sums of NumPy, not of BLAS, whose rounding depends on its number of threads.
+    slope, offset = minimize(loss, [1.0, 0.0], jac=True, method="BFGS").x
+    if not (np.isfinite([slope, offset]).all() and slope > 0):
+        return 1.0, 0.0
+    return float(slope), float(offset)
 
 
 LOSSES = {
@@ -130,6 +162,7 @@ LOSSES = {
             log_prior=_log_share,
             n_decisions=lambda n_classes: 1,
             log_probabilities=_log_softmax,
+            log_term=lambda scores: (scores, np.ones_like(scores)),
             score_threshold=None,
             calibrate=_softmax_slope,
         ),
@@ -138,6 +171,7 @@ LOSSES = {
             log_prior=_log_odds,
             n_decisions=lambda n_classes: n_classes,
             log_probabilities=_log_sigmoid,
+            log_term=_log_sigmoid_term,
             score_threshold=0.0,
             calibrate=_logistic,
         ),

@@ -19,6 +19,7 @@ from slide._base.rows import InputRows
 from slide._core import Trainer
 from slide._data.centering import centered
 from slide._engine.model import Model
+from slide._network.confidence import Confidence
 from slide._network.input_stats import InputStats
 from slide._network.layer import Layer
 from slide._network.tally import Tally
@@ -55,6 +56,8 @@ class Network:
         The schedule of `slide._network.rehash`: samples until the next rebuild, and the gap after
         that one.
     tally : slide._network.tally.Tally
+    confidence : slide._network.confidence.Confidence
+        How sure the probabilities are of rows with one label.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Network:
     samples_to_rebuild: int = 0
     rebuild_gap: float = 0.0
     tally: Tally = field(default_factory=Tally)
+    confidence: Confidence = field(default_factory=Confidence)
     layers: list[Layer] = field(init=False)
     input_stats: list[InputStats] = field(init=False)
     prototypes: Prototypes | None = field(init=False, default=None)

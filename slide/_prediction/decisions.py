@@ -21,13 +21,14 @@ _SCORES_AT_ONCE = 1 << 22  # about so many scores in a block of rows
 
 
 @np.errstate(under="ignore")  # a probability may round to 0, even if the user lets NumPy raise
-def log_probabilities(scores: Floats, loss: str, multilabel: bool) -> Floats:
+def log_probabilities(scores: Floats, network: Network, multilabel: bool) -> Floats:
     """Logarithms of the probabilities of all classes, (n, n_classes), in place of the scores.
 
     A row's probabilities sum to 1, unless the labels of a multilabel target are independent under
     the loss. No probability is below the smallest normal number of float32, so none rounds to 0.
     """
-    scores = LOSSES[loss].log_probabilities(scores, multilabel)
+    loss = LOSSES[network.settings.loss]
+    scores = loss.log_probabilities(scores, multilabel, network.confidence)
     return np.maximum(scores, _LOG_TINY, out=scores)
 
 
@@ -40,8 +41,8 @@ def predict_label_rows(
     time. With mode "lsh" only the labels of a short list are scored, if the loss has a threshold
     and short lists pay.
     """
-    model, loss, n_classes = network.model(), network.settings.loss, network.n_classes
-    score_threshold = LOSSES[loss].score_threshold
+    model, n_classes = network.model(), network.n_classes
+    score_threshold = LOSSES[network.settings.loss].score_threshold
     if mode == "lsh" and score_threshold is not None:
         n_candidates = lookup.candidates_for(1)
         if lookup.pays(network, n_candidates):
@@ -53,7 +54,7 @@ def predict_label_rows(
         with network.guard.reading():
             scores = predict.scores(model, x, first, last, n_threads)
         if score_threshold is None:
-            chosen = log_probabilities(scores, loss, multilabel=True) > -np.log1p(labels_per_row)
+            chosen = log_probabilities(scores, network, multilabel=True) > -np.log1p(labels_per_row)
         else:
             chosen = scores > score_threshold
         counts.append(np.count_nonzero(chosen, axis=1))

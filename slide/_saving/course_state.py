@@ -12,6 +12,7 @@ from slide._network.passes import Pass
 from slide._saving.network_state import (
     check,
     check_finite,
+    confidence_from,
     floats,
     tally_from,
     tally_header,
@@ -22,6 +23,7 @@ from slide._settings.rules import ABOVE_0, BOOL, NUMBER, Rule, integer
 if TYPE_CHECKING:
     from slide._network.layer import Layer
     from slide._training.course import Course
+    from slide._training.stacking import Stacking
 
 _SECONDS = Pass.begin(0).seconds.keys()
 _EPOCH = {
@@ -59,12 +61,16 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
         "seconds": course.seconds,
         "counted": tally_header(course.counted),
         "weighed": None,
+        "calibrated": None,
     }
     arrays = {"listed": course.trainer.hard}
     for i, (w, b) in enumerate(course.best_weights or []):
         arrays[f"best.{i}.w"], arrays[f"best.{i}.b"] = w, b
     if stacking is not None and stacking.weight is not None:
-        header["weighed"] = [float(v) for v in (stacking.weight, stacking.slope, stacking.offset)]
+        header["weighed"] = [float(stacking.weight)]
+    if stacking is not None and stacking.scale is not None:
+        confidence = stacking.confidence
+        header["calibrated"] = [*stacking.scale, confidence.slope, confidence.shift]
     if so_far is not None:
         queries = [None if sums is None else float(sums[1]) for sums in so_far.queries]
         header["so_far"] = {**vars(so_far), "queries": queries}
@@ -105,16 +111,30 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
                 _weights(f"best.{i}", layer, arrays)
                 for i, layer in enumerate(course.network.layers)
             ]
-    if header["weighed"] is not None:
-        stacking = course.stacking
-        if stacking is None:
-            raise ValueError("weighed must be None without prototypes")
-        weighed = floats("weighed", header["weighed"], 3)
-        stacking.weight, stacking.slope, stacking.offset = weighed
+    _set_stacking(course.stacking, header)
     if header["so_far"] is not None:
         course.so_far = _pass(course, header["so_far"], arrays)
     if (course.so_far is None and not n_epochs) or (course.so_far is not None and course.stopped):
         raise ValueError("an epoch must be over or in progress, and none once training has stopped")
+
+
+def _set_stacking(stacking: Stacking | None, header: dict[str, Any]) -> None:
+    weighed, calibrated = header["weighed"], header.get("calibrated")  # older versions lack it
+    if stacking is None:
+        if weighed is not None or calibrated is not None:
+            raise ValueError("weighed and calibrated must be None if no rows come late")
+        return
+    if weighed is not None:
+        # Older versions add two values.
+        weight = floats("weighed", weighed, 3 if len(weighed) == 3 else 1)[0]
+        if weight < 0 or (weight > 0 and stacking.weight is not None):
+            raise ValueError(f"weighed={weight} does not go with the prototypes")
+        stacking.weight = weight
+    if calibrated is not None:
+        slope, offset, *confidence = floats("calibrated", calibrated, 4)
+        if weighed is None or slope <= 0:
+            raise ValueError(f"calibrated={calibrated} does not go with weighed={weighed}")
+        stacking.scale, stacking.confidence = (slope, offset), confidence_from(confidence)
 
 
 def checked_history(value: Any, n_epochs: int | None = None) -> list[Params]:

@@ -19,6 +19,7 @@ from slide._base.values import MAX_INT, shown
 from slide._data.columns import Columns
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
+from slide._network.confidence import Confidence
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
@@ -92,6 +93,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings=settings,
         tally=tally_header(network.tally),
+        confidence=[network.confidence.slope, network.confidence.shift],
         input_lengths=[length for _, length in network.input_stats],
     )
     return header, _arrays(network)
@@ -210,9 +212,14 @@ def _unfilled(
     own = {name: header[name] for name in _NETWORK_RULES}
     sizes = tuple(widths[1:-1])
     network = Network(
-        **own, hidden_layer_sizes=sizes, settings=settings, columns=columns, x_mean=x_mean,
+        **own,
+        hidden_layer_sizes=sizes,
+        settings=settings,
+        columns=columns,
+        x_mean=x_mean,
         tally=tally,
-    )  # fmt: skip
+        confidence=confidence_from(header.get("confidence", [1.0, 0.0])),  # older files lack it
+    )
     pairs = zip(network.input_stats, header["input_lengths"], strict=True)
     for i, ((mean, _), length) in enumerate(pairs):
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})
@@ -259,6 +266,14 @@ def _retrieval(
     found = Retrieval(layer.n_out, layer.n_in, asdict(settings), any_functions, directions)
     found.set_named_arrays({name: source.read(f"{prefix}.{name}") for name in forms})
     return found
+
+
+def confidence_from(values: Any) -> Confidence:
+    """The Confidence of a list [slope, shift]."""
+    slope, shift = floats("confidence", values, 2)
+    if slope <= 0:
+        raise ValueError(f"the slope of confidence must be above 0; got {slope}")
+    return Confidence(slope, shift)
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Map of the package::
     course        Course: epochs, learning rate, validation, when to stop
     batch         one batch of `partial_fit`
     mining        hard neurons of every training row
-    stacking      weight of the prototypes, found on late rows
+    stacking      weight of the prototypes and calibration, found on late rows
+    calibration   scale of the scores, and confidence of one label's probabilities
     divergence    detection of a diverged training, and its error
 """

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from slide._network.network import Network
     from slide._training.task import Task
 
+_FEWEST = 1000  # fewest rows of which some come late only for the calibration
+
 
 class Kept(Protocol):
     """A training that a checkpoint keeps."""
@@ -47,6 +49,9 @@ def resume(task: Task, kept: Kept) -> Course:
 
 
 def _stacking(task: Task) -> Stacking | None:
-    if task.before is not None or not task.settings.prototypes:
+    settings, rows_judge = task.settings, task.held_out is not None
+    # Late rows cost training data; where all neurons are computed, probabilities are good enough.
+    some_late = not settings.all_neurons and len(task.data) >= _FEWEST
+    if task.before is not None or not (settings.prototypes or rows_judge or some_late):
         return None
-    return Stacking(task.data, task.held_out, task.rng)
+    return Stacking(task.data, task.held_out, task.rng, task.coder.multilabel, settings.prototypes)

@@ -172,19 +172,18 @@ class Course:
         self._report(f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch: int) -> None:
-        """Find the prototypes' weight and the hard neurons, once each, before certain epochs."""
+        """Before certain epochs, once each: weigh prototypes, calibrate, find the hard neurons."""
         network, stacking = self.network, self.stacking
         if stacking is not None and stacking.weighs_before(epoch, self.max_iter):
             stacking.weigh(network, self.n_threads)
+        if stacking is not None and stacking.calibrates_before(epoch, self.max_iter):
+            stacking.calibrate(network, self.n_threads)
         if network.settings.n_hard_kept and mining.mines_before(epoch, self.max_iter):
             cost = mining.mine_hard_neurons(network, self.trainer, self.data, self.n_threads)
             network.tally.multiply_adds += cost
 
     def _rows(self) -> Array:
-        """Rows to train on now: all, but late rows only after they have decided the weight."""
-        if self.stacking is None or self.stacking.weight is not None:
-            return np.arange(len(self.data))
-        return self.stacking.rows
+        return np.arange(len(self.data)) if self.stacking is None else self.stacking.rows
 
     def _judge(self) -> None:
         """Judge the last epoch, and decide whether training stops."""

@@ -1,8 +1,9 @@
-"""Stacking: the weight of the prototypes, found on rows that training has not seen yet.
+"""Stacking: the weight of the prototypes, and the calibration, found on rows not seen yet.
 
 A network is overconfident on its own training rows; a weight fitted there would be too small. So
 some rows come late. The first half of the epochs leaves them out, then they decide the weight
-(Wolpert 1992, stacked generalisation), and the second half trains on them too.
+(Wolpert 1992, stacked generalisation), and training goes on with them. A few of them come last:
+training leaves them out until its last epochs, and they decide how sure the probabilities are.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide._base.arrays import Array, Bools, Floats
+from slide._network.confidence import Confidence
 from slide._network.input_stats import note_inputs
-from slide._network.losses import LOSSES
 from slide._network.rehash import refresh
 from slide._prediction import lookup
 from slide._prototypes.prototypes import make_prototypes
+from slide._training.calibration import MOST_ROWS, calibrate_scores, confidence_of
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
@@ -28,12 +30,11 @@ if TYPE_CHECKING:
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _DEPTH = 50  # labels ranked per row, by the smallest weight and again by the largest
 _KS = (1, 3, 5)
-_MOST_ROWS = 2000
 _SHARE = 0.1
 
 
 class Stacking:
-    """The weight of the prototypes, and the scale of the scores; see the module.
+    """The weight of the prototypes, the scale of the scores and the confidence; see the module.
 
     Parameters
     ----------
@@ -44,21 +45,41 @@ class Stacking:
         late.
     rng : numpy.random.RandomState
         Draws the late rows.
+    multilabel : bool
+        Whether a row may have several labels.
+    tries_prototypes : bool
+        Whether to look for a weight of the prototypes; if not, it is 0.
     """
 
     def __init__(
-        self, data: TrainingRows, held_out: TrainingRows | None, rng: np.random.RandomState
+        self,
+        data: TrainingRows,
+        held_out: TrainingRows | None,
+        rng: np.random.RandomState,
+        multilabel: bool,
+        tries_prototypes: bool,
     ) -> None:
-        self.data = data
-        self.rows = np.arange(len(data))  # rows to train on until `weigh` is called
-        self.weight: float | None = None
+        self.data, self.held_out, self.multilabel = data, held_out, multilabel
+        self.tries_prototypes = tries_prototypes
+        self.weight: float | None = None if tries_prototypes else 0.0
+        self.scale: tuple[float, float] | None = None  # slope and offset
+        self.confidence = Confidence()
         self.prototypes: Prototypes | None = None
+        none = np.zeros(0, np.int64)
+        self.late, self.last = none, none
         if held_out is None:
             order = rng.permutation(len(data))
-            n_late = min(_MOST_ROWS, int(_SHARE * len(data)))
-            self.rows = np.sort(order[n_late:])
-            held_out = data.take(np.sort(order[:n_late]))
-        self.judges = held_out
+            late = order[: min(MOST_ROWS, int(_SHARE * len(data)))]
+            self.last = np.sort(_with_known_label(late, data, multilabel)[: _n_last(len(data))])
+            self.late = np.sort(late) if tries_prototypes else self.last
+
+    @property
+    def rows(self) -> Array:
+        """Rows to train on now, rising."""
+        here = np.ones(len(self.data), bool)
+        if self.scale is None:
+            here[self.late if self.weight is None else self.last] = False
+        return np.flatnonzero(here)
 
     def weighs_before(self, epoch: int, max_iter: int) -> bool:
         """Whether to `weigh` before this epoch, the middle one; then late rows are trained on too.
@@ -67,45 +88,94 @@ class Stacking:
         .654, .656 at half, .651 before the last epoch), Delicious (.701, .698, .695; .701 without
         late rows).
         """
-        return epoch == max_iter // 2 > 0 and self.weight is None and self._some_come_late()
+        return epoch == max_iter // 2 > 0 and self.weight is None and self.held_out is None
+
+    def calibrates_before(self, epoch: int, max_iter: int) -> bool:
+        """Whether to `calibrate` before this epoch; then the last rows are trained on too."""
+        last = max_iter - max(1, max_iter // 10)
+        return epoch == last > 0 and self.scale is None and self.held_out is None
 
     @np.errstate(under="ignore")
     def weigh(self, network: Network, n_threads: int) -> None:
-        """Find the weight that ranks the labels of the judging rows best, then slope and offset."""
-        judges = self.judges
+        """Find the weight that ranks the labels of the judging rows best."""
+        judges = self.data.take(self.late) if self.held_out is None else self.held_out
         note_inputs(network, self.data.x, n_threads)
         made = self._make(self.data.labels.only(self.rows), n_threads)
-        if not self._some_come_late():
+        if self.held_out is not None:
             self.prototypes = made  # made of all rows, so `apply` need not make them again
         scores, cosines, right = _candidates(network, made, judges, n_threads)
         weights = judges.weights if judges.weights is not None else np.ones(len(judges))
         self.weight = _best_weight(scores, cosines, right, weights)
-        scores += self.weight * cosines
-        calibrate, n_labels = LOSSES[network.settings.loss].calibrate, np.diff(judges.labels.indptr)
-        self.slope, self.offset = calibrate(scores, right, n_labels, weights)
+
+    @np.errstate(under="ignore")
+    def calibrate(self, network: Network, n_threads: int) -> None:
+        """Find slope and offset of the scores, and the confidence if rows have one label."""
+        assert self.weight is not None
+        judges, scale = self._last_judges(), (1.0, 0.0)
+        if len(judges):
+            note_inputs(network, self.data.x, n_threads)
+            if self.weight > 0:
+                made = self.prototypes or self._make(self.data.labels.only(self.rows), n_threads)
+                network.set_prototypes(made.of_weight(self.weight))
+            if self.multilabel or self.tries_prototypes:
+                scale = calibrate_scores(network, judges, n_threads)
+            if not self.multilabel:
+                self.confidence = confidence_of(network, judges, *scale, n_threads)
+            network.set_prototypes(None)
+        self.scale = scale
 
     def apply(self, network: Network, n_threads: int) -> None:
         """Scale the network's scores, and give it the prototypes of all rows."""
         if self.weight is None:
             self.weigh(network, n_threads)
-        assert self.weight is not None
+        if self.scale is None:
+            self.calibrate(network, n_threads)
+        assert self.weight is not None and self.scale is not None
+        slope, offset = self.scale
         output = network.layers[-1]
         for rows in output.blocks():
-            output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(self.slope)
-        output.b *= np.float32(self.slope)
-        output.b += np.float32(self.offset)
+            output.w[rows] = output.w[rows].astype(np.float32, copy=False) * np.float32(slope)
+        output.b *= np.float32(slope)
+        output.b += np.float32(offset)
+        network.confidence = self.confidence
         network.changed()
         if self.weight > 0:
             made = self.prototypes or self._make(self.data.labels, n_threads)
-            network.set_prototypes(made.of_weight(self.weight * self.slope))
+            network.set_prototypes(made.of_weight(self.weight * slope))
         if output.retrieval is not None:
             refresh(network, n_threads)
 
     def _make(self, labels: LabelRows, n_threads: int) -> Prototypes:
         return make_prototypes(self.data.x, labels, self.data.weights, n_threads)
 
-    def _some_come_late(self) -> bool:
-        return len(self.rows) < len(self.data)
+    def _last_judges(self) -> TrainingRows:
+        """Rows that decide the calibration; with one label, those whose label has been learnt."""
+        if self.held_out is None:
+            return self.data.take(self.last)
+        rows = np.arange(len(self.held_out))
+        if not self.multilabel:
+            known = np.isin(self.held_out.labels.indices, self.data.labels.indices)
+            rows = np.flatnonzero(known)
+        return self.held_out.take(rows[:MOST_ROWS])
+
+
+def _n_last(n: int) -> int:
+    """How many of n rows come last."""
+    return min(MOST_ROWS, max(n // 25, min(50, n // 20)))
+
+
+def _with_known_label(late: Array, data: TrainingRows, multilabel: bool) -> Array:
+    """Those of the late rows whose label others have too, if rows have one label.
+
+    Training lacks the others' labels, but the classes of predicted rows are known (with their
+    numbers of training rows, as those of the rows left here: Good, Biometrika 1953).
+    """
+    if multilabel:
+        return late
+    counts = np.bincount(data.labels.indices, minlength=data.labels.n_classes)
+    counts -= np.bincount(data.labels.indices[late], minlength=data.labels.n_classes)
+    known: Array = late[counts[data.labels.indices[late]] > 0]
+    return known
 
 
 def _candidates(

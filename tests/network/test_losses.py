@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from slide._engine import losses as _kernels
+from slide._network.confidence import Confidence
 from slide._network.losses import LOSSES
 
 
@@ -29,7 +30,7 @@ def test_probabilities(name, multilabel):
     expected = softmax(scores, axis=1) if name == "softmax" else expit(scores)
     if name == "sigmoid" and not multilabel:
         expected /= expected.sum(axis=1, keepdims=True)
-    out = LOSSES[name].log_probabilities(scores, multilabel)
+    out = LOSSES[name].log_probabilities(scores, multilabel, Confidence())
     assert out is scores
     np.testing.assert_allclose(np.exp(out), expected, rtol=1e-5)
 

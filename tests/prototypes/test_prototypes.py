@@ -277,8 +277,9 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     monkeypatch.setattr(network_start, "set_weights", spy_on_start)
     clf = classifier(max_iter=2).fit(X, y)
     assert clf.prototype_weight_ > 0
-    assert [len(labels) for labels in seen] == [3000] * 3
-    assert [len(labels.indices) for labels in seen] == [2700, 2700, 3000]
+    assert [len(labels) for labels in seen] == [3000] * 4
+    # Start, prototypes that decide the weight, those that decide the calibration, all.
+    assert [len(labels.indices) for labels in seen] == [2700, 2700, 2880, 3000]
     assert_array_equal(seen[0].indptr, seen[1].indptr)
     seen.clear()
     clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # held-out rows judge
@@ -286,7 +287,7 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start; prototypes once
 
 
-def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
+def test_late_rows_come_in_the_second_half_and_some_last(classifier, rare, monkeypatch):
     X, y = rare
     seen, judged, run = [], [], course.train_rows
     weigh = stacking.Stacking.weigh
@@ -296,14 +297,14 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
         return run(network, trainer, rows, *args)
 
     def judge(self, network, n_threads):
-        judged.append(len(self.judges))
+        judged.append(len(self.late if self.held_out is None else self.held_out))
         weigh(self, network, n_threads)
 
     monkeypatch.setattr(course, "train_rows", spy)
     monkeypatch.setattr(stacking.Stacking, "weigh", judge)
     classifier(max_iter=4).fit(X, y)
-    assert [len(rows) for rows in seen] == [2700, 2700, 3000, 3000] and judged == [300]
-    assert seen[0] == seen[1] < seen[2] == seen[3]
+    assert [len(rows) for rows in seen] == [2700, 2700, 2880, 3000] and judged == [300]
+    assert seen[0] == seen[1] < seen[2] < seen[3]
     seen.clear()
     classifier(max_iter=1).fit(X, y)  # no second half: late rows stay out
     assert [len(rows) for rows in seen] == [2700]
@@ -312,7 +313,7 @@ def test_late_rows_come_in_the_second_half(classifier, rare, monkeypatch):
     assert [len(rows) for rows in seen] == [2700] * 4 and judged == [300]
     seen.clear()
     classifier(max_iter=4, prototypes=False).fit(X, y)
-    assert [len(rows) for rows in seen] == [3000] * 4
+    assert [len(rows) for rows in seen] == [2880] * 3 + [3000]
 
 
 # -------------------------------------------------------------- estimator --

@@ -149,7 +149,8 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     source.check(arrays)
     if network.columns is not None:
         network.columns = _columns(network.columns.n_announced, source.read("columns"))
-        network.layers[0].ids = network.columns.ids
+        if network.layers[0].by_feature:
+            network.layers[0].ids = network.columns.ids
     if prototypes:
         found = {name: source.read(f"{_PROTOTYPES}.{name}") for name in prototypes}
         n_classes, weight = network.n_classes, header["prototype_weight"]
@@ -199,8 +200,6 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         **own, hidden_layer_sizes=sizes, settings=settings, columns=columns, x_mean=x_mean,
         tally=tally,
     )  # fmt: skip
-    if columns is not None and not network.layers[0].by_feature:
-        raise ValueError("columns go with a dense first layer only")
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
         if chosen.retrieval is not None:
             layer.retrieval = _retrieval(i, layer, chosen.retrieval, source)

@@ -44,7 +44,8 @@ def _grown(network: Network, columns: Columns) -> Network:
     grown = network.twin()
     grown.columns, grown.n_features = columns, n
     grown.layers = [first.grown(columns.ids), *network.layers[1:]]
-    grown.input_stats[0] = np.zeros(n, np.float32), network.input_stats[0][1]
+    mean, length = network.input_stats[0]
+    grown.input_stats[0] = np.pad(mean, (0, n - len(mean))), length
     if network.prototypes is not None:
         grown.prototypes = network.prototypes.padded(n)
     return grown

@@ -16,19 +16,24 @@ from slide._base.limits import check_copy
 _DENSE = 0.25
 
 
-def is_sparse(x: Matrix) -> bool:
-    """Whether at most a quarter of x, dense or CSR, is non-zero: then x is not centered."""
+def is_sparse(x: Matrix, n_announced: int | None = None) -> bool:
+    """Whether at most a quarter of x, dense or CSR, is non-zero: then x is not centered.
+
+    `n_announced`: number of all columns, if x has only some of them (`slide._data.columns`).
+    """
     n_values = x.nnz if issparse(x) else np.count_nonzero(x)
-    return bool(n_values <= _DENSE * x.shape[0] * x.shape[1])
+    return bool(n_values <= _DENSE * x.shape[0] * (n_announced or x.shape[1]))
 
 
-def centered_by_mean(x: Matrix, weights: Floats | None) -> tuple[Matrix, Floats | None]:
+def centered_by_mean(
+    x: Matrix, weights: Floats | None, n_announced: int | None = None
+) -> tuple[Matrix, Floats | None]:
     """Subtract the weighted mean row of x; returns dense rows, and the mean (n_features,).
 
     Returns x itself and None if x is sparse or all rows are equal. x : float32 (n, n_features),
-    dense or CSR; weights : float32 (n,) or None.
+    dense or CSR; weights : float32 (n,) or None; n_announced : as in `is_sparse`.
     """
-    if is_sparse(x):
+    if is_sparse(x, n_announced):
         return x, None
     check_copy(x.shape)
     dense = x.toarray() if issparse(x) else x

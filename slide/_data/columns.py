@@ -118,14 +118,12 @@ def columns_that_pay(x: Matrix, width: int) -> Columns | None:
     """The columns that occur in x, if a network for them saves memory; else None.
 
     A narrower network saves `_BYTES_PER_WEIGHT` for each of the `width` neurons and each column
-    that does not occur. It costs a copy of the indices of x. Dense x has no indices.
+    that does not occur. It costs a copy of the indices of x, or of its columns if it is dense.
     """
-    if not issparse(x):
-        return None
-    copied = 4 * x.nnz
-    if x.shape[1] * width * _BYTES_PER_WEIGHT <= copied:
+    if issparse(x) and x.shape[1] * width * _BYTES_PER_WEIGHT <= 4 * x.nnz:
         return None  # even if nothing occurred
     found = occurring(x)
+    copied = 4 * (x.nnz if issparse(x) else x.shape[0] * len(found))
     if (x.shape[1] - len(found)) * width * _BYTES_PER_WEIGHT <= copied:
         return None
     # A network has one input at least.

@@ -57,6 +57,11 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def n_announced(self) -> int:
+        """Number of columns of X."""
+        return self.x.shape[1] if self.columns is None else self.columns.n_announced
+
     def take(self, rows: Array) -> TrainingRows:
         weights = None if self.weights is None else self.weights[rows]
         return TrainingRows(self.x[rows], self.labels.take(rows), weights, self.columns)
@@ -73,7 +78,7 @@ class TrainingRows:
 
     def centered_by_mean(self) -> tuple[TrainingRows, Floats | None]:
         """The rows minus their mean, and the mean; if sparse, unchanged rows and None."""
-        x, mean = centered_by_mean(self.x, self.weights)
+        x, mean = centered_by_mean(self.x, self.weights, self.n_announced)
         return replace(self, x=x), mean
 
     def with_columns(self, columns: Columns | None) -> TrainingRows:
@@ -106,7 +111,7 @@ class TrainingRows:
             mean_square_norm=float(f"{squares / len(self):.7g}"),
             mean_abs_norm=float(f"{total / len(self):.7g}"),
             multilabel=multilabel,
-            sparse=self.columns is not None or is_sparse(self.x),
+            sparse=is_sparse(self.x, self.n_announced),
             one_label=bool((np.diff(self.labels.indptr) == 1).all()),
         )
 

@@ -427,7 +427,8 @@ class SparseMLPClassifier(
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
-        data, x_mean = as_inputs(params, data, before)  # frees the rows as they came
+        # This frees the rows as they came.
+        data, x_mean = as_inputs(params, data, before, last=False)
         if before is not None:
             # At once: Ctrl-C may end the training in the middle of the batch.
             self._fitted = before = adapted(before, data, n_threads)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide._base import limits
-from slide._network.draws import draw_new_inputs
+from slide._engine.optimizer import SOLVERS
+from slide._network.draws import draw_columns, draw_new_inputs
+from slide._network.layer import Layer
+from slide._network.rehash import rebuild_layer
+from slide._network.start import make_retrieval
 
 if TYPE_CHECKING:
+    from slide._base.arrays import Matrix
     from slide._data.columns import Columns
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
@@ -21,8 +28,11 @@ def meet(network: Network, data: TrainingRows, n_threads: int) -> Network:
     Another Network shares the weights that are there. The old one stays whole: another thread may
     be predicting with it.
     """
-    if data.columns is not None and data.columns is not network.columns:
-        network = _grown(network, data.columns)
+    if data.columns is not network.columns:
+        if data.columns is None:
+            network = _widened(network, data.x, n_threads)
+        else:
+            network = _grown(network, data.columns)
     draw_new_inputs(network, data.x, n_threads)
     return network
 
@@ -30,19 +40,56 @@ def meet(network: Network, data: TrainingRows, n_threads: int) -> Network:
 def _grown(network: Network, columns: Columns) -> Network:
     """A Network with an input for each of `columns`, which are those of `network` and others."""
     n, first = len(columns), network.layers[0]
-    _check_memory(n, first.w[0].nbytes)
+    _check_memory(n, first)
     grown = network.twin()
     grown.columns, grown.n_features = columns, n
     grown.layers = [first.grown(columns.ids), *network.layers[1:]]
-    grown.input_stats[0] = np.zeros(n, np.float32), network.input_stats[0][1]
+    mean, length = network.input_stats[0]
+    grown.input_stats[0] = np.pad(mean, (0, n - len(mean))), length
     if network.prototypes is not None:
         grown.prototypes = network.prototypes.padded(n)
     return grown
 
 
-def _check_memory(n: int, row_bytes: int) -> None:
-    """Refuse first layers of n rows that do not fit into memory."""
-    needs = {"weights": n * row_bytes, "moments": n * row_bytes}
+def _widened(network: Network, x: Matrix, n_threads: int) -> Network:
+    """A Network with an input for each column of X, from one with a sparse first layer.
+
+    Its hash functions are of the number of inputs, so new ones are drawn.
+    """
+    assert network.columns is not None
+    n, ids, first = network.n_announced, network.columns.ids, network.layers[0]
+    _check_memory(n, first)
+    wide = network.twin()
+    wide.columns, wide.n_features = None, n
+    layer = Layer.zeros(n, first.n_out, False, first.n_active, first.w.dtype)
+    wide.layers = [layer, *network.layers[1:]]
+    draw_columns(wide, n_threads)
+    layer.w[:, ids], layer.w_m[:, ids] = first.w, first.w_m
+    for name in ("b", "b_m", "b_v", "steps", "w_v"):
+        getattr(layer, name)[...] = getattr(first, name)
+    layer.rate, layer.bias_rate = first.rate, first.bias_rate
+    if SOLVERS[network.settings.solver].normalizes:
+        # Second moments are means over the inputs, and the rate makes up for their number.
+        share = len(ids) / n
+        layer.w_v *= np.float32(share)
+        layer.rate *= math.sqrt(share)
+        chosen = replace(network.settings.layers[0], rate=layer.rate)
+        layers = (chosen, *network.settings.layers[1:])
+        wide.settings = replace(network.settings, layers=layers)
+    mean = np.zeros(n, np.float32)
+    mean[ids], length = network.input_stats[0]
+    wide.input_stats[0] = mean, length
+    if network.prototypes is not None:
+        wide.prototypes = network.prototypes.widened(network.columns)
+    layer.retrieval = make_retrieval(wide, 0, x[:1])
+    wide.tally.multiply_adds += rebuild_layer(wide, 0, n_threads)
+    return wide
+
+
+def _check_memory(n: int, first: Layer) -> None:
+    """Refuse a first layer with n inputs that does not fit into memory."""
+    size = n * first.n_out * first.w.itemsize
+    needs = {"weights": size, "moments": size}
     if sum(needs.values()) < limits.LARGE:
         return
     for limit in (limits.address_limit(), limits.memory_limit()):

@@ -103,7 +103,7 @@ class Network:
         ]
         for layer, chosen in zip(self.layers, self.settings.layers, strict=True):
             layer.rate, layer.bias_rate = chosen.rate, chosen.bias_rate
-        if self.columns is not None:
+        if self.columns is not None and self.layers[0].by_feature:
             self.layers[0].ids = self.columns.ids
         self.input_stats = [(np.zeros(layer.n_in, np.float32), 1.0) for layer in self.layers]
 

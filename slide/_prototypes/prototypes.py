@@ -98,6 +98,14 @@ class Prototypes:
             feature_weights=np.pad(self.feature_weights, (0, n_new)),
         )
 
+    def widened(self, columns: Columns) -> Prototypes:
+        """The same prototypes over all columns of X, where the features are `columns`."""
+        weights = np.zeros(columns.n_announced, np.float32)
+        weights[columns.ids] = self.feature_weights
+        return replace(
+            self, by_feature=csc_array(self.at_columns(columns)), feature_weights=weights
+        )
+
     def at_columns(self, columns: Columns) -> csr_array:
         """The prototypes over all columns of X, where the features are `columns`."""
         rows = self.by_feature[:, columns.inputs].tocsr()

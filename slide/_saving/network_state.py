@@ -152,7 +152,7 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     forms = _forms(header, widths, settings, source)
     # A file that passes holds every array of the network, so memory may be taken for them now.
     source.check(forms)
-    network = _unfilled(header, widths, settings, _columns(header, widths, settings, source))
+    network = _unfilled(header, widths, settings, _columns(header, widths, source))
     prototypes = part_of(forms, PROTOTYPES)
     if prototypes:
         found = {name: source.read(f"{PROTOTYPES}.{name}") for name in prototypes}
@@ -227,15 +227,11 @@ def _unfilled(
     return network
 
 
-def _columns(
-    header: dict[str, Any], widths: list[int], settings: Settings, source: Source
-) -> Columns | None:
+def _columns(header: dict[str, Any], widths: list[int], source: Source) -> Columns | None:
     """The columns of X that have inputs, from the untrusted column of every input."""
     if header.get("n_announced") is None:  # nor do files of older versions have it
         return None
     check("", header, {"n_announced": integer(widths[0])})
-    if settings.layers[0].n_active:
-        raise ValueError("columns go with a dense first layer only")
     n_announced, ids = header["n_announced"], source.read("columns")
     columns = Columns.of_ids(n_announced, ids)
     known = columns.known

@@ -101,7 +101,7 @@ def first_is_sparse(params: Params) -> bool:
 
 def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
     sizes, layers = params["hidden_layer_sizes"], []
-    n_in, n_values = shape.n_features, shape.n_values
+    n_in, n_values, sparse_input = shape.n_features, shape.n_values, shape.sparse
     square = shape.mean_square_norm or 1.0
     dropout = params["dropout"]
     if dropout == "auto":
@@ -109,7 +109,9 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
     for i, size in enumerate(sizes):
         n_active = _n_active(params["active_fraction"], i, size)
         retrieval = (
-            hidden_retrieval(params, n_in, n_values, size, n_active, i) if n_active else None
+            hidden_retrieval(params, n_in, n_values, sparse_input, size, n_active, i)
+            if n_active
+            else None
         )
         if i == 0 and not n_active:
             rate = _INPUT_STEP / (shape.mean_abs_norm or 1.0)
@@ -133,6 +135,7 @@ def _hidden_layers(params: Params, shape: DataShape) -> list[LayerSettings]:
             )
         )
         n_in, n_values = size, n_active or size
+        sparse_input = n_values * 4 <= n_in
         square = expected_square_norm(size, n_active)
     return layers
 

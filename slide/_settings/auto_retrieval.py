@@ -13,15 +13,21 @@ CODE_BITS = 256  # bits of the codes that are ranked by population count
 
 
 def hidden_retrieval(
-    params: Params, n_in: int, n_values: float, size: int, n_active: int, i: int
+    params: Params,
+    n_in: int,
+    n_values: float,
+    sparse_input: bool,
+    size: int,
+    n_active: int,
+    i: int,
 ) -> RetrievalSettings:
     """How sparse hidden layer i finds its neurons.
 
-    n_values : values of one input vector. "auto" estimates pre-activations from codes, or computes
-    all of them ("scan") if that costs at most twice as much: for few values or few neurons. For 50
-    values and 1,000 neurons it is 50,000 multiplications; and cosines are so small then (.03) that
-    512 bits find only .73 of the right neurons (Fashion-MNIST, 3 x 1000: accuracy .884, and .889
-    with all computed).
+    n_values : values of one input vector; sparse_input : whether most others are zero. "auto"
+    estimates pre-activations from codes, or computes all of them ("scan") if that costs at most
+    twice as much: for few values or few neurons. For 50 values and 1,000 neurons it is 50,000
+    multiplications; and cosines are so small then (.03) that 512 bits find only .73 of the right
+    neurons (Fashion-MNIST, 3 x 1000: accuracy .884, and .889 with all computed).
     """
     policy = params["retrieval"]
     wide, deep = size > _WIDE, len(params["hidden_layer_sizes"]) > 1
@@ -30,7 +36,6 @@ def hidden_retrieval(
     coarse = _COARSE < size <= _WIDE
     n_coarse = 10 * n_active if coarse else 0
     code_bits = 2 * CODE_BITS if deep or coarse else CODE_BITS
-    sparse_input = n_values * 4 <= n_in
     if policy in ("auto", "lists"):
         policy = "estimate"
         if sparse_input:

@@ -22,21 +22,26 @@ if TYPE_CHECKING:
 
 
 def as_inputs(
-    params: Params, data: TrainingRows, before: Fitted | None
+    params: Params, data: TrainingRows, before: Fitted | None, last: bool
 ) -> tuple[TrainingRows, Floats | None]:
     """The rows as the inputs of a network that is trained on them, and the mean it subtracts.
 
     Dense rows are centred. Rows for a new network lose the columns that do not occur, if that
     saves memory. The network `before` decides the mean, and gets new columns if it lacks some.
+    A sparse first layer cannot grow: it loses none if these rows are not the `last` ones, and gets
+    all columns if it lacks some.
     """
     if before is None:
         data, x_mean = data.centered_by_mean()
         columns = None
-        if x_mean is None and not auto.first_is_sparse(params) and is_sparse(data.x):
+        can_grow = not auto.first_is_sparse(params)
+        if x_mean is None and (can_grow or last) and is_sparse(data.x):
             columns = columns_that_pay(data.x, params["hidden_layer_sizes"][0])
         return data.with_columns(columns), x_mean
     network = before.network
     columns = None if network.columns is None else network.columns.joined(data.x)
+    if columns is not network.columns and not network.layers[0].by_feature:
+        columns = None
     return data.with_columns(columns).centered(network.x_mean), network.x_mean
 
 
@@ -95,7 +100,7 @@ class Task:
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
-        data, x_mean = as_inputs(params, data, before)
+        data, x_mean = as_inputs(params, data, before, last=True)
         if held_out is not None:
             held_out = held_out.with_columns(data.columns).centered(x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out, feature_names)

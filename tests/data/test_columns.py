@@ -89,7 +89,11 @@ def test_a_narrower_network_must_save_more_than_its_indices_cost():
     np.testing.assert_array_equal(columns_that_pay(wide, 8).ids, np.arange(50))
     few_missing = csr_array((x.data, x.indices, x.indptr), (400, 60))
     assert columns_that_pay(few_missing, 8) is None
-    assert columns_that_pay(wide[:5].toarray(), 8) is None
+    dense = np.zeros((400, 2000), np.float32)
+    dense[:, 5:15] = 1
+    np.testing.assert_array_equal(columns_that_pay(dense, 8).ids, np.arange(5, 15))
+    dense[:, :1000] = 1
+    assert columns_that_pay(dense, 8) is None
 
 
 def test_rows_of_zeros_keep_one_column():

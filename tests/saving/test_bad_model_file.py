@@ -9,6 +9,7 @@ import pytest
 from helpers.kinds import KINDS
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_array
 from sklearn.utils import shuffle
 
 from slide import SparseMLPClassifier
@@ -183,6 +184,28 @@ def test_refuses_directions_that_are_none_or_too_many(path, classifier, planted)
         rewrite(path, set_array(name, lambda old, n=n_wrong: np.resize(old, (n, old.shape[1]))))
         with pytest.raises(ValueError, match=f"layers.0 has {n_wrong} directions"):
             SparseMLPClassifier.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_first("columns", -1),
+        set_first("columns", 2**31 - 1),
+        set_array("columns", lambda ids: np.full_like(ids, ids[0])),
+        set_array("columns", lambda ids: ids[:-1]),
+        set_array("columns", lambda ids: ids.astype(np.int64)),
+        set_in("network", "n_announced", value=3),
+        set_in("network", "n_announced", value=2**31),
+        set_in("network", "n_announced", value=None),
+    ],
+)
+def test_refuses_columns_that_x_cannot_have(change, path, classifier, planted):
+    X, y = planted
+    wide = csr_array((X.data, X.indices, X.indptr), (X.shape[0], 100_000))
+    classifier().fit(wide, y).save(path)
+    rewrite(path, change)
+    with pytest.raises(ValueError, match="no model that can be loaded"):
+        SparseMLPClassifier.load(path)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,42 @@ def test_a_warm_start_learns_new_columns(rows, classifier):
     assert (model.prototypes_ != kept).nnz == 0
 
 
+SPARSE = {"hidden_layer_sizes": (256,), "active_fraction": (0.2, 1.0), "max_iter": 6}
+
+
+@pytest.mark.parametrize("policy", ["auto", "estimate", "rerank", "exact"])
+def test_a_sparse_first_layer_has_inputs_for_what_occurs(policy, rows, classifier, tmp_path):
+    X, y = rows
+    rng = np.random.default_rng(9)
+    first, second = moved(X, rng, 30_000), moved(X, rng, 30_000)
+    model = classifier(**SPARSE, retrieval=policy).fit(first, y)
+    assert n_inputs(model) == X.shape[1] and model.score(first, y) > 0.9
+    model.partial_fit(first, y)
+    assert n_inputs(model) == X.shape[1]
+    for _ in range(5):  # hashed inputs cannot grow little by little, so all columns get one
+        model.partial_fit(second, y)
+    assert n_inputs(model) == 30_000
+    assert min(model.score(first, y), model.score(second, y)) > 0.9
+    model.save(tmp_path / "model")
+    twin = SparseMLPClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(twin.decision_function(second), model.decision_function(second))
+
+
+def test_batches_for_a_sparse_first_layer_keep_all_columns(rows, classifier):
+    X, y = rows
+    batch = moved(X, np.random.default_rng(10), 3_000)
+    model = classifier(**SPARSE).partial_fit(batch, y, classes=np.unique(y))
+    assert n_inputs(model) == 3_000
+
+
+def test_an_array_that_is_mostly_zeros_costs_what_occurs(rows, classifier):
+    X, y = rows
+    X = moved(X, np.random.default_rng(11), 5_000)[:300]
+    one, other = classifier().fit(X, y[:300]), classifier().fit(X.toarray(), y[:300])
+    assert n_inputs(one) == n_inputs(other) < 5_000
+    np.testing.assert_array_equal(one.decision_function(X), other.decision_function(X.toarray()))
+
+
 # ---------------------------------------------------------------- files, pickles --
 
 

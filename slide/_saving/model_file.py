@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from scipy.sparse import csr_array, csr_matrix
 
 from slide._base.arrays import Array, NamedArrays, Params
@@ -64,7 +63,9 @@ def write(path: str, saved: Saved) -> None:
     with replacing(path) as temporary:
         try:
             write_tensors(temporary, arrays, metadata)
-        except SafetensorError as error:
+        except OSError as error:
+            if error.errno is not None:
+                raise
             raise OSError(f"{path} cannot be written: {error}") from error
 
 

@@ -15,6 +15,9 @@ from slide._base.values import shown
 # The form of `dtype.str`, without structures, whose syntax NumPy hands to Python's parser.
 _DTYPE = re.compile(r"[<>=|]?[a-zA-Z]\d{0,9}(\[\d{0,9}[a-zA-Z]{1,7}\])?", re.ASCII)
 _NUMBERS = "biuf"  # kinds of NumPy's types whose numbers JSON can write
+# Errors from foreign classes, and from lists that contain themselves. Exceptions of signal handlers
+# are none of these and come out as they are.
+_OF_VALUES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _MT19937 = 624  # words of the generator's state
 
 
@@ -22,7 +25,7 @@ def encode(name: str, value: Any) -> Any:
     """Convert `value` to plain JSON values; ValueError with its `name` if that is impossible."""
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
-    except Exception as error:  # of foreign classes, or lists that contain themselves
+    except _OF_VALUES as error:
         raise ValueError(
             f"{name} must be None, a bool, a number, a string, a RandomState, or a list, tuple or "
             f"array of these to be saved; got {shown(value)}"

@@ -6,10 +6,12 @@ the format itself lacks.
 
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from slide._base.arrays import Array, Forms, NamedArrays
@@ -34,12 +36,22 @@ def write_tensors(path: str, arrays: NamedArrays, metadata: dict[str, str]) -> N
 
     Raises
     ------
-    SafetensorError
+    OSError
         When the file cannot be written.
     """
     rights = os.stat(path).st_mode
-    save_file(arrays, path, metadata)
+    with _raising(OSError):
+        save_file(arrays, path, metadata)
     os.chmod(path, rights)  # `save_file` has put a new file there
+
+
+@contextmanager
+def _raising(kind: type[Exception]) -> Iterator[None]:
+    """Turn the library's own error into one of Python's, and leave all other exceptions alone."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise kind(str(error)) from error
 
 
 def checksum(name: str, array: Array) -> str:
@@ -53,7 +65,7 @@ def checksum(name: str, array: Array) -> str:
 
 
 class TensorFile:
-    """Context manager for the named arrays of a file.
+    """Context manager for the named arrays of a file; ValueError if the file is none.
 
     Parameters
     ----------
@@ -73,7 +85,8 @@ class TensorFile:
     def __init__(self, path: str) -> None:
         self.checksums: dict[str, str] | None = None
         self.size = os.stat(path).st_size
-        self._file: Any = safe_open(path, framework="numpy")
+        with _raising(ValueError):
+            self._file: Any = safe_open(path, framework="numpy")
 
     def __enter__(self) -> Self:
         self._handle = self._file.__enter__()
@@ -105,7 +118,8 @@ class TensorFile:
         """Read the array of that name, and compare it with its checksum."""
         if _NAMES.get(self._slice(name).get_dtype()) is None:
             raise ValueError(f"{name} has a dtype that no array here has")
-        array = np.asarray(self._handle.get_tensor(name))
+        with _raising(ValueError):
+            array = np.asarray(self._handle.get_tensor(name))
         if self.checksums is not None:
             found = checksum(name, array)
             if self.checksums.get(name) != found:
@@ -124,7 +138,8 @@ class TensorFile:
     def _slice(self, name: str) -> Any:
         if name not in self.names:
             raise ValueError(f"it has no array {name!r}")
-        return self._handle.get_slice(name)
+        with _raising(ValueError):
+            return self._handle.get_slice(name)
 
 
 class ArraysInMemory:

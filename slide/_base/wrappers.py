@@ -64,7 +64,7 @@ def unwrap(estimator: Any, name: str = "estimator") -> tuple[Any, list[Any]]:
             if isinstance(estimator, RFE):
                 transformers.append(estimator)
             estimator = estimator.estimator_
-        elif hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+        elif _is_search(estimator):
             estimator = _best_of(estimator, name)
         else:
             break
@@ -123,7 +123,7 @@ def called(estimator: Any) -> str:
 def _is_pipeline(estimator: Any) -> bool:
     steps = getattr(estimator, "steps", None)
     return (
-        isinstance(steps, list)
+        isinstance(steps, list | tuple)
         and len(steps) > 0
         and all(isinstance(step, tuple) and len(step) == 2 for step in steps)
     )
@@ -140,6 +140,13 @@ def _last_of(pipeline: Any, name: str) -> Any:
     if _is_empty(last):
         raise ValueError(f"{name} must end with an estimator; got a pipeline that ends in {last!r}")
     return last
+
+
+def _is_search(estimator: Any) -> bool:
+    # Some classifiers also have a `refit`, but hold no other estimator.
+    return hasattr(estimator, "best_estimator_") or (
+        hasattr(estimator, "refit") and hasattr(estimator, "estimator")
+    )
 
 
 def _best_of(search: Any, name: str) -> Any:

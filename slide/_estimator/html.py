@@ -12,8 +12,18 @@ _HEAD = ("layer", "neurons", "active", "found by", "codes", "dropout")
 class NetworkTable(FittedAttributes):
     """Mixin that adds a table of the network to the HTML of an estimator."""
 
-    def _html_repr(self) -> str:
-        diagram: str = super()._html_repr()  # type: ignore[misc]
+    # scikit-learn calls one of these two, whatever its version.
+
+    def _repr_html_inner(self) -> str:
+        return self._with_table(super()._repr_html_inner())  # type: ignore[misc]
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        shown: dict[str, str] = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        if "text/html" in shown:
+            shown["text/html"] = self._with_table(shown["text/html"])
+        return shown
+
+    def _with_table(self, diagram: str) -> str:
         fitted = self._fitted
         return diagram if fitted is None else diagram + network_html(attributes_of(fitted))
 

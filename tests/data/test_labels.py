@@ -1,5 +1,7 @@
 """Tests of the conversion of y to rows of class ids, and back."""
 
+from datetime import date
+from decimal import Decimal
 from itertools import chain
 
 import numpy as np
@@ -181,6 +183,45 @@ def test_an_indicator_of_strings_is_refused():
 def test_fractions_are_no_labels():
     with pytest.raises(ValueError, match=r"Unknown label type: continuous. y must hold class lab"):
         read_target([0.5, 1.5, 2.0])
+
+
+class Version:
+    """A label that sorts but does not hash."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def __eq__(self, other):
+        return self.numbers == other.numbers
+
+    def __lt__(self, other):
+        return self.numbers < other.numbers
+
+    __hash__ = None
+
+
+def test_objects_that_sort_are_labels_whether_they_hash_or_not():
+    kinds = [Version(1, 2), Version(1, 10), Version(2)]
+    for labels in (
+        kinds,
+        [Decimal(1), Decimal(2), Decimal(3)],
+        [date(2020, 1, i) for i in (1, 2, 3)],
+    ):
+        y = np.empty(7, object)
+        y[:] = [labels[i] for i in (2, 0, 1, 2, 2, 1, 0)]
+        coder = LabelCoder.from_y(read_target(y))
+        assert coder.classes.tolist() == labels
+        assert_array_equal(coder.encode(read_target(y)).indices, [2, 0, 1, 2, 2, 1, 0])
+        with pytest.raises(ValueError, match="y must hold known classes only"):
+            LabelCoder.from_y(read_target(y[:1])).encode(read_target(y))
+
+
+def test_a_label_and_its_equal_of_another_type():
+    coder = LabelCoder.from_y(read_target([1, 2, 4]))
+    y = np.array([Decimal(4), Decimal(1)])
+    assert_array_equal(coder.encode(read_target(y)).indices, [2, 0])
+    with pytest.raises(ValueError, match="y must hold known classes only"):
+        coder.encode(read_target(np.array([Decimal("1.5")])))
 
 
 def test_labels_that_do_not_compare_are_refused():

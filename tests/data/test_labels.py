@@ -97,6 +97,21 @@ def test_one_sparse_column_is_an_indicator_and_one_dense_column_is_not():
     assert_array_equal(coder.classes, [0, 1])
 
 
+def test_columns_become_classes_only_when_somebody_asks():
+    coder = LabelCoder(range(2**31 - 1), sparse.csr_array)  # 16 GiB of column numbers
+    assert coder.n_classes == 2**31 - 1 and coder.multilabel
+    assert coder.decode(np.array([5], np.int32)).dtype == np.int64
+    assert_array_equal(LabelCoder(range(3), np.ndarray).classes, [0, 1, 2])
+
+
+def test_equal():
+    labels = rows([0, 2], [], [1], [0, 1, 2], [3])
+    assert labels.equal(labels).all()
+    others = rows([0, 1], [], [1], [0, 1], [2])
+    assert_array_equal(labels.equal(others), [False, True, True, False, False])
+    assert_array_equal(others.equal(labels), [False, True, True, False, False])
+
+
 def test_take():
     labels = rows([0, 2], [], [1], [0, 1, 2])
     taken = labels.take(np.array([3, 1, 0, 3]))

@@ -39,8 +39,8 @@ def precision_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Parameters
     ----------
     y_true : {array-like, sparse} of shape (n_samples, n_labels) or array-like of shape (n_samples,)
-        Label indicator of zeros and ones, or the one label of each row. A row without labels
-        counts as `k` misses.
+        Label indicator of zeros and ones, or the one label of each row, in any form that `fit`
+        takes: one dense column is one label per row. A row without labels counts as `k` misses.
     y_ranked : array-like of shape (n_samples, at least k)
         Labels of each row, best first. They are column indices if `y_true` is an indicator, label
         values otherwise. The first `k` of a row must differ.
@@ -77,8 +77,8 @@ def recall_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Parameters
     ----------
     y_true : {array-like, sparse} of shape (n_samples, n_labels) or array-like of shape (n_samples,)
-        Label indicator of zeros and ones, or the one label of each row. A row without labels
-        counts as 0.
+        Label indicator of zeros and ones, or the one label of each row, in any form that `fit`
+        takes: one dense column is one label per row. A row without labels counts as 0.
     y_ranked : array-like of shape (n_samples, at least k)
         Labels of each row, best first, as `precision_at_k` takes them.
     k : int, default=1
@@ -114,8 +114,8 @@ def ndcg_at_k(y_true: Any, y_ranked: npt.ArrayLike, k: int = 1) -> float:
     Parameters
     ----------
     y_true : {array-like, sparse} of shape (n_samples, n_labels) or array-like of shape (n_samples,)
-        Label indicator of zeros and ones, or the one label of each row. A row without labels
-        counts as 0.
+        Label indicator of zeros and ones, or the one label of each row, in any form that `fit`
+        takes: one dense column is one label per row. A row without labels counts as 0.
     y_ranked : array-like of shape (n_samples, at least k)
         Labels of each row, best first, as `precision_at_k` takes them.
     k : int, default=1

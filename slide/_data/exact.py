@@ -150,7 +150,10 @@ def _of_one_kind(array: Array, flat: list[Any], kinds: set[str], name: str, as_l
     zero: Any = "\0" if kinds == {"text"} else b"\0"
     if not as_list or any(value.endswith(zero) for value in flat):
         return array
-    return np.array(flat, str if kinds == {"text"} else bytes)
+    if kinds == {"bytes"}:
+        return np.array(flat, bytes)
+    # Not str(value), which is the name of a member where an Enum is a str.
+    return np.array([str.__str__(value) for value in flat], str)
 
 
 def _kind(found: type) -> str:
@@ -174,11 +177,10 @@ def _kind(found: type) -> str:
 
 def _ints(values: list[int]) -> Array:
     """int64 or uint64, or objects where neither holds all of them."""
+    least, greatest = min(values), max(values)
     for dtype in (np.int64, np.uint64):
-        try:
+        if np.iinfo(dtype).min <= least and greatest <= np.iinfo(dtype).max:
             return np.array(values, dtype)
-        except OverflowError:
-            continue
     return np.array(values, object)
 
 

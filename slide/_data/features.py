@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def explaining(X: Any) -> Iterator[None]:
         message = _explanation(X, str(error))
         if message is not None:
             raise ValueError(message) from error
-        if "X" in str(error) or "feature names" in str(error):
+        if re.search(r"\bX\b|feature names", str(error), re.IGNORECASE):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{_SHAPE}: {error}") from error
@@ -69,10 +70,11 @@ def explaining(X: Any) -> Iterator[None]:
 
 def _explanation(X: Any, error: str) -> str | None:
     """What is wrong with X, or None where scikit-learn's message says it well."""
-    for explain in (_container, _frame, _not_finite, _cells):
-        message = explain(X, error)
-        if message is not None:
-            return message
+    with suppress(Exception):  # a foreign class may raise anything
+        for explain in (_container, _frame, _not_finite, _cells):
+            message = explain(X, error)
+            if message is not None:
+                return message
     return None
 
 

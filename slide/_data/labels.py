@@ -359,12 +359,25 @@ class LabelCoder:
 
     def _ids(self, labels: Array) -> tuple[Array, Bools]:
         """Class ids of labels, and which of them are known."""
-        try:
-            wanted, held = _of_dtype(labels, self.classes.dtype)
-            ids = np.minimum(np.searchsorted(self.classes, wanted), self.n_classes - 1)
-            return ids, held & np.asarray(self.classes[ids] == wanted, bool)
-        except Exception:  # labels that cannot be compared with the known ones
-            return np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+        objects = "O" in (labels.dtype.kind, self.classes.dtype.kind)
+        for find in (self._ids_by_hash, self._ids_by_order)[not objects :]:
+            try:
+                return find(labels)
+            except MemoryError:
+                raise
+            except Exception:  # foreign labels that do not hash, or do not compare with the known
+                continue
+        return np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+
+    def _ids_by_hash(self, labels: Array) -> tuple[Array, Bools]:
+        ids = {label: i for i, label in enumerate(self.classes.tolist())}
+        found = np.fromiter((ids.get(x, -1) for x in labels.tolist()), np.int64, len(labels))
+        return found, found >= 0
+
+    def _ids_by_order(self, labels: Array) -> tuple[Array, Bools]:
+        wanted, held = _of_dtype(labels, self.classes.dtype)
+        ids = np.minimum(np.searchsorted(self.classes, wanted), self.n_classes - 1)
+        return ids, held & np.asarray(self.classes[ids] == wanted, bool)
 
     def _check_type(self, labels: Array) -> None:
         """Refuse labels of a type that no class has, such as texts for numbers."""
@@ -429,8 +442,11 @@ def _type_of(labels: Array) -> str:
 
 
 def _unique(y: Array, name: str) -> Array:
+    """The labels of y, sorted, each once."""
     try:
-        return np.unique(y)
+        return _unique_objects(y) if y.dtype.kind == "O" else np.unique(y)
+    except MemoryError:
+        raise
     except Exception as error:  # foreign classes may raise anything
         raise ValueError(
             f"{name} must hold labels of one type that sorts; got {_some(y)}: convert them, for "
@@ -438,8 +454,20 @@ def _unique(y: Array, name: str) -> Array:
         ) from error
 
 
+def _unique_objects(y: Array) -> Array:
+    """As np.unique, which would compare all labels and not only the different ones."""
+    try:
+        labels = sorted(set(y.tolist()))
+    except TypeError:  # labels that do not hash
+        return np.unique(y)
+    unique = np.empty(len(labels), object)
+    unique[:] = labels
+    return unique
+
+
 def _some(values: Array) -> str:
     """The first few different values, for a message."""
-    texts = list(dict.fromkeys(map(shown, values[:1000].tolist())))
+    some = values[:1000].astype(str) if values.dtype.kind in "Mm" else values[:1000]
+    texts = list(dict.fromkeys(map(shown, some.tolist())))
     text = ", ".join(texts[:5])
     return f"[{text}, …]" if len(texts) > 5 else f"[{text}]"

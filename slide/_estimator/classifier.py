@@ -325,8 +325,8 @@ class SparseMLPClassifier(
             memory-mapped files. Everything else is copied. If `early_stopping` or weights of 0 take
             rows out, the remaining rows are copied. Centring copies dense features.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
-            One label per row, of any sortable type, or an indicator of zeros and ones (a sparse
-            one is never made dense).
+            One label per row, of any one type that sorts, or an indicator of zeros and ones (a
+            sparse one is never made dense). One dense column is one label per row.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of every row in the loss, >= 0. A row of weight 0 is left out.
 
@@ -385,7 +385,7 @@ class SparseMLPClassifier(
             Features.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
             Labels, as in `fit`.
-        classes : array-like of shape (n_classes,), default=None
+        classes : array-like or set of shape (n_classes,), default=None
             All labels that will ever come. The first call needs them if y is one-dimensional.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of every row in the loss, >= 0.

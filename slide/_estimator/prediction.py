@@ -221,6 +221,8 @@ class Prediction(FittedAttributes):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the share of rows whose predicted labels are exactly the true labels.
 
+        A label that `fit` has not seen counts as wrong.
+
         Parameters
         ----------
         X : {array-like, sparse} of shape (n_samples, n_features)

@@ -1,5 +1,7 @@
 """Tests of the conversion of y to rows of class ids, and back."""
 
+from datetime import date
+from decimal import Decimal
 from itertools import chain
 
 import numpy as np
@@ -95,6 +97,21 @@ def test_one_sparse_column_is_an_indicator_and_one_dense_column_is_not():
     assert_array_equal(coder.classes, [0, 1])
 
 
+def test_columns_become_classes_only_when_somebody_asks():
+    coder = LabelCoder(range(2**31 - 1), sparse.csr_array)  # 16 GiB of column numbers
+    assert coder.n_classes == 2**31 - 1 and coder.multilabel
+    assert coder.decode(np.array([5], np.int32)).dtype == np.int64
+    assert_array_equal(LabelCoder(range(3), np.ndarray).classes, [0, 1, 2])
+
+
+def test_equal():
+    labels = rows([0, 2], [], [1], [0, 1, 2], [3])
+    assert labels.equal(labels).all()
+    others = rows([0, 1], [], [1], [0, 1], [2])
+    assert_array_equal(labels.equal(others), [False, True, True, False, False])
+    assert_array_equal(others.equal(labels), [False, True, True, False, False])
+
+
 def test_take():
     labels = rows([0, 2], [], [1], [0, 1, 2])
     taken = labels.take(np.array([3, 1, 0, 3]))
@@ -181,6 +198,45 @@ def test_an_indicator_of_strings_is_refused():
 def test_fractions_are_no_labels():
     with pytest.raises(ValueError, match=r"Unknown label type: continuous. y must hold class lab"):
         read_target([0.5, 1.5, 2.0])
+
+
+class Version:
+    """A label that sorts but does not hash."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def __eq__(self, other):
+        return self.numbers == other.numbers
+
+    def __lt__(self, other):
+        return self.numbers < other.numbers
+
+    __hash__ = None
+
+
+def test_objects_that_sort_are_labels_whether_they_hash_or_not():
+    kinds = [Version(1, 2), Version(1, 10), Version(2)]
+    for labels in (
+        kinds,
+        [Decimal(1), Decimal(2), Decimal(3)],
+        [date(2020, 1, i) for i in (1, 2, 3)],
+    ):
+        y = np.empty(7, object)
+        y[:] = [labels[i] for i in (2, 0, 1, 2, 2, 1, 0)]
+        coder = LabelCoder.from_y(read_target(y))
+        assert coder.classes.tolist() == labels
+        assert_array_equal(coder.encode(read_target(y)).indices, [2, 0, 1, 2, 2, 1, 0])
+        with pytest.raises(ValueError, match="y must hold known classes only"):
+            LabelCoder.from_y(read_target(y[:1])).encode(read_target(y))
+
+
+def test_a_label_and_its_equal_of_another_type():
+    coder = LabelCoder.from_y(read_target([1, 2, 4]))
+    y = np.array([Decimal(4), Decimal(1)])
+    assert_array_equal(coder.encode(read_target(y)).indices, [2, 0])
+    with pytest.raises(ValueError, match="y must hold known classes only"):
+        coder.encode(read_target(np.array([Decimal("1.5")])))
 
 
 def test_labels_that_do_not_compare_are_refused():

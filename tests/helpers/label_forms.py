@@ -16,7 +16,7 @@ TRUTH[:, 0] = True
 INDICATOR = TRUTH.astype(int)
 TEXTS = np.array(["ant", "bee", "cat"])
 DATES = [datetime.date(2020, 1, day) for day in (1, 2, 3)]
-STAMPS = pd.to_datetime(["2020", "2021", "2022"])
+STAMPS = pd.to_datetime(["2020", "2021", "2022"]).as_unit("us")
 
 
 def objects(values):
@@ -63,7 +63,6 @@ SINGLE = {
     "texts": (TEXTS[IDS], TEXTS.tolist()),
     "list of texts": (TEXTS[IDS].tolist(), TEXTS.tolist()),
     "objects that are texts": (TEXTS[IDS].astype(object), TEXTS.tolist()),
-    "NumPy's own texts": (TEXTS[IDS].astype(np.dtypes.StringDType()), TEXTS.tolist()),
     "texts that end with zero": (listed(["a", "a\0", "b"]), ["a", "a\0", "b"]),
     "bytes": (np.array([b"a", b"b", b"c"])[IDS], [b"a", b"b", b"c"]),
     "list of bytes": (listed([b"a", b"a\0", b"b"]), [b"a", b"a\0", b"b"]),
@@ -87,6 +86,9 @@ SINGLE = {
     "ints and floats": (listed([1, 2.0, 3]), [1, 2, 3]),
     "masked without a mask": (np.ma.array(IDS, mask=False), [0, 1, 2]),
 }
+
+if hasattr(np.dtypes, "StringDType"):  # from NumPy 2 on
+    SINGLE["texts of any width"] = (TEXTS[IDS].astype(np.dtypes.StringDType()), TEXTS.tolist())
 
 # Every form of an indicator that means TRUTH.
 SEVERAL = {

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.mortal import Killed, make_mortal
 from numpy.testing import assert_array_equal
@@ -237,6 +238,29 @@ def test_what_may_change(rows, path, classifier):
     clf = classifier(n_jobs=2, verbose=True, predict_mode="lsh").set_callbacks(Checkpoint(path))
     assert clf.fit(X, y).n_iter_ == 3
     assert clf.get_params()["n_jobs"] == 2
+
+
+def test_labels_that_a_file_cannot_hold_are_refused_before_training(rows, path, classifier):
+    X, y = rows
+    labels = np.array([f"{i:03}".encode() for i in range(120)])
+    with pytest.raises(ValueError, match="a model can be saved if its labels are ints, bools"):
+        classifier().set_callbacks(Checkpoint(path)).fit(X, labels[y])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["nullable", "object", "list"])
+def test_goes_on_with_the_same_labels_in_another_form(rows, path, classifier, kind):
+    X, y = rows
+    y = y + 2**60
+    whole = classifier().set_callbacks(Checkpoint(path)).fit(X, y)
+    forms = {
+        "nullable": pd.Series(y, dtype="Int64"), "object": y.astype(object), "list": y.tolist()
+    }  # fmt: skip
+    clf = classifier().set_callbacks(Checkpoint(path)).fit(X, forms[kind])
+    assert clf.history_ == whole.history_  # the file's, seconds included
+    assert_array_equal(clf.classes_, np.unique(y))
+    with pytest.raises(ValueError, match="that of another y"):
+        classifier().set_callbacks(Checkpoint(path)).fit(X, np.where(y == y[0], y - 2000, y))
 
 
 def test_refuses_other_files(rows, path, classifier, tmp_path):

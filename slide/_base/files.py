@@ -4,12 +4,13 @@ import gzip
 import io
 import os
 import secrets
-import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
+
+from slide._base.guard import TemporaryFolder, in_steps, sync_folder
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # errors from reading a broken gzip file
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -23,7 +24,7 @@ def as_path(path: Any) -> str:
     return str.__str__(os.fsdecode(path))
 
 
-@contextmanager
+@in_steps
 def replacing(path: str) -> Iterator[str]:
     """Context manager: a new, empty file that replaces `path` if the block succeeds.
 
@@ -65,8 +66,8 @@ def replacing(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     # The folder's name contains the file's name, or the first part of a long one.
     own = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.tmp")
-    os.mkdir(own)  # a folder, because a killed writer may leave several files
     temporary = os.path.join(own, "new")
+    kept = TemporaryFolder(own, 0o777)  # a folder: a killed writer may leave several files
     try:
         # Not by tempfile, whose files have other permissions than a usual new file.
         with open(temporary, "xb"):
@@ -80,18 +81,8 @@ def replacing(path: str) -> Iterator[str]:
             error.filename = path  # the error of a full device names no file
         raise
     finally:
-        shutil.rmtree(own, ignore_errors=True)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Write the names in a folder to the disk, on systems that can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        kept.remove()
+    sync_folder(folder)
 
 
 def check_replaceable(path: str) -> None:

@@ -23,6 +23,7 @@ MODULES = {
     "_base.scratch": False,
     "_base.largest": False,
     "_base.threads": True,
+    "_base.guard": False,
     "_simd.dispatch": False,
     "_simd.weights": False,
     "_hashing.hasher": False,

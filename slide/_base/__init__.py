@@ -11,11 +11,12 @@ Map of the package, first for kernels, then for Python::
     largest       selection of the k largest scores
     scratch       memory that a thread works in
     threads       number of threads that OpenMP would start
+    guard         locks and temporary folders that no interrupt leaves behind
 
     arrays        type aliases for signatures
     memory        NumPy arrays that start on a cache line
     limits        memory limits of this process
-    locks         locks between threads that use one estimator
+    locks         turns of the threads that use one estimator
     n_jobs        number of threads that `n_jobs` stands for
     files         files that appear whole or not at all
     targets       files that can be replaced, and the links to them

@@ -2,11 +2,10 @@
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
+from slide._base.guard import TemporaryFolder, in_steps, sync_folder
 from slide._base.targets import check_target, followed
 
 
@@ -15,7 +14,7 @@ def as_path(path: Any) -> str:
     return str.__str__(os.fsdecode(path))
 
 
-@contextmanager
+@in_steps
 def replacing(path: str) -> Iterator[str]:
     """Context manager: a new, empty file that replaces `path` if the block succeeds.
 
@@ -61,8 +60,8 @@ def replacing(path: str) -> Iterator[str]:
     # The folder's name contains the file's name, or the first part of a long one.
     start = os.fsencode(name)[:50].decode(errors="ignore")
     own = os.path.join(folder, f".{start}.{secrets.token_hex(8)}.tmp")
-    os.mkdir(own, 0o700)  # a folder, because a killed writer may leave several files
     temporary = os.path.join(own, "new")
+    kept = TemporaryFolder(own, 0o700)  # a folder: a killed writer may leave several files
     try:
         # Not by tempfile, whose files have other permissions than a usual new file.
         with open(temporary, "xb"):
@@ -77,8 +76,8 @@ def replacing(path: str) -> Iterator[str]:
             error.filename = path  # the error of a full device names no file
         raise
     finally:
-        shutil.rmtree(own, ignore_errors=True)
-    _sync_folder(folder)
+        kept.remove()
+    sync_folder(folder)
 
 
 def _take_over(new: str, old: str) -> None:
@@ -103,16 +102,6 @@ def _without_group(path: str, group: int, mode: int) -> int:
     except OSError:
         return mode & (0o707 | (mode & 0o007) << 3)
     return mode
-
-
-def _sync_folder(folder: str) -> None:
-    """Write the names in a folder to the disk, on systems that can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def check_replaceable(path: str) -> None:

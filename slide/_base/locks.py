@@ -1,76 +1,61 @@
-"""Locks between Python threads that use one estimator at the same time."""
+"""Turns of the Python threads that use one estimator at the same time."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
+
+from slide._base.guard import Guard
+from slide._base.values import WithinItself
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Estimator -> lock. As attributes, locks would prevent estimators from being pickled or cloned.
-_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-_guards: WeakSet[Guard] = WeakSet()
+_guards: WeakKeyDictionary[Any, Guard] = WeakKeyDictionary()
+
+
+def guard_of(estimator: Any) -> Guard:
+    """The lock that the decorated methods of an estimator hold while they run."""
+    return _guards.setdefault(estimator, Guard())
 
 
 def one_at_a_time(method: F) -> F:
-    """Decorator: only one of the decorated methods of an estimator runs at a time."""
+    """Decorator: only one of the decorated methods of an estimator runs at a time.
+
+    Another thread waits. A call from within such a method, by a callback for example, raises a
+    RuntimeError: it would train the network that is being trained.
+    """
 
     @wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _locks.setdefault(self, threading.RLock()):
+        guard = guard_of(self)
+        if guard.is_held_here:
+            name = type(self).__name__
+            raise WithinItself(
+                f"{method.__name__} was called while this {name} is being fitted or saved, by a "
+                "callback, a signal handler or an object that was passed as data. Fit a clone "
+                "(sklearn.base.clone), or wait until the call is over"
+            )
+        with guard.writing():
             return method(self, *args, **kwargs)
 
     return cast(F, alone)
 
 
-class Guard:
-    """Writer-preferring read-write lock for the codes and tables of sparse layers.
+def between_two(method: F) -> F:
+    """Decorator: the method waits until no other thread is in a `one_at_a_time` method.
 
-    It is not re-entrant for readers. `one_at_a_time` guarantees a single writer.
+    Within such a method of its own thread, in a callback, it runs at once.
     """
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._n_readers = self._n_writers = 0
-        _guards.add(self)
+    @wraps(method)
+    def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        guard = guard_of(self)
+        if guard.is_held_here:
+            return method(self, *args, **kwargs)
+        with guard.writing():
+            return method(self, *args, **kwargs)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._n_writers == 0)
-            self._n_readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._n_readers -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._changed:
-            self._n_writers += 1
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._n_readers == 0)
-            yield
-        finally:
-            with self._changed:
-                self._n_writers -= 1
-                self._changed.notify_all()
-
-
-def _free_all() -> None:
-    """Make all locks free in a forked process, which lacks the threads that held them."""
-    _locks.clear()
-    for guard in list(_guards):
-        guard.__init__()  # type: ignore[misc]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_all)
+    return cast(F, waiting)

@@ -11,6 +11,10 @@ MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _LONGEST = 200  # characters of a value in a message
 
 
+class WithinItself(RuntimeError):
+    """A method was called from within itself, which would damage what it works on."""
+
+
 def as_int(value: Any) -> int | None:
     """Convert an int of any type to Python's int, which cannot overflow; None for anything else."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
@@ -58,7 +62,7 @@ def refusing(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, MemoryError, Warning):
+    except (ValueError, TypeError, MemoryError, Warning, WithinItself):
         raise
     except Exception as error:  # such as the OverflowError of an int that no float can hold
         raise ValueError(

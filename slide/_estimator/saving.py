@@ -6,7 +6,7 @@ import os
 from typing import Self
 
 from slide._base.files import as_path
-from slide._base.locks import one_at_a_time
+from slide._base.locks import between_two
 from slide._estimator.fitted import FittedAttributes
 from slide._saving import model_file
 from slide._saving.model_file import Saved
@@ -15,7 +15,7 @@ from slide._saving.model_file import Saved
 class Saving(FittedAttributes):
     """Mixin of an estimator that is saved to a model file."""
 
-    @one_at_a_time
+    @between_two
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, which `load` can read.
 

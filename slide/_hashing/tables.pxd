@@ -10,7 +10,8 @@ cdef class HashTables:
     cdef readonly object offsets
     cdef readonly object ids
     cdef readonly object mean
-    cdef _fold_mean(self)
+    cdef object _folded(self, mean)
+    cdef _set_folded(self, folded)
     cdef dict _arrays(self)
     cdef _sort(self, const uint64_t *words, int64_t n_words, uint16_t[:, ::1] codes,
                int n_threads)

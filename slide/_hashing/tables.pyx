@@ -184,14 +184,17 @@ cdef class HashTables:
         self.view.offsets, self.view.ids = &offsets[0, 0], &ids[0, 0]
         self.view.hasher = &self.hasher.view
         self.view.query_bias = 1.0 if transform else 0.0
-        self._fold_mean()
+        self._set_folded(self._folded(self.mean))
 
-    cdef _fold_mean(self):
-        cdef const float32_t[::1] folded_mean
-        self.view.folded_mean = NULL
-        if self.transform:
-            folded_mean = self._folded_mean = self.hasher.fold(self.mean)
-            self.view.folded_mean = &folded_mean[0]
+    cdef object _folded(self, mean):
+        """The mean as the hash functions take it, or None without the transform."""
+        return self.hasher.fold(mean) if self.transform else None
+
+    cdef _set_folded(self, folded):
+        """Replace the folded mean; no bytecode runs, so that no signal handler can interrupt it."""
+        cdef const float32_t[::1] folded_mean = folded
+        self.view.folded_mean = &folded_mean[0] if folded is not None else NULL
+        self._folded_mean = folded
 
     def named_arrays(self):
         """The buckets, the hash functions and the mean of the queries: arrays by name."""
@@ -210,7 +213,7 @@ cdef class HashTables:
         self.hasher.set_named_arrays(part_of(arrays, "hasher"))
         fill(self._arrays(), arrays)
         self.view.query_bias = arrays["query_bias"][0]
-        self._fold_mean()
+        self._set_folded(self._folded(self.mean))
 
     cdef dict _arrays(self):
         return {"offsets": self.offsets, "ids": self.ids, "mean": self.mean}
@@ -253,7 +256,7 @@ cdef class HashTables:
         scratch_memory = np.empty(n_threads * sizeof(RebuildScratch), np.uint8)
         cdef uint8_t[::1] scratch_view = scratch_memory
         cdef RebuildScratch *scratch = <RebuildScratch *>&scratch_view[0]
-        cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0
+        cdef float32_t bias_mean = 0, bias_scale = 0, longest2 = 0, query_bias
         cdef const HasherView *hasher = &self.hasher.view
         cdef Rebuild rebuild
         cdef Watch watch
@@ -270,13 +273,16 @@ cdef class HashTables:
                 _block_statistics(&rebuild, block * BLOCK, min(<int64_t>BLOCK, n - block * BLOCK),
                                   scratch[omp_get_thread_num()].unpacked, &watch)
             end_watch(&watch)
-            # Nothing may stop the rebuild from here on: buckets are invalid until they are sorted.
-            own_mean[:] = mean
-            self._fold_mean()
             bias_mean = np.mean(bias_array)
-            self.view.query_bias = max(query_length, 1e-6)
-            bias_scale = 1.0 / self.view.query_bias
+            query_bias = max(query_length, 1e-6)
+            bias_scale = 1.0 / query_bias
             longest2 = np.max(norm2_array + np.square((bias_array - bias_mean) * bias_scale))
+            folded = self._folded(np.array(mean))
+            # Nothing may stop the rebuild from here on: buckets are invalid until they are sorted.
+            # No Python code runs, so no signal handler.
+            own_mean[:] = mean
+            self._set_folded(folded)
+            self.view.query_bias = query_bias
             _extras(&rebuild, n, bias_mean, bias_scale, longest2)
             cost += 2 * n * d
         for block in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from slide._base.arrays import Floats, Matrix
-from slide._base.locks import Guard
+from slide._base.guard import Guard
 from slide._base.rows import InputRows
 from slide._core import Trainer
 from slide._data.centering import centered
@@ -69,8 +69,8 @@ class Network:
     derived : dict
         Objects that other modules compute from the weights and keep here, by name. `changed`
         empties it; neither files nor pickles hold it.
-    guard : slide._base.locks.Guard
-        Lock between predictions by sparse hidden layers and rebuilds of their retrievals.
+    guard : slide._base.guard.Guard
+        Lock between rebuilds of the retrievals and those who read them.
     """
 
     n_features: int

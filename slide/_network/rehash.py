@@ -6,7 +6,6 @@ that hashes returns the multiply-adds that it took.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,15 +44,16 @@ def rebuild_layer(network: Network, i: int, n_threads: int) -> int:
     layer, (mean, length) = network.layers[i], network.input_stats[i]
     assert layer.retrieval is not None
     steps = layer.steps[: layer.n_out]
-    # No prediction uses the retrieval of the output layer, so that one needs no lock.
-    with network.guard.writing() if layer.n_active else nullcontext():
+    with network.guard.writing():
         return layer.retrieval.rebuild(layer.w, layer.b, mean, length, n_threads, steps)
 
 
 def follow(network: Network, n_threads: int) -> int:
     """Hash the neurons of sparse layers that moved much since they were last hashed."""
     sparse = [layer for layer in network.layers if layer.n_active]
-    with network.guard.writing() if sparse else nullcontext():
+    if not sparse:
+        return 0
+    with network.guard.writing():
         return sum(
             layer.retrieval.follow(layer.w, layer.b, layer.steps[: layer.n_out], n_threads)
             for layer in sparse

@@ -6,13 +6,12 @@ The first prediction for which a short list pays makes the Shortlist. It is kept
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide._base.arrays import Floats, Ids
+from slide._base.guard import Guard
 from slide._engine import predict
 from slide._prediction.shortlist import MAX_WIDTH, Shortlist
 
@@ -26,17 +25,7 @@ _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 
 _NAME = "shortlist"  # in `Network.derived`
-_making = threading.Lock()
-
-
-def _unlock() -> None:
-    """Give a forked process a free lock: it lacks the thread that may have held the old one."""
-    global _making
-    _making = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)
+_making = Guard()  # only one thread makes a Shortlist
 
 
 def topk(
@@ -93,7 +82,7 @@ def pays(network: Network, n_candidates: int) -> bool:
 
 def shortlist(network: Network, n_threads: int) -> Shortlist:
     """The Shortlist of the network's output layer, which is kept until the weights change."""
-    with _making:
+    with _making.writing():
         # Keep this dict: if another thread trains meanwhile, the network gets a new one. The list,
         # which is outdated then, goes into this one, which is no longer read.
         derived = network.derived

@@ -100,8 +100,17 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
 
 
 def _reduced(network: Network) -> tuple[Any, ...]:
-    """The pickle of a network: a function, and its arguments."""
-    return network_from_arrays, network_state(network)
+    """The pickle of a network: a function, and its arguments.
+
+    Another thread may train the network meanwhile. Codes and tables must fit each other, so they
+    are copied between two rebuilds; the weights may change.
+    """
+    with network.guard.reading():
+        header, arrays = network_state(network)
+        for name in arrays:
+            if ".retrieval." in name:
+                arrays[name] = arrays[name].copy()
+    return network_from_arrays, (header, arrays)
 
 
 copyreg.pickle(Network, _reduced)

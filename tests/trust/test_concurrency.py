@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV
 
 import slide
 from slide import SparseMLPClassifier
-from slide._base.locks import Guard
+from slide._base.guard import Guard
 from slide._base.threads import max_threads
 from slide.datasets import make_extreme_classification
 
@@ -186,7 +186,7 @@ def test_a_fitted_network_is_left_alone_while_it_is_read():
     with guard.reading():
         writer = threading.Thread(target=enter, args=(guard.writing, order, "write"))
         writer.start()
-        while guard._n_writers == 0:
+        while guard.n_waiting == 0:
             pass
         late = threading.Thread(target=enter, args=(guard.reading, order, "read"))
         late.start()
@@ -300,13 +300,15 @@ def again():
     return [in_child(lambda: all_of(2)), make(2).fit(X, y).t_]
 
 def hold(held):
-    with locks._locks[model]:
+    with locks.guard_of(model).writing():
         held.set()
         time.sleep(1000)
 
 def listed():
     # The thread that holds a lock is not in the child.
-    return [lookup._making.acquire(timeout=5), model.partial_fit(X, y).predict(X).shape]
+    with lookup._making.writing():
+        pass
+    return [True, model.partial_fit(X, y).predict(X).shape]
 
 model = SparseMLPClassifier((32,), active_fraction=(0.5, 1.0), max_iter=2, random_state=0)
 model.fit(X, y)
@@ -314,7 +316,7 @@ alone = model.predict_proba(X)
 found = {"one, two": in_child(lambda: all_of(2)), "tags": None}
 model.set_params(n_jobs=2).__sklearn_tags__()
 found["tags"] = in_child(lambda: all_of(2))
-with lookup._making, model._fitted.network.guard.writing():
+with lookup._making.writing(), model._fitted.network.guard.writing():
     held = threading.Event()
     threading.Thread(target=hold, args=(held,), daemon=True).start()
     held.wait()

@@ -7,6 +7,7 @@ Map of the package::
     losses        losses: prior, probabilities, threshold, calibration
     start         initial weights of a new network
     directions    directions along which vectors vary most
+    early         corrections by the first rows of `partial_fit`
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

@@ -31,7 +31,7 @@ class Fitted:
     rng : numpy.random.RandomState
         Draws the order of the rows when training goes on.
     labels_per_row : float
-        Mean number of labels of a training row.
+        Mean number of labels of a row, over all rows that were trained on.
     losses : tuple of float
         Training loss of every epoch and of every call of `partial_fit`.
     scores : tuple of float
@@ -53,9 +53,12 @@ class Fitted:
         """Join the curves of `before` to this result, whose training went on from it."""
         if before is None:
             return self
+        new = sum(epoch["n_samples"] for epoch in self.history)
+        share = new / self.network.tally.n_samples
         return replace(
             self,
-            labels_per_row=before.labels_per_row,
+            labels_per_row=before.labels_per_row
+            + share * (self.labels_per_row - before.labels_per_row),
             losses=before.losses + self.losses,
             # Scores of an earlier training say nothing about a training without scores.
             scores=before.scores + self.scores if self.scores else (),

@@ -24,6 +24,7 @@ from slide._network.tally import Tally
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
+    from slide._network.early import Early
     from slide._prototypes.prototypes import Prototypes
     from slide._settings.settings import Settings
 
@@ -49,6 +50,11 @@ class Network:
         The schedule of `slide._network.rehash`: samples until the next rebuild, and the gap after
         that one.
     tally : slide._network.tally.Tally
+    early : slide._network.early.Early or None
+        What the rows of `partial_fit` say while they are few; None: nothing is corrected any more.
+    started : bool (n_classes,) or None
+        Which rows of the output began at the centroid of a label. None: those of all labels count
+        as begun.
 
     Attributes
     ----------
@@ -74,6 +80,8 @@ class Network:
     samples_to_rebuild: int = 0
     rebuild_gap: float = 0.0
     tally: Tally = field(default_factory=Tally)
+    early: Early | None = None
+    started: np.ndarray | None = None
     layers: list[Layer] = field(init=False)
     input_stats: list[InputStats] = field(init=False)
     prototypes: Prototypes | None = field(init=False, default=None)

@@ -18,6 +18,7 @@ from slide._base.named_arrays import flat, part_of
 from slide._base.values import MAX_INT
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
+from slide._network.early import Early
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
@@ -53,6 +54,12 @@ _NETWORK_RULES = {
 }
 # These values tell whether there are a mean row and prototypes.
 _PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}
+_EARLY_RULES = {
+    "n_rows": integer(0, _MAX_INT64),
+    "log_square": NUMBER,
+    "log_scaled": NUMBER,
+    "undecided": BOOL,
+}
 _SETTINGS_RULES, _LAYER_RULES = rules_of(Settings), rules_of(LayerSettings)
 _RETRIEVAL_RULES = rules_of(RetrievalSettings)
 
@@ -89,6 +96,8 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         settings=settings,
         tally=tally_header(network.tally),
         input_lengths=[length for _, length in network.input_stats],
+        early=None if network.early is None else asdict(network.early),
+        some_started=network.started is not None,
     )
     prototypes = network.prototypes
     return header, _arrays(network, None if prototypes is None else prototypes.arrays())
@@ -104,6 +113,8 @@ copyreg.pickle(Network, _reduced)
 
 def _arrays(network: Network, prototypes: NamedArrays | None) -> NamedArrays:
     found = {} if network.x_mean is None else {"center": network.x_mean}
+    if network.started is not None:
+        found["started"] = network.started.view(np.uint8)
     found.update({f"{_PROTOTYPES}.{name}": array for name, array in (prototypes or {}).items()})
     for i, layer in enumerate(network.layers):
         own = {name: np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS}
@@ -150,6 +161,8 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     if network.x_mean is not None:
         network.x_mean[...] = source.read("center")
         check_finite("center", network.x_mean)
+    if network.started is not None:
+        network.started[...] = source.read("started") != 0
     for i, layer in enumerate(network.layers):
         mean = network.input_stats[i][0]
         for name, array in (*((name, getattr(layer, name)) for name in _ARRAYS),
@@ -187,6 +200,11 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
     network = Network(
         **own, hidden_layer_sizes=sizes, settings=settings, x_mean=x_mean, tally=tally
     )
+    if header.get("some_started"):  # files of older versions lack it, and `early`
+        network.started = np.zeros(n_classes, bool)
+    if header.get("early") is not None:
+        check("early.", header["early"], _EARLY_RULES)
+        network.early = Early(**header["early"])
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
         if chosen.retrieval is not None:
             layer.retrieval = _retrieval(i, layer, chosen.retrieval, source)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Floats, Params
+from slide._base.arrays import Floats, Matrix, Params
 from slide._base.rows import InputRows
+from slide._data.centering import is_sparse
+from slide._network.early import begin_early, first_row, follow, rows_are_equal
 from slide._network.fitted import Fitted
 from slide._network.input_stats import note_inputs
-from slide._network.start import start_network
+from slide._network.start import start_late_labels, start_network
 from slide._settings import auto
 from slide._settings.budget import check_network
 from slide._settings.settings import CourseSettings
@@ -40,15 +43,18 @@ def train_batch(
     """Train on the rows of a batch once, at a constant learning rate.
 
     `x_mean` has been subtracted from the rows (`slide._training.task.subtract_mean`). The first
-    batch, for which `before` is None, decides the initial weights and what "auto" becomes.
+    batch, for which `before` is None, decides the initial weights and what "auto" becomes, and
+    early batches correct them (`slide._network.early`).
     """
-    if before is None:
-        shape = data.shape(coder.multilabel)
-        settings = auto.resolve(params, shape)
-        check_network(params, settings, data, shape, n_threads, 1)
-        network = start_network(params, settings, data, None, x_mean, rng, n_threads)
+    if before is None or _shows_spread_at_last(before.network, data.x):
+        network, data = _begin(params, coder, data, x_mean, rng, n_threads, before)
     else:
         network = before.network
+    network, data = _follow(network, data, n_threads)
+    if params["batch_size"] == "auto":
+        batch_size = max(network.settings.batch_size, auto.auto_batch_size(len(data)))
+        network.settings = replace(network.settings, batch_size=batch_size)
+    start_late_labels(network, data, n_threads)
     epoch = 1 if before is None else len(before.losses) + 1
     history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
     fitted = Fitted(
@@ -61,6 +67,52 @@ def train_batch(
         history=(history,),
     )
     return fitted.after(before)
+
+
+def _shows_spread_at_last(network: Network, x: Matrix) -> bool:
+    """Whether all rows were equal so far, but some row of x differs from them."""
+    if network.early is None or not network.early.undecided:
+        return False
+    return not (rows_are_equal(x) and (first_row(x) == network.input_stats[0][0]).all())
+
+
+def _begin(
+    params: Params,
+    coder: LabelCoder,
+    data: TrainingRows,
+    x_mean: Floats | None,
+    rng: np.random.RandomState,
+    n_threads: int,
+    before: Fitted | None,
+) -> tuple[Network, TrainingRows]:
+    """A new network, which keeps the counts of `before`, and the rows less its mean."""
+    if before is not None:
+        data, x_mean = data.centered_by_mean()
+        if x_mean is None and not is_sparse(data.x):
+            # Equal rows again: the earlier ones are as far from the middle as these.
+            x_mean = (before.network.input_stats[0][0] + first_row(data.x)) / np.float32(2)
+            data = data.centered(x_mean)
+    shape = data.shape(coder.multilabel)
+    settings = auto.resolve(params, shape)
+    check_network(params, settings, data, shape, n_threads, 1)
+    network = start_network(params, settings, data, None, x_mean, rng, n_threads)
+    begin_early(network, data.x, before is None and rows_are_equal(data.x))
+    if before is not None:
+        network.tally.add(vars(before.network.tally))
+    return network, data
+
+
+def _follow(network: Network, data: TrainingRows, n_threads: int) -> tuple[Network, TrainingRows]:
+    """Correct the network by early rows; returns it, and the rows less its mean."""
+    moved, x = follow(network, data.x, n_threads)
+    if moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
+        note_inputs(moved, x, n_threads, _share(moved, len(data)))
+    return moved, replace(data, x=x)
+
+
+def _share(network: Network, n_rows: int) -> float:
+    """The share of n_rows new rows in the mean input of the output layer."""
+    return min(1.0, n_rows / min(_ROWS_OF_A_MEAN, max(1, network.tally.n_samples)))
 
 
 def _run_pass(
@@ -82,6 +134,5 @@ def _run_pass(
     done = train_rows(network, trainer, rows, rng, settings, learning_rate, epoch, n_threads)
     # A batch may be small compared with the network: check only the output rows of its labels.
     check_weights(network, settings, epoch, np.unique(data.labels.indices))
-    share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
-    note_inputs(network, data.x, n_threads, share)
+    note_inputs(network, data.x, n_threads, _share(network, len(data)))
     return history_of(network, counted, done, time.perf_counter() - began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from slide._network.start import start_network
+from slide._network.start import start_late_labels, start_network
 from slide._training.course import Course
 from slide._training.stacking import Stacking
 
@@ -35,7 +35,10 @@ def begin(task: Task) -> Course:
 def go_on(task: Task) -> Course:
     """A Course of the network that `task.before` has."""
     assert task.before is not None
-    return Course(task, task.before.network, None)
+    network = task.before.network
+    network.settings = task.network_settings
+    start_late_labels(network, task.data, task.n_threads)
+    return Course(task, network, None)
 
 
 def resume(task: Task, kept: Kept) -> Course:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,8 +84,11 @@ class Task:
 
     @property
     def network_settings(self) -> Settings:
-        """Settings of the network that is trained: those of `before`, else the new ones."""
-        return self.settings if self.before is None else self.before.network.settings
+        """Settings of the network that is trained: those of `before`, else new ones."""
+        if self.before is None:
+            return self.settings
+        # The number of rows decides it, and those of the last fit may have been few.
+        return replace(self.before.network.settings, batch_size=self.settings.batch_size)
 
     def check_memory(self) -> None:
         """Refuse a new network that does not fit into the memory."""

@@ -62,6 +62,13 @@ class LabelRows:
         same[differ] = False
         return same
 
+    def among(self, classes: Array) -> LabelRows:
+        """Only the labels among `classes`, rising ids, which get their places in it as ids."""
+        kept = np.isin(self.indices, classes)
+        indptr = np.concatenate(([0], np.cumsum(kept)))[self.indptr]
+        indices = np.searchsorted(classes, self.indices[kept]).astype(np.int32)
+        return LabelRows(indptr, indices, len(classes))
+
     def contain(self, ids: Array) -> Bools:
         """Which of the labels ids[i] belong to row i: bool (n_rows, k), the shape of `ids`."""
         if len(self.indices) == 0:

@@ -24,7 +24,7 @@ from slide._estimator.saving import Saving
 from slide._network.fitted import Fitted
 from slide._saving.checkpoint import CheckpointFile, Kept, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
-from slide._training.batch import adapted, train_batch
+from slide._training.batch import adapted, begins_anew, train_batch
 from slide._training.begin import begin, go_on, resume
 from slide._training.task import Task, as_inputs
 
@@ -427,12 +427,13 @@ class SparseMLPClassifier(
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
+        anew = begins_anew(before, data.x)
         # This frees the rows as they came.
-        data, x_mean = as_inputs(params, data, before, last=False)
-        if before is not None:
+        data, x_mean = as_inputs(params, data, None if anew else before, last=False)
+        if before is not None and not anew:
             # At once: Ctrl-C may end the training in the middle of the batch.
             self._fitted = before = adapted(before, data, n_threads)
-        return train_batch(params, coder, data, x_mean, rng, n_threads, before, names)
+        return train_batch(params, coder, data, x_mean, rng, n_threads, before, anew, names)
 
     def _check(
         self,

@@ -10,6 +10,7 @@ Map of the package::
     directions    directions along which vectors vary most
     draws         random weights of hidden layers
     growth        inputs for columns that had not occurred before
+    early         corrections by the first rows of `partial_fit`
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

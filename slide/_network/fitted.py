@@ -35,7 +35,7 @@ class Fitted:
     rng : numpy.random.RandomState
         Draws the order of the rows when training goes on.
     labels_per_row : float
-        Mean number of labels of a training row.
+        Mean number of labels of a row, over all rows that were trained on.
     losses : tuple of float
         Training loss of the last epochs and calls of `partial_fit`, see `after`.
     scores : tuple of float
@@ -72,9 +72,12 @@ class Fitted:
         if before is None:
             return self
         losses = before.losses[-_LOSSES_BEFORE:]
+        new = sum(epoch["n_samples"] for epoch in self.history)
+        share = new / self.network.tally.n_samples
         return replace(
             self,
-            labels_per_row=before.labels_per_row,
+            labels_per_row=before.labels_per_row
+            + share * (self.labels_per_row - before.labels_per_row),
             losses=losses + self.losses,
             # Scores of an earlier training say nothing about a training without scores.
             scores=before.scores[-_LOSSES_BEFORE:] + self.scores if self.scores else (),

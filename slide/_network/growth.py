@@ -46,6 +46,8 @@ def _grown(network: Network, columns: Columns) -> Network:
     grown.layers = [first.grown(columns.ids), *network.layers[1:]]
     mean, length = network.input_stats[0]
     grown.input_stats[0] = np.pad(mean, (0, n - len(mean))), length
+    if network.x_mean is not None:
+        grown.x_mean = np.pad(network.x_mean, (0, n - len(mean)))
     if network.prototypes is not None:
         grown.prototypes = network.prototypes.padded(n)
     return grown
@@ -79,6 +81,9 @@ def _widened(network: Network, x: Matrix, n_threads: int) -> Network:
     mean = np.zeros(n, np.float32)
     mean[ids], length = network.input_stats[0]
     wide.input_stats[0] = mean, length
+    if network.x_mean is not None:
+        wide.x_mean = np.zeros(n, np.float32)
+        wide.x_mean[ids] = network.x_mean
     if network.prototypes is not None:
         wide.prototypes = network.prototypes.widened(network.columns)
     layer.retrieval = make_retrieval(wide, 0, x[:1])

@@ -6,7 +6,7 @@ length is the root mean square of the vectors' distance to their mean.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import issparse
@@ -42,6 +42,10 @@ def stats_of(total: Array, squares: float, n: int) -> InputStats:
     return mean.astype(np.float32), length
 
 
+def _blend(old: Any, new: Any, share: float) -> Any:
+    return old + share * (new - old)
+
+
 def note_inputs(network: Network, x: Matrix, n_threads: int, share: float = 1.0) -> None:
     """Estimate the mean input of the output layer from at most 256 of the rows x.
 
@@ -59,6 +63,6 @@ def note_inputs(network: Network, x: Matrix, n_threads: int, share: float = 1.0)
     mean, length = stats_of(*sums(predict.hidden(network.model(), rows, 0, n, n_threads)), n)
     if share < 1:
         old_mean, old_length = network.input_stats[i]
-        mean = ((1 - share) * old_mean + share * mean).astype(np.float32)
-        length = (1 - share) * old_length + share * length
+        square = _blend(old_length**2 + dot(old_mean, old_mean), length**2 + dot(mean, mean), share)
+        mean, length = stats_of(_blend(old_mean.astype(np.float64), mean, share), square, 1)
     network.input_stats[i] = mean, length

@@ -27,6 +27,7 @@ from slide._network.tally import Tally
 if TYPE_CHECKING:
     from slide._data.columns import Columns
     from slide._data.labels import LabelRows
+    from slide._network.early import Early
     from slide._prototypes.prototypes import Prototypes
     from slide._settings.settings import Settings
 
@@ -58,6 +59,11 @@ class Network:
     tally : slide._network.tally.Tally
     confidence : slide._network.confidence.Confidence
         How sure the probabilities are of rows with one label.
+    early : slide._network.early.Early or None
+        What the rows of `partial_fit` say while they are few; None: nothing is corrected any more.
+    started : bool (n_classes,) or None
+        Which rows of the output began at the centroid of a label. None: those of all labels count
+        as begun.
 
     Attributes
     ----------
@@ -85,6 +91,8 @@ class Network:
     rebuild_gap: float = 0.0
     tally: Tally = field(default_factory=Tally)
     confidence: Confidence = field(default_factory=Confidence)
+    early: Early | None = None
+    started: np.ndarray | None = None
     layers: list[Layer] = field(init=False)
     input_stats: list[InputStats] = field(init=False)
     prototypes: Prototypes | None = field(init=False, default=None)

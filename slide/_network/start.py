@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import issparse
 
-from slide._base.arrays import Array, Floats, Matrix, Params
+from slide._base.arrays import Array, Bools, Floats, Matrix, Params
 from slide._base.memory import aligned_zeros
 from slide._base.products import rows_dot
 from slide._base.rows import InputRows
@@ -54,6 +54,7 @@ def start_network(
         x_mean=x_mean,
     )
     labels, some = data.labels, None
+    network.started = _unless_all(np.bincount(labels.indices, minlength=labels.n_classes) > 0)
     if rows is None:
         rows = np.arange(len(data))
     else:
@@ -166,3 +167,44 @@ def _start_output(
         # The scores of the mean input are exactly the prior.
         w = output.w[block].astype(np.float32, copy=False)
         output.b[block] = prior[block] - rows_dot(w, mean)
+
+
+def start_late_labels(network: Network, data: TrainingRows, n_threads: int) -> None:
+    """Set the output's weights to the centroids of labels that never came before, as at the start.
+
+    Without it such a label would begin at zero, or where it was pushed as a wrong answer.
+    """
+    started, y = network.started, data.labels
+    if started is None or started[y.indices].all():
+        return
+    late = np.unique(y.indices[~started[y.indices]])
+    own = y.among(late)
+    rows = np.flatnonzero(np.diff(own.indptr))
+    own = own.take(rows)
+    output, model, x = network.layers[-1], network.model(), InputRows(data.x, rows)
+    sums = aligned_zeros((len(late), output.n_in))
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        h = predict.hidden(model, x, start, min(start + _ROWS_AT_ONCE, len(rows)), n_threads)
+        add = centroids.add_sparse_label_sums if issparse(h) else centroids.add_label_sums
+        add(h, own.indptr, own.indices, start, sums)
+    mean, length = network.input_stats[-1]
+    sums /= np.bincount(own.indices, minlength=len(late)).astype(np.float32)[:, np.newaxis]
+    sums -= mean
+    distances2 = np.einsum("ij,ij->i", sums, sums)
+    # The rows so far may have been so few, or so alike, that these lie far outside of them.
+    length = max(length, float(np.sqrt(distances2.mean())))
+    scale = network.settings.centroid_logit / length
+    sums *= (scale / np.sqrt(np.maximum(distances2, 1e-30)))[:, np.newaxis]
+    counts = np.bincount(y.indices, minlength=network.n_classes)
+    prior = LOSSES[network.settings.loss].log_prior(counts, len(data))
+    output.w[late] = sums
+    output.b[late] = prior[late] - rows_dot(sums, mean)
+    for moments in (output.w_m, output.w_v, output.b_m, output.b_v, output.steps):
+        moments[late] = 0
+    started = started.copy()
+    started[late] = True
+    network.started = _unless_all(started)
+
+
+def _unless_all(started: Bools) -> Bools | None:
+    return None if started.all() else started

@@ -20,6 +20,7 @@ from slide._data.columns import Columns
 from slide._hashing.buckets import BUCKETS
 from slide._hashing.retrieval import Retrieval
 from slide._network.confidence import Confidence
+from slide._network.early import Early
 from slide._network.network import Network
 from slide._network.tally import Tally
 from slide._prototypes.prototypes import Prototypes
@@ -57,6 +58,12 @@ _NETWORK_RULES = {
 }
 # These values tell whether there are a mean row and prototypes.
 _PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}
+_EARLY_RULES = {
+    "n_rows": integer(0, _MAX_INT64),
+    "log_square": NUMBER,
+    "log_scaled": NUMBER,
+    "undecided": BOOL,
+}
 _SETTINGS_RULES, _LAYER_RULES = rules_of(Settings), rules_of(LayerSettings)
 _RETRIEVAL_RULES = rules_of(RetrievalSettings)
 
@@ -95,6 +102,8 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         tally=tally_header(network.tally),
         confidence=[network.confidence.slope, network.confidence.shift],
         input_lengths=[length for _, length in network.input_stats],
+        early=None if network.early is None else asdict(network.early),
+        some_started=network.started is not None,
     )
     return header, _arrays(network)
 
@@ -121,6 +130,8 @@ def _arrays(network: Network) -> NamedArrays:
     found = {} if network.x_mean is None else {"center": network.x_mean}
     if network.columns is not None:
         found["columns"] = network.columns.ids
+    if network.started is not None:
+        found["started"] = network.started.view(np.uint8)
     if prototypes is not None:
         found.update(prefixed(PROTOTYPES, prototypes.arrays()))
     for i, layer in enumerate(network.layers):
@@ -170,6 +181,8 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     if network.x_mean is not None:
         network.x_mean[...] = source.read("center")
         check_finite("center", network.x_mean)
+    if network.started is not None:
+        network.started[...] = source.read("started") != 0
     for i, layer in enumerate(network.layers):
         _fill_layer(layer, network.input_stats[i][0], f"layers.{i}", source)
         chosen, prefix = settings.layers[i].retrieval, f"layers.{i}.retrieval"
@@ -208,6 +221,8 @@ def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source
     forms = network_forms(widths, settings, header["centered"], n_values, n_directions)
     if header.get("n_announced") is not None:
         forms["columns"] = ("int32", (widths[0],))
+    if header.get("some_started"):
+        forms["started"] = ("uint8", (widths[-1],))
     return forms
 
 
@@ -229,6 +244,11 @@ def _unfilled(
         tally=tally,
         confidence=confidence_from(header.get("confidence", [1.0, 0.0])),  # older files lack it
     )
+    if header.get("some_started"):  # files of older versions lack it, and `early`
+        network.started = np.zeros(network.n_classes, bool)
+    if header.get("early") is not None:
+        check("early.", header["early"], _EARLY_RULES)
+        network.early = Early(**header["early"])
     pairs = zip(network.input_stats, header["input_lengths"], strict=True)
     for i, ((mean, _), length) in enumerate(pairs):
         check(f"layers.{i}.", {"input_length": length}, {"input_length": ABOVE_0})

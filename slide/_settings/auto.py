@@ -43,13 +43,15 @@ def resolve(params: Params, shape: DataShape) -> Settings:
     def given(name: str, default: Any) -> Any:
         return default if params[name] == "auto" else params[name]
 
-    batch_size = min(given("batch_size", auto_batch_size(shape.n_samples)), shape.n_samples)
-    max_iter = given("max_iter", auto_max_iter(shape.n_samples, batch_size))
+    # A later call may bring more rows than this one, so fewer rows do not make it smaller.
+    batch_size = given("batch_size", auto_batch_size(shape.n_samples))
+    n_together = min(batch_size, shape.n_samples)
+    max_iter = given("max_iter", auto_max_iter(shape.n_samples, n_together))
     hidden = _hidden_layers(params, shape)
     any_sparse = any(layer.n_active for layer in hidden)
-    all_neurons, tail_size = _active_output(params, shape, batch_size, any_sparse)
+    all_neurons, tail_size = _active_output(params, shape, n_together, any_sparse)
     output = _output_layer(params, shape, hidden, all_neurons)
-    steps = max_iter * math.ceil(shape.n_samples / batch_size)
+    steps = max_iter * math.ceil(shape.n_samples / n_together)
     sizes = params["hidden_layer_sizes"]
     at_last = auto_rehash_at_last(hidden, sizes, shape)
     of_solver = ("solver", "alpha", "momentum", "beta_1", "beta_2", "epsilon")
@@ -296,7 +298,7 @@ def auto_n_active(size: int) -> int:
 
 
 def _active_output(
-    params: Params, shape: DataShape, batch_size: int, any_sparse: bool
+    params: Params, shape: DataShape, n_together: int, any_sparse: bool
 ) -> tuple[bool, int]:
     """Whether all output neurons are computed, and the size of the tail if not."""
     n_classes, retrieval = shape.n_classes, params["retrieval"]
@@ -307,7 +309,7 @@ def _active_output(
         if tail_size == "auto":
             tail_size = auto_tail_size(n_classes)
         # Labels come on top of the tail; beyond half of the neurons sampling saves nothing.
-        labels = batch_size * shape.n_labels / max(shape.n_samples, 1)
+        labels = n_together * shape.n_labels / max(shape.n_samples, 1)
         few = tail_size + labels > n_classes / 2
         return few and not wants_retrieval, tail_size
     share = fraction if isinstance(fraction, float | int) else fraction[-1]

@@ -127,7 +127,9 @@ def least_use(
     n_features, n_hidden, *_, n_classes = widths
     width = widths[-2]
     seen = len(np.unique(labels.indices)) / n_classes
-    drawn = n_epochs * settings.tail_size * (shape.n_samples // settings.batch_size) / n_classes
+    drawn = (
+        n_epochs * settings.tail_size * max(1, shape.n_samples // settings.batch_size) / n_classes
+    )
     touched = 1.0 if settings.all_neurons else 1 - (1 - seen) * math.exp(-drawn)
     occurs = len(occurring(x)) / n_features if shape.sparse else 1.0
     output = _pages(touched, item * width, page)

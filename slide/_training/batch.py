@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Floats, Params
+from slide._base.arrays import Array, Floats, Matrix, Params
 from slide._base.rows import InputRows
+from slide._data.centering import is_sparse
+from slide._network.early import begin_early, first_row, follow, rows_are_equal
 from slide._network.fitted import Fitted
 from slide._network.growth import meet
 from slide._network.input_stats import note_inputs
-from slide._network.start import start_network
+from slide._network.start import start_late_labels, start_network
 from slide._settings import auto
 from slide._settings.budget import check_network
 from slide._settings.settings import CourseSettings
@@ -38,21 +40,25 @@ def train_batch(
     rng: np.random.RandomState,
     n_threads: int,
     before: Fitted | None,
+    anew: bool,
     feature_names: Array | None = None,
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
-    The rows are inputs and `x_mean` has been subtracted (`slide._training.task.as_inputs`). The
-    first batch, for which `before` is None, decides the initial weights and what "auto" becomes.
-    Later ones need the network of `adapted`.
+    The rows are inputs and `x_mean` has been subtracted (`slide._training.task.as_inputs`). With
+    `anew` they get a new network: they decide the initial weights and what "auto" becomes, and
+    early batches correct them (`slide._network.early`). Other batches need the network of
+    `adapted`.
     """
-    if before is None:
-        shape = data.shape(coder.multilabel)
-        settings = auto.resolve(params, shape)
-        check_network(params, settings, data, shape, n_threads, 1)
-        network = start_network(params, settings, data, None, x_mean, rng, n_threads)
+    if before is None or anew:
+        network, data = _begin(params, coder, data, x_mean, rng, n_threads, before)
     else:
         network = before.network
+    network, data = _follow(network, data, n_threads)
+    if params["batch_size"] == "auto":
+        batch_size = max(network.settings.batch_size, auto.auto_batch_size(len(data)))
+        network.settings = replace(network.settings, batch_size=batch_size)
+    start_late_labels(network, data, n_threads)
     epoch = 1 if before is None else before.n_iter + 1
     history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
     fitted = Fitted(
@@ -68,9 +74,70 @@ def train_batch(
     return fitted.after(before)
 
 
+def begins_anew(before: Fitted | None, x: Matrix) -> bool:
+    """Whether a batch x gets a new network: it is the first one, or the first with spread."""
+    if before is None:
+        return True
+    network = before.network
+    if network.early is None or not network.early.undecided:
+        return False
+    if network.columns is not None:
+        if network.columns.joined(x) is not network.columns:
+            return True
+        x = network.columns.select(x)
+    return not (rows_are_equal(x) and (first_row(x) == network.input_stats[0][0]).all())
+
+
 def adapted(before: Fitted, data: TrainingRows, n_threads: int) -> Fitted:
     """`before`, with a network that can learn from all columns of a batch `data`."""
     return replace(before, network=meet(before.network, data, n_threads))
+
+
+def _begin(
+    params: Params,
+    coder: LabelCoder,
+    data: TrainingRows,
+    x_mean: Floats | None,
+    rng: np.random.RandomState,
+    n_threads: int,
+    before: Fitted | None,
+) -> tuple[Network, TrainingRows]:
+    """A new network, which keeps the counts of `before`, and the rows less its mean."""
+    if before is not None and x_mean is None and not is_sparse(data.x, data.n_announced):
+        # Equal rows again: the earlier ones are as far from the middle as these.
+        x_mean = (_only_row(before.network) + first_row(data.x)) / np.float32(2)
+        data = data.centered(x_mean)
+    shape = data.shape(coder.multilabel)
+    settings = auto.resolve(params, shape)
+    check_network(params, settings, data, shape, n_threads, 1)
+    network = start_network(params, settings, data, None, x_mean, rng, n_threads)
+    begin_early(network, data.x, before is None and rows_are_equal(data.x))
+    if before is not None:
+        network.tally.add(vars(before.network.tally))
+    return network, data
+
+
+def _only_row(network: Network) -> Floats:
+    """The row that all rows of an undecided network were, over all columns of X."""
+    row = network.input_stats[0][0]
+    if network.columns is None:
+        return row
+    whole = np.zeros(network.n_announced, np.float32)
+    whole[network.columns.ids] = row
+    return whole
+
+
+def _follow(network: Network, data: TrainingRows, n_threads: int) -> tuple[Network, TrainingRows]:
+    """Correct the network by early rows; returns it, and the rows less its mean."""
+    moved, x = follow(network, data.x, n_threads)
+    if moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
+        note_inputs(moved, x, n_threads, _share(moved, len(data)))
+    return moved, replace(data, x=x)
+
+
+def _share(network: Network, n_rows: int) -> float:
+    """The share of n_rows new rows in the mean input of the output layer."""
+    return min(1.0, n_rows / min(_ROWS_OF_A_MEAN, max(1, network.tally.n_samples)))
 
 
 def _run_pass(
@@ -92,6 +159,5 @@ def _run_pass(
     done = train_rows(network, trainer, rows, rng, settings, learning_rate, epoch, n_threads)
     # A batch may be small compared with the network: check only the output rows of its labels.
     check_weights(network, settings, epoch, np.unique(data.labels.indices))
-    share = 1.0 if epoch == 1 else min(1.0, len(data) / _ROWS_OF_A_MEAN)
-    note_inputs(network, data.x, n_threads, share)
+    note_inputs(network, data.x, n_threads, _share(network, len(data)))
     return history_of(network, counted, done, time.perf_counter() - began)

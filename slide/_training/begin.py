@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from slide._network.growth import meet
-from slide._network.start import start_network
+from slide._network.start import start_late_labels, start_network
 from slide._training.course import Course
 from slide._training.stacking import Stacking
 
@@ -38,7 +39,11 @@ def begin(task: Task) -> Course:
 def go_on(task: Task) -> Course:
     """A Course of the network that `task.before` has."""
     assert task.before is not None
-    return Course(task, meet(task.before.network, task.data, task.n_threads), None)
+    network = meet(task.before.network, task.data, task.n_threads)
+    # The number of rows decides it, and those of the last fit may have been few.
+    network.settings = replace(network.settings, batch_size=task.settings.batch_size)
+    start_late_labels(network, task.data, task.n_threads)
+    return Course(task, network, None)
 
 
 def resume(task: Task, kept: Kept) -> Course:

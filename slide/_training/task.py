@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +42,10 @@ def as_inputs(
     columns = None if network.columns is None else network.columns.joined(data.x)
     if columns is not network.columns and not network.layers[0].by_feature:
         columns = None
-    return data.with_columns(columns).centered(network.x_mean), network.x_mean
+    x_mean = network.x_mean
+    if x_mean is not None and columns is not None:
+        x_mean = np.pad(x_mean, (0, len(columns) - len(x_mean)))
+    return data.with_columns(columns).centered(x_mean), x_mean
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,11 @@ class Task:
 
     @property
     def network_settings(self) -> Settings:
-        """Settings of the network that is trained: those of `before`, else the new ones."""
-        return self.settings if self.before is None else self.before.network.settings
+        """Settings of the network that is trained: those of `before`, else new ones."""
+        if self.before is None:
+            return self.settings
+        # The number of rows decides it, and those of the last fit may have been few.
+        return replace(self.before.network.settings, batch_size=self.settings.batch_size)
 
     def check_memory(self) -> None:
         """Refuse a new network that does not fit into the memory."""

@@ -160,7 +160,11 @@ def _offset(network: Network, x: Matrix) -> Floats | None:
     assert early is not None
     if network.x_mean is None:
         # Dense rows, as many as came before, show that X is not sparse after all.
-        return None if is_sparse(x, network.n_announced) or x.shape[0] < early.n_rows else _mean(x, early)
+        return (
+            None
+            if is_sparse(x, network.n_announced) or x.shape[0] < early.n_rows
+            else _mean(x, early)
+        )
     if not early.n_rows and x.shape[0] < _ENOUGH:
         return None  # the present mean is that of these rows
     before, length = network.input_stats[0]

@@ -105,7 +105,10 @@ def test_what_is_no_text_is_named(content, what, write):
 
 def test_errors_of_the_block_get_path_and_line(write):
     path = write(TEXT)
-    with pytest.raises(ValueError, match="file, line 2: the reason"), text_lines(str(path)) as lines:
+    with (
+        pytest.raises(ValueError, match="file, line 2: the reason"),
+        text_lines(str(path)) as lines,
+    ):
         list(lines)
         raise ValueError("the reason")
     with pytest.raises(ValueError, match="name, line 1: why"), text_lines("name", io.BytesIO(TEXT)):

@@ -200,7 +200,7 @@ def test_immutable_files_and_folders_are_refused_early(tmp_path):
         if subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
             pytest.skip("this file system has no such flag")
         try:
-            with pytest.raises(PermissionError, match="immutable|no right"):
+            with pytest.raises(PermissionError, match=r"immutable|no right"):
                 check_replaceable(str(folder / "file"))
         finally:
             subprocess.run(["chattr", "-i", path], check=True)

@@ -61,7 +61,7 @@ def test_damage_is_named(kind, write):
 def test_what_this_python_cannot_decompress(write):
     if importlib.util.find_spec("compression"):
         pytest.skip("this Python has zstd")
-    with pytest.raises(ValueError, match="compressed with zstd, which .*; decompress it first"):
+    with pytest.raises(ValueError, match=r"compressed with zstd, which .*; decompress it first"):
         lines_of(write(b"\x28\xb5\x2f\xfd rest"))
 
 
@@ -105,7 +105,10 @@ def test_what_is_no_text_is_named(content, what, write):
 
 def test_errors_of_the_block_get_path_and_line(write):
     path = write(TEXT)
-    with pytest.raises(ValueError, match="file, line 2: the reason"), text_lines(str(path)) as lines:
+    with (
+        pytest.raises(ValueError, match="file, line 2: the reason"),
+        text_lines(str(path)) as lines,
+    ):
         list(lines)
         raise ValueError("the reason")
     with pytest.raises(ValueError, match="name, line 1: why"), text_lines("name", io.BytesIO(TEXT)):

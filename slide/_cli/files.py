@@ -200,6 +200,10 @@ class _Patient(io.TextIOBase):
         self._stream = stream
         self.error: OSError | None = None
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
     def write(self, text: str) -> int:
         if self.error is None:
             try:

@@ -162,8 +162,8 @@ def test_own_links_are_followed_one_by_one(tmp_path):
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
     for name in ("x" * 255, "\u4e2d" * 85):
         save(tmp_path / name)
-        with pytest.raises(OSError, match="its name has 256 bytes, and 255 are allowed"):
-            check_replaceable(str(tmp_path / f"{name}x"))
+    with pytest.raises(OSError, match="its name is too long, 256 bytes"):
+        check_replaceable(str(tmp_path / ("x" * 256)))
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -223,6 +223,11 @@ def test_a_model_is_saved_even_if_nothing_can_be_printed(run):
     assert SparseMLPClassifier.load("new").n_iter_ == 2
 
 
+def test_names_are_printed_in_the_encoding_of_stdout(run):
+    done = shell("PYTHONIOENCODING=ascii $S train data n\u00e9w --epochs 1 --hidden 4")
+    assert done[0] == 0 and done[1].endswith("model in n\\xe9w\n")
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])

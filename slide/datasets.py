@@ -314,8 +314,9 @@ def load_xmc(path: str | os.PathLike[str]) -> tuple[csr_array, csr_array]:
     ValueError
         If the header is malformed or announces more than 2**31 - 1 features or labels. If the
         number of rows or an id does not match the header. If a line does not follow the format or
-        a value is not finite in float32. If a compressed file is damaged or cut short. The message
-        names the path and, if possible, the line.
+        a value is not finite in float32. If a compressed file is damaged or cut short. If the file
+        is no text: a pickle, a zip archive or UTF-16, for example. The message names the path and,
+        if possible, the line.
 
     Examples
     --------

@@ -1,5 +1,6 @@
 """The file that a path leads to, and whether it can be replaced: refusals before hours of work."""
 
+import errno
 import os
 import re
 import stat
@@ -12,7 +13,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _MOST_LINKS = 40  # as in Linux
-_LONGEST_NAME = 255  # bytes, where the system tells no other limit
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS of Linux
 _FIXED = 0x10 | 0x20  # its flags "immutable" and "append only"
 
@@ -64,11 +64,9 @@ def check_target(path: str) -> None:
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}")
-    size, longest = len(os.fsencode(name)), _longest_name(folder)
-    if size > longest:
-        raise OSError(
-            f"{path} cannot be written: its name has {size} bytes, and {longest} are allowed there"
-        )
+    if _is_too_long(path):
+        size = len(os.fsencode(name))
+        raise OSError(f"{path} cannot be written: its name is too long, {size} bytes")
     if os.path.exists(path):
         _check_old(path, folder)
     as_user = os.access in os.supports_effective_ids
@@ -93,11 +91,13 @@ def _check_old(path: str, folder: str) -> None:
         raise PermissionError(f"{path} cannot be written: it is immutable")
 
 
-def _longest_name(folder: str) -> int:
+def _is_too_long(path: str) -> bool:
+    """Whether the system says so; it counts bytes or characters, and their number differs."""
     try:
-        return os.pathconf(folder, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):
-        return _LONGEST_NAME
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def _is_mounted(path: str, table: str = "/proc/self/mountinfo") -> bool:

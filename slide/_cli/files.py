@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TextIO
@@ -130,9 +130,9 @@ def model_file(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         name = "stdin" if path == "-" else path
         copied = os.path.join(folder, "model")
-        source = stdin() if path == "-" else open(path, "rb")
-        with open(copied, "wb") as file:
-            shutil.copyfileobj(source, file)
+        with ExitStack() as stack:
+            source = stdin() if path == "-" else stack.enter_context(open(path, "rb"))
+            shutil.copyfileobj(source, stack.enter_context(open(copied, "wb")))
         try:
             yield copied
         except ValueError as error:
@@ -199,6 +199,10 @@ class _Patient(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
 
     def write(self, text: str) -> int:
         if self.error is None:

@@ -162,8 +162,8 @@ def test_own_links_are_followed_one_by_one(tmp_path):
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
     for name in ("x" * 255, "\u4e2d" * 85):
         save(tmp_path / name)
-        with pytest.raises(OSError, match="its name has 256 bytes, and 255 are allowed"):
-            check_replaceable(str(tmp_path / f"{name}x"))
+    with pytest.raises(OSError, match="its name is too long, 256 bytes"):
+        check_replaceable(str(tmp_path / ("x" * 256)))
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -200,7 +200,7 @@ def test_immutable_files_and_folders_are_refused_early(tmp_path):
         if subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
             pytest.skip("this file system has no such flag")
         try:
-            with pytest.raises(PermissionError, match="immutable|no right"):
+            with pytest.raises(PermissionError, match=r"immutable|no right"):
                 check_replaceable(str(folder / "file"))
         finally:
             subprocess.run(["chattr", "-i", path], check=True)

@@ -61,7 +61,7 @@ def test_damage_is_named(kind, write):
 def test_what_this_python_cannot_decompress(write):
     if importlib.util.find_spec("compression"):
         pytest.skip("this Python has zstd")
-    with pytest.raises(ValueError, match="compressed with zstd, which .*; decompress it first"):
+    with pytest.raises(ValueError, match=r"compressed with zstd, which .*; decompress it first"):
         lines_of(write(b"\x28\xb5\x2f\xfd rest"))
 
 

@@ -1,7 +1,9 @@
 """Hostile files for the fuzz tests: bytes that are damaged, and models with wrong parts."""
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 import zlib
 from copy import deepcopy
@@ -54,14 +56,19 @@ def damaged_bytes(draw, contents):
     return bytes(content)
 
 
+def _xz(content):
+    """Compressed as xz for little memory: usually a reader needs 8 MB."""
+    return lzma.compress(content, preset=0)
+
+
 @st.composite
 def maybe_compressed(draw, contents):
     """One of the contents as it is, compressed, or compressed and damaged."""
     content = draw(contents)
-    kind = draw(st.sampled_from("plain plain gzip damaged twice trailing".split()))
+    kind = draw(st.sampled_from("plain plain packed damaged twice trailing".split()))
     if kind == "plain":
         return content
-    content = gzip.compress(content)
+    content = draw(st.sampled_from([gzip.compress, bz2.compress, _xz]))(content)
     if kind == "damaged":
         return draw(damaged_bytes(st.just(content)))
     if kind == "twice":

@@ -29,7 +29,7 @@ PATHS = [*FILES, "single", "several", "nothing", "no/folder", ".", "", "-", "new
 NUMBERS = ["0", "1", "2", "3", "-1", "7", "2147483648", "9" * 30, "9" * 5000, "1.5", "nan", "inf",
            "1e-400", "1e400", "", "x", "0x1", "\u0663", "1_0", "-0", "0.5", "\ud800"]  # fmt: skip
 OPTIONS = {
-    "train": ["--hidden", "--loss", "--active-fraction", "--retrieval", "--features",
+    "train": ["--hidden", "--loss", "--active-fraction", "--retrieval", "--features", "--labels",
               "--learning-rate", "--seed", "--weight-dtype", "--early-stopping",
               "--validation-fraction", "--validation", "--format", "--threads"],
     "predict": ["--k", "--output", "--mode", "--format", "--threads"],

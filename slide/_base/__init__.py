@@ -19,6 +19,7 @@ Map of the package, first for kernels, then for Python::
     locks         turns of the threads that use one estimator
     n_jobs        number of threads that `n_jobs` stands for
     files         files that appear whole or not at all; gzip
+    handlers      exceptions of signal handlers, which come out as they are
     values        single values from users: conversion, display, refusal
     named_arrays  an object and its parts as dicts of arrays
 """

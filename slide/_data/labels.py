@@ -11,6 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from slide._base.arrays import Array, Bools
+from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, refusing, shown
 
 
@@ -228,6 +229,7 @@ def _unique(y: Array, name: str) -> Array:
     try:
         return np.unique(y)
     except Exception as error:  # foreign classes may raise anything
+        raise_from_handler(error)
         raise ValueError(f"{name} must hold labels of one type; got {_some(y)}") from error
 
 

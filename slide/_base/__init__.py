@@ -21,6 +21,7 @@ Map of the package, first for kernels, then for Python::
     files         files that appear whole or not at all
     targets       files that can be replaced, and the links to them
     text_files    lines of text files, compressed or not
+    handlers      exceptions of signal handlers, which come out as they are
     values        single values from users: conversion, display, refusal
     products      sums of products in one thread
     wrappers      the estimator within pipelines, searches and other wrappers

@@ -1,5 +1,5 @@
 """OpenMP in this process: whether it is built in, and how many threads it may use."""
-from slide._base.openmp cimport omp_get_max_threads, SLIDE_OPENMP
+from slide._base.openmp cimport omp_get_max_threads, slide_end_threads, SLIDE_OPENMP
 
 
 def has_openmp():
@@ -10,3 +10,12 @@ def has_openmp():
 def max_threads():
     """Threads that a parallel region may use now; obeys OMP_NUM_THREADS and threadpoolctl."""
     return omp_get_max_threads()
+
+
+def end_threads():
+    """End the idle threads that OpenMP has started for this thread, whichever library asked.
+
+    The next parallel region starts new ones. Returns False if this thread is in a parallel region,
+    so that they cannot end.
+    """
+    return slide_end_threads() == 0

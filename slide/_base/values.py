@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from slide._base.handlers import raise_from_handler
+
 MAX_INT = 2**31 - 1  # ids, row numbers and sizes are int32 in the engine
 _LONGEST = 200  # characters of a value in a message
 
@@ -35,7 +37,8 @@ def shown(value: Any) -> str:
     """The `repr` of a value, cut if it is long; its type if `repr` fails."""
     try:
         text = repr(value)
-    except Exception:  # a foreign class, or an int of too many digits
+    except Exception as error:  # a foreign class, or an int of too many digits
+        raise_from_handler(error)
         return f"a {type(value).__name__} that cannot be shown"
     return cut(text)
 
@@ -65,6 +68,7 @@ def refusing(name: str) -> Iterator[None]:
     except (ValueError, TypeError, MemoryError, Warning, WithinItself):
         raise
     except Exception as error:  # such as the OverflowError of an int that no float can hold
+        raise_from_handler(error)
         raise ValueError(
             f"{name} cannot be made an array of numbers or labels: {described(error)}"
         ) from error
@@ -81,4 +85,5 @@ def trusting_nothing(problem: str) -> Iterator[None]:
     except (OSError, MemoryError):
         raise
     except Exception as error:
+        raise_from_handler(error)
         raise ValueError(f"{problem}: {cut(str(error))}") from error

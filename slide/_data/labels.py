@@ -13,6 +13,7 @@ from scipy.sparse import coo_array, csr_array, csr_matrix, issparse, sparray
 from sklearn.exceptions import DataConversionWarning
 
 from slide._base.arrays import Array, Bools
+from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, shown
 from slide._data.exact import exact_array, is_sparse_frame, sparse_numbers
 from slide._data.structure import check_structure, tidy
@@ -455,6 +456,7 @@ def _unique(y: Array, name: str) -> Array:
     except MemoryError:
         raise
     except Exception as error:  # foreign classes may raise anything
+        raise_from_handler(error)
         raise ValueError(
             f"{name} must hold labels of one type that sorts; got {_some(y)}: convert them, for "
             "example to str"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from slide._data.labels import LabelCoder
     from slide._network.network import Network
 
-# Values of earlier trainings that a result keeps: 32 bytes per loss, a kilobyte per record.
-_LOSSES_BEFORE = 999
-_HISTORY_BEFORE = 49
+# Values of earlier trainings that a result keeps: 32 bytes a loss, 1.6 kB a record.
+_LOSSES_BEFORE = 499
+_HISTORY_BEFORE = 31
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slide._base.handlers import raise_from_handler
 from slide._base.values import shown
 
 # The form of `dtype.str`, without structures, whose syntax NumPy hands to Python's parser.
@@ -26,6 +27,7 @@ def encode(name: str, value: Any) -> Any:
     try:
         return json.loads(json.dumps(_tagged(value), allow_nan=False))
     except _OF_VALUES as error:
+        raise_from_handler(error)
         raise ValueError(
             f"{name} must be None, a bool, a number, a string, a RandomState, or a list, tuple or "
             f"array of these to be saved; got {shown(value)}"

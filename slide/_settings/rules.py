@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from slide._base.arrays import Params
+from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, as_float, as_int, shown
 from slide._engine.activations import ACTIVATIONS
 from slide._engine.losses import LOSSES
@@ -33,7 +34,8 @@ class Rule:
     def accepts(self, value: Any) -> bool:
         try:
             return bool(self.test(value))
-        except Exception:  # foreign classes may raise anything, even when compared
+        except Exception as error:  # foreign classes may raise anything, even when compared
+            raise_from_handler(error)
             return False
 
     def __or__(self, other: Rule) -> Rule:

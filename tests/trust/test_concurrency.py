@@ -363,3 +363,51 @@ def test_a_forked_process_has_one_thread_and_says_so():
         assert all(len(seen) == 1 for _, seen in warned)
     assert found["again"][0][1] == 1200
     assert found["pool"] == 0
+
+
+FOREIGN = """
+import ctypes, os, signal, sys, time, warnings
+import numpy as np
+from slide import SparseMLPClassifier
+from slide._base.n_jobs import resolve_n_jobs
+
+libgomp = ctypes.CDLL("libgomp.so.1")
+body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda data: None)
+X, y = np.random.RandomState(0).standard_normal((200, 20)), np.arange(200) % 3
+
+def child():
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            clf = SparseMLPClassifier((16,), max_iter=2, n_jobs=2, random_state=0).fit(X, y)
+            clf.partial_fit(X, y).predict(X)
+            words = [str(w.message) for w in seen]
+        told = sum("another library" in text for text in words)
+        os._exit(10 * told + resolve_n_jobs(2))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+found = [child()]
+libgomp.GOMP_parallel(body, None, 2, 0)
+found.append(child())
+found.append(child())  # the threads have ended, so that this child is free again
+libgomp.GOMP_parallel(body, None, 2, 0)
+found.append(resolve_n_jobs(2))
+print(found)
+"""
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self/task") or max_threads() < 2, reason="needs Linux and two threads"
+)
+def test_a_forked_process_knows_of_the_threads_of_other_libraries():
+    maps = Path("/proc/self/maps").read_text()
+    if "libgomp.so.1" not in maps:
+        pytest.skip("slide has a GNU OpenMP of its own here")
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    # Tens: warnings; ones: threads. The parent itself goes on with several.
+    assert done.stdout.split("\n")[0] == "[2, 11, 2, 2]"

@@ -109,3 +109,23 @@ def test_openmp_may_give_fewer_threads_than_asked(value):
 def test_a_taskset_is_obeyed():
     first = min(os.sched_getaffinity(0))
     assert started(command=("taskset", "-c", str(first))) == NONE
+
+
+STACK = """
+import warnings
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    from slide import SparseMLPClassifier
+    SparseMLPClassifier((16,), max_iter=1, n_jobs=2).fit([[0.0], [1.0]] * 50, [0, 1] * 50)
+print([str(w.message) for w in seen if "OMP_STACKSIZE" in str(w.message)])
+"""
+
+
+@pytest.mark.parametrize("size", ["16k", " 16 K ", "16384B", "16", "64k", "1M", "none"])
+def test_threads_without_room_for_a_stack_are_not_started(size):
+    done = subprocess.run(
+        [sys.executable, "-c", STACK], cwd=ROOT, env={**os.environ, "OMP_STACKSIZE": size},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert ("64 KiB" in done.stdout) == ("16" in size)

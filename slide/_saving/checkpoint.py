@@ -106,7 +106,9 @@ class CheckpointFile:
             estimator is fitted, which it must be already.
         """
         header, arrays = (None, {}) if course is None else course_state(course)
-        kept = {"identity": self._identity, "course": header, "history": list(fitted.history)}
+        # A Course has its own history.
+        history = list(fitted.history) if course is None else []
+        kept = {"identity": self._identity, "course": header, "history": history}
         saved = Saved(self._params, fitted, self._feature_names, kept, arrays)
         try:
             model_file.write(self._checkpoint.path, saved)

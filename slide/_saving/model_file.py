@@ -146,9 +146,7 @@ def _saved(
     names = None
     if "feature_names" in file.names:
         names = _texts(file.take("feature_names"), file.size)
-    network = network_from_state(
-        {name: _decode_all(value) for name, value in header["network"].items()}, file
-    )
+    network = network_from_state(_decode_all(header.pop("network")), file)
     classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
         raise ValueError(f"classes must be {network.n_classes} labels in rising order")

@@ -9,12 +9,12 @@ import re
 from typing import Any
 
 _TIMES, _ALWAYS = 4, 64 << 20  # a file may take so many times its size, and so many bytes
-# Bytes that the Python objects of JSON take: an item of a list or dict, a list, a dict. The lists
-# and dicts of a network's settings are copied twice.
-_ITEM, _LIST, _DICT = 72, 200, 600
+# Bytes that the Python objects of JSON take: an item of a list or dict, a key, a list, a dict. Some
+# lists and dicts are copied once.
+_ITEM, _NAME, _LIST, _DICT = 72, 120, 130, 400
 # Bytes for each character: texts are copied to be decoded, parsed and compared. A single character
 # that is not ASCII makes every character of a text take 3 bytes more.
-_COPIES, _WIDE = 6, 3
+_COPIES, _WIDE = 5, 3
 _LONGEST_HEAD = 100_000_000  # safetensors refuses longer ones
 _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u")
 
@@ -51,7 +51,7 @@ def _check_json(text: bytes, size: int) -> None:
     if not text.isascii():
         raise ValueError("its JSON must be ASCII, as save writes it")
     cost = (_COPIES + (_WIDE if b"\\u" in text else 0)) * len(text)
-    cost += _ITEM * (text.count(b",") + text.count(b":"))
+    cost += _ITEM * text.count(b",") + _NAME * text.count(b":")
     cost += _LIST * text.count(b"[") + _DICT * text.count(b"{")
     if cost > room_of(size):
         raise ValueError(

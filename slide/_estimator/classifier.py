@@ -375,9 +375,9 @@ class SparseMLPClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train on another batch: one pass over it, at a constant learning rate.
 
-        The first batch decides the initial weights and the values of "auto", so it should be a
-        representative sample. No prototypes are made and no hard classes are found. Use `fit` if
-        all rows fit in memory.
+        The first batch decides the values of "auto", so it should be a representative sample. Early
+        batches correct the mean and the scale of X; see the user guide. No prototypes are made and
+        no hard classes are found. Use `fit` if all rows fit in memory.
 
         Parameters
         ----------

@@ -196,7 +196,8 @@ def start_late_labels(network: Network, data: TrainingRows, n_threads: int) -> N
     scale = network.settings.centroid_logit / length
     sums *= (scale / np.sqrt(np.maximum(distances2, 1e-30)))[:, np.newaxis]
     counts = np.bincount(y.indices, minlength=network.n_classes)
-    prior = LOSSES[network.settings.loss].log_prior(counts, len(data))
+    n_rows = network.tally.n_samples + len(data)
+    prior = LOSSES[network.settings.loss].log_prior(counts, n_rows)
     output.w[late] = sums
     output.b[late] = prior[late] - rows_dot(sums, mean)
     for moments in (output.w_m, output.w_v, output.b_m, output.b_v, output.steps):

@@ -55,12 +55,13 @@ def train_batch(
     else:
         network = before.network
     network, data = _follow(network, data, n_threads)
-    if params["batch_size"] == "auto":
-        batch_size = max(network.settings.batch_size, auto.auto_batch_size(len(data)))
-        network.settings = replace(network.settings, batch_size=batch_size)
-    start_late_labels(network, data, n_threads)
+    network = _with_batch_size(network, params, len(data))
     epoch = 1 if before is None else before.n_iter + 1
-    history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
+    try:
+        history = _run_pass(network, data, rng, CourseSettings.of(params), epoch, n_threads)
+    finally:
+        if before is not None:
+            before.network.changed()  # it may share weights
     fitted = Fitted(
         network,
         coder,
@@ -135,6 +136,16 @@ def _follow(network: Network, data: TrainingRows, n_threads: int) -> tuple[Netwo
     return moved, replace(data, x=x)
 
 
+def _with_batch_size(network: Network, params: Params, n_rows: int) -> Network:
+    """The network with the automatic batch size of n_rows rows, if that is larger than its own."""
+    batch_size = auto.auto_batch_size(n_rows)
+    if params["batch_size"] != "auto" or batch_size <= network.settings.batch_size:
+        return network
+    network = network.twin()
+    network.settings = replace(network.settings, batch_size=batch_size)
+    return network
+
+
 def _share(network: Network, n_rows: int) -> float:
     """The share of n_rows new rows in the mean input of the output layer."""
     return min(1.0, n_rows / min(_ROWS_OF_A_MEAN, max(1, network.tally.n_samples)))
@@ -151,6 +162,7 @@ def _run_pass(
     """Train one epoch, number `epoch`; returns its history."""
     began, counted = time.perf_counter(), copy(network.tally)
     trainer = network.trainer(InputRows(data.x), data.labels, data.weights, n_threads)
+    start_late_labels(network, data, n_threads)
 
     def learning_rate(share: float) -> float:
         return settings.learning_rate_init

@@ -51,7 +51,7 @@ class Network:
         that one.
     tally : slide._network.tally.Tally
     confidence : slide._network.confidence.Confidence
-        How sure the probabilities are of rows with one label.
+        How sure the probabilities are.
 
     Attributes
     ----------

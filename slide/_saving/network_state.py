@@ -7,7 +7,7 @@ one function of this module, `network_from_arrays`.
 from __future__ import annotations
 
 import copyreg
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,7 +89,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings=settings,
         tally=tally_header(network.tally),
-        confidence=[network.confidence.slope, network.confidence.shift],
+        confidence=list(astuple(network.confidence)),
         input_lengths=[length for _, length in network.input_stats],
     )
     prototypes = network.prototypes
@@ -192,7 +192,9 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         settings=settings,
         x_mean=x_mean,
         tally=tally,
-        confidence=confidence_from(header.get("confidence", [1.0, 0.0])),  # older files lack it
+        confidence=confidence_from(
+            header.get("confidence", [1.0, 0.0, 0.0])
+        ),  # older files lack it
     )
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
         if chosen.retrieval is not None:
@@ -205,11 +207,11 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
 
 
 def confidence_from(values: Any) -> Confidence:
-    """The Confidence of a list [slope, shift]."""
-    slope, shift = floats("confidence", values, 2)
+    """The Confidence of a list of its three values."""
+    slope, shift, crowding = floats("confidence", values, 3)
     if slope <= 0:
         raise ValueError(f"the slope of confidence must be above 0; got {slope}")
-    return Confidence(slope, shift)
+    return Confidence(slope, shift, crowding)
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

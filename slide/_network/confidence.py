@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from slide._base.arrays import Array, Bools, Floats
 
@@ -27,7 +27,7 @@ _MOST = np.array([4.0, 8.0])  # largest magnitudes of log(slope) and shift
 
 
 _SCORES_AT_ONCE = 1 << 20
-_NO_LABELS = 0.1  # the crowd of a row whose scores are all low
+_NO_LABELS = 1e-4  # the crowd of a row whose scores are all low
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,31 @@ class Confidence:
     slope: float = 1.0  # > 0; the inverse of a temperature
     shift: float = 0.0
     crowding: float = 0.0
+    bend: float = 0.0  # >= 0; how much less a step counts among high scores than among low ones
 
 
 def log_odds(scores: Floats, confidence: Confidence) -> Floats:
     """Log odds of independent labels, in place of the scores (n, k) of a row's likely labels.
 
-    The more labels of a row have high scores, the less sure is each: the row's `_crowd`, times
-    `crowding`, is added to all of them.
+    They are slope * score + bend * log(sigmoid(score)) + shift + crowding * `_crowd` of the row:
+    the more labels of a row have high scores, the less sure is each.
     """
     if confidence == Confidence():
         return scores
-    more = confidence.shift + confidence.crowding * _crowd(scores)
-    scores *= np.float32(confidence.slope)
-    scores += more.astype(np.float32)
+    more = (confidence.shift + confidence.crowding * _crowd(scores)).astype(np.float32)
+    for block in _blocks(scores):
+        bent = log_expit(scores[block])
+        bent *= np.float32(confidence.bend)
+        scores[block] *= np.float32(confidence.slope)
+        scores[block] += bent
+        scores[block] += more[block]
     return scores
+
+
+def _blocks(scores: Array) -> list[slice]:
+    """Slices of rows of about _SCORES_AT_ONCE scores."""
+    size = max(1, _SCORES_AT_ONCE // scores.shape[1])
+    return [slice(first, first + size) for first in range(0, len(scores), size)]
 
 
 def _crowd(scores: Array) -> Array:
@@ -66,23 +77,26 @@ def _crowd(scores: Array) -> Array:
     Squares, so that thousands of unlikely labels do not count.
     """
     likely = np.empty((len(scores), 1))
-    block = max(1, _SCORES_AT_ONCE // scores.shape[1])
-    for first in range(0, len(scores), block):
-        p = expit(scores[first : first + block])
+    for block in _blocks(scores):
+        p = expit(scores[block])
         p *= p
-        likely[first : first + block] = p.sum(axis=1, keepdims=True, dtype=np.float64)
+        likely[block] = p.sum(axis=1, keepdims=True, dtype=np.float64)
     return np.asarray(np.log(_NO_LABELS + likely))
 
 
 def fit_log_odds(scores: Array, right: Bools, weights: Array) -> Confidence:
     """Find the Confidence of `log_odds` for the scores (n, k) of each row's likely labels.
 
+    The k-th best label of a row counts 1/k, so that the many unlikely ones do not decide alone: the
+    best are surer by .05 on OEWN without that and without the bend.
+
     right : which of them are labels; weights : of the rows.
     """
+    scores = np.asarray(scores, np.float64)
+    ranks = (-scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1.0
     crowd = np.broadcast_to(_crowd(scores), scores.shape)
-    features = [scores.astype(np.float64), np.ones(scores.shape), crowd]
-    weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)
-    point = fit_logistic(features, right, weights, len(scores))
+    features = [scores, np.ones(scores.shape), crowd, log_expit(scores)]
+    point = fit_logistic(features, right, weights[:, np.newaxis] / ranks, len(scores))
     return Confidence() if point is None else Confidence(*point)
 
 
@@ -91,9 +105,9 @@ def fit_logistic(
 ) -> list[float] | None:
     """Find the factors of features whose sum, in a sigmoid, is the probability to be right.
 
-    None if there are none, or if the first factor would not be above 0. The factors are drawn to
-    (1, 0, ...), which matters for a few rows. All sums are NumPy's: the rounding of BLAS depends on
-    its number of threads.
+    None if there are none, or if the first factor would not be above 0. A fourth factor is not
+    below 0. The factors are drawn to (1, 0, ...), which matters for a few rows. All sums are
+    NumPy's: the rounding of BLAS depends on its number of threads.
     """
     weights = weights / weights.sum()
     start = np.eye(len(features))[0]
@@ -107,8 +121,9 @@ def fit_logistic(
         return value + (away**2).sum() / (2 * n_rows), gradient + away / n_rows
 
     with np.errstate(all="ignore"):
-        point = minimize(loss, start, jac=True, method="BFGS").x
-    return point.tolist() if np.isfinite(point).all() and point[0] > 0 else None
+        bounds = [(1e-3, None), (None, None), (None, None), (0.0, None)][: len(start)]
+        point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return point.tolist() if np.isfinite(point).all() and point[0] > 1e-3 else None
 
 
 def fit_confidence(

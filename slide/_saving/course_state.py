@@ -131,7 +131,7 @@ def _set_stacking(stacking: Stacking | None, header: dict[str, Any]) -> None:
             raise ValueError(f"weighed={weight} does not go with the prototypes")
         stacking.weight = weight
     if calibrated is not None:
-        slope, offset, *confidence = floats("calibrated", calibrated, 5)
+        slope, offset, *confidence = floats("calibrated", calibrated, 6)
         if weighed is None or slope <= 0:
             raise ValueError(f"calibrated={calibrated} does not go with weighed={weighed}")
         stacking.scale, stacking.confidence = (slope, offset), confidence_from(confidence)

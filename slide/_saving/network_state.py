@@ -193,7 +193,7 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
         x_mean=x_mean,
         tally=tally,
         confidence=confidence_from(
-            header.get("confidence", [1.0, 0.0, 0.0])
+            header.get("confidence", [1.0, 0.0, 0.0, 0.0])
         ),  # older files lack it
     )
     for i, (layer, chosen) in enumerate(zip(network.layers, settings.layers, strict=True)):
@@ -207,11 +207,11 @@ def _unfilled(header: dict[str, Any], source: Source) -> Network:
 
 
 def confidence_from(values: Any) -> Confidence:
-    """The Confidence of a list of its three values."""
-    slope, shift, crowding = floats("confidence", values, 3)
-    if slope <= 0:
-        raise ValueError(f"the slope of confidence must be above 0; got {slope}")
-    return Confidence(slope, shift, crowding)
+    """The Confidence of a list of its four values."""
+    slope, shift, crowding, bend = floats("confidence", values, 4)
+    if slope <= 0 or bend < 0:
+        raise ValueError(f"confidence must have a slope above 0 and a bend from 0 on; got {values}")
+    return Confidence(slope, shift, crowding, bend)
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_few_or_odd_rows_give_a_finite_confidence(rng):
 @pytest.mark.parametrize("name", LOSSES)
 def test_rankings_stay(name, multilabel, rng):
     scores = rng.standard_normal((50, 20)).astype(np.float32)
-    confidence = Confidence(2.5, -1.5, -0.8)
+    confidence = Confidence(2.5, -1.5, -0.8, 0.7)
     found = LOSSES[name].log_probabilities(scores.copy(), multilabel, confidence)
     assert_array_equal(np.argsort(found, axis=1), np.argsort(scores, axis=1))
 
@@ -86,11 +86,12 @@ def test_probabilities_of_one_label(rng):
 
 def test_log_odds_fall_with_the_number_of_likely_labels(rng):
     scores = (3 * rng.standard_normal((4000, 20)) - 2).astype(np.float32)
-    crowd = np.log(0.1 + (expit(scores.astype(float)) ** 2).sum(axis=1, keepdims=True))
-    expected = 1.2 * scores + 0.5 - 0.7 * crowd
-    found = log_odds(scores.copy(), Confidence(1.2, 0.5, -0.7))
+    crowd = np.log(1e-4 + (expit(scores.astype(float)) ** 2).sum(axis=1, keepdims=True))
+    expected = 1.2 * scores + 0.3 * log_expit(scores) + 0.5 - 0.7 * crowd
+    found = log_odds(scores.copy(), Confidence(1.2, 0.5, -0.7, 0.3))
     assert_allclose(found, expected, atol=1e-4)
     right = rng.random(scores.shape) < expit(expected)
     fitted = fit_log_odds(scores, right, np.ones(4000))
-    assert_allclose([fitted.slope, fitted.shift, fitted.crowding], [1.2, 0.5, -0.7], atol=0.08)
+    assert fitted.crowding == pytest.approx(-0.7, abs=0.1)
+    assert_allclose(log_odds(scores.copy(), fitted), expected, atol=0.5)
     assert_array_equal(log_odds(scores.copy(), Confidence()), scores)

@@ -78,8 +78,10 @@ class Prediction(FittedAttributes):
         label per row this supposes that the true label is one of `classes_`. Calibration does not
         change the ranking. There is none after `partial_fit` alone, for the softmax loss over all
         classes without `early_stopping`, and for fewer than 1,000 rows without prototypes; a
-        `partial_fit` or a `warm_start` after `fit` keeps the calibration of `fit`. All classes are computed, whatever `predict_mode`
-        is. A table of more than 8 GiB is refused; `predict_topk` makes no table.
+        `partial_fit` or a `warm_start` after `fit` keeps the calibration of `fit`.
+
+        All classes are computed, whatever `predict_mode` is. A table of more than 8 GiB is refused;
+        `predict_topk` makes no table.
 
         Parameters
         ----------

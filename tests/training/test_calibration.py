@@ -98,7 +98,8 @@ def test_labels_of_rows_with_several_are_as_sure_as_they_are_right(params):
     assert abs(sure - hits) < 0.04
     assert p.sum() == pytest.approx(right.sum(), rel=0.2)
     # The predicted labels are those of a probability above a half.
-    assert_array_equal(clf.predict(X[4000:]).toarray() > 0, p > 0.5)
+    clear = abs(p - 0.5) > 1e-6
+    assert_array_equal((clf.predict(X[4000:]).toarray() > 0)[clear], (p > 0.5)[clear])
 
 
 def test_a_label_that_never_occurs_has_a_small_probability():

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq
 from scipy.special import expit, log_expit, softmax
 
 from slide._base.arrays import Array, Bools, Floats, Ints
-from slide._network.confidence import Confidence, LogTerm
+from slide._network.confidence import Confidence, LogTerm, fit_logistic, log_odds
 
 _PRIOR_ROWS = 10  # so many rows say that the scores are calibrated already
 
@@ -35,12 +35,12 @@ class Loss:
     n_decisions : callable
         Maps the number of classes to the number of decisions, whose losses add up to a row's loss.
     log_probabilities : callable
-        Maps scores (n, n_classes), whether a row may have several labels, and the Confidence of
-        rows with one label, to the logarithms of the probabilities, in place.
+        Maps scores (n, n_classes), whether a row may have several labels, and the Confidence, to
+        the logarithms of the probabilities, in place.
     log_term : callable
         The function of scores, with its derivative, that a Confidence is about.
     score_threshold : float or None
-        A row of a multilabel target gets the labels whose score is above it. None: the
+        A row of a multilabel target gets the labels whose `log_odds` are above it. None: the
         probabilities of a row sum to 1, and it gets the labels above 1 / (1 + labels_per_row).
     calibrate : callable
         Maps the scores of each row's candidates (n, k), whether each candidate is a label (n, k),
@@ -115,7 +115,9 @@ def _log_odds(counts: Ints, n_rows: int) -> Array:
 
 def _log_sigmoid(scores: Floats, multilabel: bool, confidence: Confidence) -> Floats:
     """Log probabilities: independent labels if multilabel; else a row's labels sum to 1."""
-    if not multilabel:
+    if multilabel:
+        log_odds(scores, confidence)
+    else:
         scores += np.float32(confidence.shift)
     log_expit(scores, out=scores)
     return scores if multilabel else _log_softmax(scores, multilabel, confidence)
@@ -135,23 +137,9 @@ def _logistic(scores: Floats, right: Bools, n_labels: Ints, weights: Array) -> t
     if not right[valid].any() or right[valid].all():
         return 1.0, 0.0
     weights = np.broadcast_to(weights[:, np.newaxis], scores.shape)[valid]
-    weights = weights / weights.sum()
-    n_rows = len(scores)
-    scores, right = scores[valid].astype(np.float64), right[valid]
-
-    def loss(point: Array) -> tuple[float, Array]:
-        z = point[0] * scores + point[1]
-        value = (weights * (np.logaddexp(0, z) - right * z)).sum()
-        excess = weights * (expit(z) - right)
-        gradient = np.array([(excess * scores).sum(), excess.sum()])
-        away = point - [1.0, 0.0]
-        return value + (away**2).sum() / (2 * n_rows), gradient + away / n_rows
-
-    # Sums of NumPy, not of BLAS, whose rounding depends on its number of threads.
-    slope, offset = minimize(loss, [1.0, 0.0], jac=True, method="BFGS").x
-    if not (np.isfinite([slope, offset]).all() and slope > 0):
-        return 1.0, 0.0
-    return float(slope), float(offset)
+    known = scores[valid].astype(np.float64)
+    point = fit_logistic([known, np.ones_like(known)], right[valid], weights, len(scores))
+    return (1.0, 0.0) if point is None else (point[0], point[1])
 
 
 LOSSES = {

@@ -58,7 +58,7 @@ class Network:
         that one.
     tally : slide._network.tally.Tally
     confidence : slide._network.confidence.Confidence
-        How sure the probabilities are of rows with one label.
+        How sure the probabilities are.
     early : slide._network.early.Early or None
         What the rows of `partial_fit` say while they are few; None: nothing is corrected any more.
     started : bool (n_classes,) or None

@@ -9,6 +9,7 @@ import numpy as np
 from slide._base.arrays import Floats
 from slide._data.labels import LabelRows
 from slide._engine import predict
+from slide._network.confidence import log_odds
 from slide._network.losses import LOSSES
 from slide._prediction import lookup
 
@@ -56,7 +57,7 @@ def predict_label_rows(
         if score_threshold is None:
             chosen = log_probabilities(scores, network, multilabel=True) > -np.log1p(labels_per_row)
         else:
-            chosen = scores > score_threshold
+            chosen = log_odds(scores, network.confidence) > score_threshold
         counts.append(np.count_nonzero(chosen, axis=1))
         indices.append(np.nonzero(chosen)[1].astype(np.int32))
     return LabelRows(np.cumsum(np.concatenate(counts)), np.concatenate(indices), n_classes)
@@ -65,7 +66,7 @@ def predict_label_rows(
 def _shortlist_label_rows(
     network: Network, x: InputRows, score_threshold: float, n_candidates: int, n_threads: int
 ) -> LabelRows:
-    """Labels with a score above the threshold, among the n_candidates of every row's short list."""
+    """Labels with log odds above the threshold, among n_candidates of every row's short list."""
     model, n_classes = network.model(), network.n_classes
     short = lookup.shortlist(network, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
@@ -73,7 +74,7 @@ def _shortlist_label_rows(
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
         ids, scores = short.topk(model, x, first, last, n_candidates, n_candidates, n_threads)
-        chosen = scores > score_threshold
+        chosen = log_odds(scores, network.confidence) > score_threshold
         counts.append(np.count_nonzero(chosen, axis=1))
         ids[~chosen] = n_classes  # sorts behind all labels of the row
         ids.sort(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,8 +70,7 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
     if stacking is not None and stacking.weight is not None:
         header["weighed"] = [float(stacking.weight)]
     if stacking is not None and stacking.scale is not None:
-        confidence = stacking.confidence
-        header["calibrated"] = [*stacking.scale, confidence.slope, confidence.shift]
+        header["calibrated"] = [*stacking.scale, *astuple(stacking.confidence)]
     if so_far is not None:
         queries = [None if sums is None else float(sums[1]) for sums in so_far.queries]
         header["so_far"] = {**vars(so_far), "queries": queries}
@@ -131,7 +131,7 @@ def _set_stacking(stacking: Stacking | None, header: dict[str, Any]) -> None:
             raise ValueError(f"weighed={weight} does not go with the prototypes")
         stacking.weight = weight
     if calibrated is not None:
-        slope, offset, *confidence = floats("calibrated", calibrated, 4)
+        slope, offset, *confidence = floats("calibrated", calibrated, 6)
         if weighed is None or slope <= 0:
             raise ValueError(f"calibrated={calibrated} does not go with weighed={weighed}")
         stacking.scale, stacking.confidence = (slope, offset), confidence_from(confidence)

@@ -7,7 +7,7 @@ one function of this module, `network_from_arrays`.
 from __future__ import annotations
 
 import copyreg
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,7 +100,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings=settings,
         tally=tally_header(network.tally),
-        confidence=[network.confidence.slope, network.confidence.shift],
+        confidence=list(astuple(network.confidence)),
         input_lengths=[length for _, length in network.input_stats],
         early=None if network.early is None else asdict(network.early),
         some_started=network.started is not None,
@@ -242,7 +242,9 @@ def _unfilled(
         columns=columns,
         x_mean=x_mean,
         tally=tally,
-        confidence=confidence_from(header.get("confidence", [1.0, 0.0])),  # older files lack it
+        confidence=confidence_from(
+            header.get("confidence", [1.0, 0.0, 0.0, 0.0])
+        ),  # older files lack it
     )
     if header.get("some_started"):  # files of older versions lack it, and `early`
         network.started = np.zeros(network.n_classes, bool)
@@ -294,11 +296,11 @@ def _retrieval(
 
 
 def confidence_from(values: Any) -> Confidence:
-    """The Confidence of a list [slope, shift]."""
-    slope, shift = floats("confidence", values, 2)
-    if slope <= 0:
-        raise ValueError(f"the slope of confidence must be above 0; got {slope}")
-    return Confidence(slope, shift)
+    """The Confidence of a list of its four values."""
+    slope, shift, crowding, bend = floats("confidence", values, 4)
+    if slope <= 0 or bend < 0:
+        raise ValueError(f"confidence must have a slope above 0 and a bend from 0 on; got {values}")
+    return Confidence(slope, shift, crowding, bend)
 
 
 def tally_header(tally: Tally) -> dict[str, Any]:

@@ -55,8 +55,9 @@ def resume(task: Task, kept: Kept) -> Course:
 
 def _stacking(task: Task) -> Stacking | None:
     settings, rows_judge = task.settings, task.held_out is not None
-    # Late rows cost training data; where all neurons are computed, probabilities are good enough.
-    some_late = not settings.all_neurons and len(task.data) >= _FEWEST
+    multilabel = task.coder.multilabel
+    # Late rows cost training data. The softmax over all neurons is good enough without them.
+    some_late = (multilabel or not settings.all_neurons) and len(task.data) >= _FEWEST
     if task.before is not None or not (settings.prototypes or rows_judge or some_late):
         return None
-    return Stacking(task.data, task.held_out, task.rng, task.coder.multilabel, settings.prototypes)
+    return Stacking(task.data, task.held_out, task.rng, multilabel, settings.prototypes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from slide._base.arrays import Array, Floats
 from slide._engine import predict
-from slide._network.confidence import Confidence, fit_confidence
+from slide._network.confidence import Confidence, fit_confidence, fit_log_odds
 from slide._network.losses import LOSSES
 from slide._prediction import lookup
 
@@ -28,13 +28,19 @@ _LEAST_ROWS = 256
 _SCORES_AT_ONCE = 1 << 22
 
 
-def calibrate_scores(network: Network, judges: TrainingRows, n_threads: int) -> tuple[float, float]:
-    """Slope and offset of the calibrated scores, `slide._network.losses.Loss.calibrate`."""
+def calibrate_scores(
+    network: Network, judges: TrainingRows, multilabel: bool, n_threads: int
+) -> tuple[tuple[float, float], Confidence]:
+    """Slope and offset of the calibrated scores, and the Confidence of these if multilabel."""
+    loss, weights = LOSSES[network.settings.loss], _weights(judges)
     k = min(_DEPTH, network.n_classes)
     ids, scores = lookup.topk(network, network.rows(judges.x), k, n_threads, mode="lsh")
-    n_labels = np.diff(judges.labels.indptr)
-    calibrate = LOSSES[network.settings.loss].calibrate
-    return calibrate(scores, judges.labels.contain(ids), n_labels, _weights(judges))
+    right, n_labels = judges.labels.contain(ids), np.diff(judges.labels.indptr)
+    slope, offset = loss.calibrate(scores, right, n_labels, weights)
+    independent = multilabel and loss.score_threshold is not None
+    scaled = slope * scores.astype(np.float64) + offset
+    confidence = fit_log_odds(scaled, right, weights) if independent else Confidence()
+    return (slope, offset), confidence
 
 
 def confidence_of(

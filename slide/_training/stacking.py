@@ -118,7 +118,9 @@ class Stacking:
                 made = self.prototypes or self._make(self.data.labels.only(self.rows), n_threads)
                 network.set_prototypes(made.of_weight(self.weight))
             if self.multilabel or self.tries_prototypes:
-                scale = calibrate_scores(network, judges, n_threads)
+                scale, self.confidence = calibrate_scores(
+                    network, judges, self.multilabel, n_threads
+                )
             if not self.multilabel:
                 self.confidence = confidence_of(network, judges, *scale, n_threads)
             network.set_prototypes(None)

@@ -15,7 +15,7 @@ from slide._base.named_arrays import prefixed
 from slide._hashing.forms import retrieval_forms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from slide._settings.settings import LayerSettings, Settings
 
@@ -25,7 +25,7 @@ PROTOTYPES = "prototypes"  # start of the names of their arrays
 def network_forms(
     widths: Sequence[int],
     settings: Settings,
-    centered: bool,
+    optional: Iterable[str],
     n_values: int | None,
     n_directions: Sequence[int],
 ) -> Forms:
@@ -36,14 +36,20 @@ def network_forms(
     widths : list of int
         Features, hidden layers and classes.
     settings : slide._settings.settings.Settings
-    centered : bool
-        Whether there is a mean row.
+    optional : iterable of {"center", "columns", "started"}
+        Which of these arrays there are.
     n_values : int or None
         Values of the prototypes; None: there are no prototypes.
     n_directions : list of int
         Directions of the retrieval of every layer; 0: none.
     """
-    forms: Forms = {"center": ("float32", (widths[0],))} if centered else {}
+    per_input, per_class = (widths[0],), (widths[-1],)
+    known: Forms = {
+        "center": ("float32", per_input),
+        "columns": ("int32", per_input),
+        "started": ("uint8", per_class),
+    }
+    forms = {name: known[name] for name in optional}
     if n_values is not None:
         forms.update(prefixed(PROTOTYPES, prototypes_forms(n_values, widths[0])))
     layers = zip(settings.layers, pairwise(widths), n_directions, strict=True)

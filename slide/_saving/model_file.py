@@ -24,8 +24,8 @@ from slide._settings.rules import check_params, integer
 
 _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
-# The format's version; 2 added checksums, 3 columns without inputs. Raise it when older versions
-# cannot read new files. A file that they can read gets their version.
+# The format's version; 2 added checksums, 3 columns without inputs, confidence and early rows. Raise
+# it when older versions would misread new files.
 _FORMAT = 3
 _MAX_WIDTH = 1000  # characters that a dtype of texts may have even if all texts are shorter
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
@@ -103,7 +103,7 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
     check_params(params)  # `read` refuses what `fit` would refuse
     network, arrays = network_state(fitted.network)
     header = {
-        "format": 2 if fitted.network.columns is None else _FORMAT,
+        "format": _FORMAT,
         "params": {name: encode(name, value) for name, value in params.items()},
         "trained_with": {
             name: encode(name, value)

@@ -58,6 +58,8 @@ _NETWORK_RULES = {
 }
 # These values tell whether there are a mean row and prototypes.
 _PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}
+# The header's values that tell whether there are arrays of these names.
+_OPTIONAL = {"center": "centered", "columns": "n_announced", "started": "some_started"}
 _EARLY_RULES = {
     "n_rows": integer(0, _MAX_INT64),
     "log_square": NUMBER,
@@ -218,12 +220,8 @@ def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source
         if most and not 1 <= n <= most:
             raise ValueError(f"layers.{i} has {n} directions; at most {most}")
         n_directions.append(n)
-    forms = network_forms(widths, settings, header["centered"], n_values, n_directions)
-    if header.get("n_announced") is not None:
-        forms["columns"] = ("int32", (widths[0],))
-    if header.get("some_started"):
-        forms["started"] = ("uint8", (widths[-1],))
-    return forms
+    optional = [name for name, key in _OPTIONAL.items() if header.get(key)]
+    return network_forms(widths, settings, optional, n_values, n_directions)
 
 
 def _unfilled(

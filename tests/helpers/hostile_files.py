@@ -125,7 +125,7 @@ def parts_of(content):
 def model_of(plain, arrays):
     """A file of these parts in the old format: checksums would hide the other faults."""
     plain = {name: plain[name] for name in plain if name not in ("checksum", "checksums")}
-    if plain.get("format") == 2:
+    if plain.get("format") in (2, 3):
         plain["format"] = 1
     text = json.dumps(plain)
     for name, raw in RAW.items():

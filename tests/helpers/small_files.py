@@ -13,6 +13,7 @@ from helpers.mortal import Killed, make_mortal
 from scipy.sparse import csr_array, csr_matrix
 
 from slide import SparseMLPClassifier
+from slide._data.labels import read_target
 from slide._hashing.retrieval import Retrieval
 from slide._network import passes
 from slide._network.rehash import rebuild_layer
@@ -88,7 +89,7 @@ def model_file(kind):
         clf.fit(x, y)
     network = clf._fitted.network
     if kind == "prototypes":
-        labels = clf._fitted.coder.encode(Y)
+        labels = clf._fitted.coder.encode(read_target(Y))
         network.set_prototypes(make_prototypes(x, labels, None, 1).of_weight(0.5))
     if kind == "coarse":
         _rank_twice(network)

@@ -185,7 +185,7 @@ def test_refuses_a_wrong_first_ranking(changes, message, path, classifier, plant
 
 def test_refuses_directions_that_are_none_or_too_many(path, classifier, planted):
     X, y = planted
-    classifier(**KINDS["wide"]).fit(X.toarray()[:50], y[:50]).save(path)
+    classifier(**KINDS["wide"]).fit(X.toarray()[:50] + 1, y[:50]).save(path)
     name = "layers.0.retrieval.directions.vectors"
     n = len(load_file(path)[name])
     for n_wrong in (0, n + 1):

@@ -15,15 +15,17 @@ MORE = {"prototypes": {"prototypes": True}, "half": {**KINDS["wide"], "weight_dt
 def test_forms_are_those_of_the_arrays(kind, is_sparse, classifier, planted):
     x, y = planted
     clf = classifier(**{**KINDS, **MORE}[kind]).set_params(max_iter=1)
-    network = clf.fit(x[:100] if is_sparse else x[:100].toarray(), y[:100])._fitted.network
+    dense = x[:100].toarray() + (kind != "prototypes")  # these need zeros
+    network = clf.fit(x[:100] if is_sparse else dense, y[:100])._fitted.network
     arrays = network_state(network)[1]
     prototypes = network.prototypes
     n_values = None if prototypes is None else len(prototypes.by_feature.data)
     found = [layer.retrieval and layer.retrieval.directions for layer in network.layers]
     n_directions = [0 if one is None else len(one.named_arrays()["vectors"]) for one in found]
     widths = [network.n_features, *network.hidden_layer_sizes, network.n_classes]
-    centered = network.x_mean is not None
-    forms = network_forms(widths, network.settings, centered, n_values, n_directions)
+    parts = {"center": network.x_mean, "columns": network.columns, "started": network.started}
+    optional = [name for name, part in parts.items() if part is not None]
+    forms = network_forms(widths, network.settings, optional, n_values, n_directions)
     assert forms_of(arrays) == forms
     if kind == "wide" and not is_sparse:
         assert n_directions[0]

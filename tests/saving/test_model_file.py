@@ -196,7 +196,7 @@ def test_other_programs_can_read_the_file(saved):
     np.testing.assert_array_equal(arrays["layers.1.w"].T, model.coefs_[1])
     with safe_open(saved, framework="numpy") as file:
         plain = json.loads(file.metadata()["slide"])
-    assert plain["format"] == 2
+    assert plain["format"] == 3
     assert plain["params"]["retrieval"] == "rerank"
     assert b"pickle" not in saved.read_bytes()
 

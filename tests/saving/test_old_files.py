@@ -53,7 +53,7 @@ def test_trains_on_and_is_saved_in_the_present_format(old, tmp_path, assert_same
     assert_same_weights(twin, models[1])
     np.testing.assert_array_equal(twin.predict_proba(rows), models[1].predict_proba(rows))
     with TensorFile(tmp_path / "model") as file:
-        assert json.loads(file.metadata["slide"])["format"] == 2
+        assert json.loads(file.metadata["slide"])["format"] == 3
 
 
 def test_the_oldest_knew_no_weight_dtype():

@@ -11,9 +11,7 @@ from slide._base.threads import end_threads, max_threads
 from slide._base.values import as_int, shown
 
 _TASKS = "/proc/self/task"  # a folder per thread, on Linux
-_STACK = (
-    64 * 1024
-)  # least stack of a thread, in bytes; 24 KiB were enough
+_STACK = 64 * 1024  # least stack of a thread, in bytes; 24 KiB were enough
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

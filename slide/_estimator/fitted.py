@@ -46,6 +46,10 @@ class FittedAttributes:
         """Become unfitted."""
         vars(self).pop("_fitted", None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the state at one moment: another thread may fit while a pickle is written."""
+        return dict(super().__getstate__())  # type: ignore[call-overload]
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle, also of one that an earlier version wrote."""
         own = {name: value for name, value in state.items() if name not in _SET_ONCE}

@@ -48,7 +48,8 @@ class FittedAttributes:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the state at one moment: another thread may fit while a pickle is written."""
-        return dict(super().__getstate__())  # type: ignore[call-overload]
+        state: Any = super().__getstate__()
+        return {**state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle, also of one that an earlier version wrote."""

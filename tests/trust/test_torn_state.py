@@ -275,6 +275,13 @@ def test_a_fit_may_save_what_was_fitted_before(fitted, tmp_path):
         fitted.fit(FitsAgain(lambda: fitted.save(path)), OLD)
 
 
+def test_a_state_is_that_of_one_moment(fitted):
+    state = fitted.__getstate__()
+    fitted.fit(NARROW, NEW)
+    fitted.new_attribute = 1
+    assert "new_attribute" not in state and state["_fitted"].network.n_features == 50_000
+
+
 def test_another_thread_waits_for_a_fit(fitted):
     threads = [threading.Thread(target=fitted.partial_fit, args=(WIDE, OLD)) for _ in range(4)]
     for thread in threads:

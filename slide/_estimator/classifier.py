@@ -140,7 +140,7 @@ class SparseMLPClassifier(
         processors with the same instruction set, whatever the threads of BLAS.
     n_jobs : int or None, default=None
         Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. If
-        slide used several threads before a fork, the child process uses one thread and warns.
+        OpenMP had several threads before a fork, the child process uses one thread and warns.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         Type of the stored weights and first moments. "bfloat16" halves their memory and is faster
         with very many classes. It rounds each update up or down at random, so that small updates
@@ -204,6 +204,8 @@ class SparseMLPClassifier(
         `partial_fit` and `fit` with `warm_start` leave it as it was.
     FloatingPointError
         When training diverges. The estimator is then unfitted.
+    RuntimeError
+        When `fit` or `partial_fit` is called from within one of them, by a callback for example.
     MemoryError
         Before memory is taken, when the network or the centred copy of dense X needs more than the
         machine, the process's control group or its address-space limit allows. `fit` then leaves
@@ -316,7 +318,8 @@ class SparseMLPClassifier(
         """Train on X and y.
 
         Ctrl-C ends `fit` within about a second. After Ctrl-C or an error the estimator is unfitted.
-        `slide.callback.Checkpoint` keeps long trainings in a file.
+        If only the last checkpoint cannot be written, it stays fitted. Calls in other threads wait;
+        a call from within `fit` is refused. `slide.callback.Checkpoint` keeps long trainings.
 
         Parameters
         ----------

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Attributes that earlier versions set besides `_fitted`; pickles of them have these.
 _SET_ONCE = ("n_features_in_", "feature_names_in_")
+# Attributes that scikit-learn's callbacks set while `fit` runs, and change meanwhile.
+_OF_A_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
 class TooLargeError(MemoryError, AttributeError):
@@ -52,6 +54,11 @@ class FittedAttributes:
     def _forget(self) -> None:
         """Become unfitted."""
         vars(self).pop("_fitted", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the state at one moment: another thread may fit while a pickle is written."""
+        state: Any = super().__getstate__()
+        return {name: value for name, value in {**state}.items() if name not in _OF_A_FIT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle, also of one that an earlier version wrote."""

@@ -1,6 +1,7 @@
 """Tests of the network: objects derived from its weights, `twin`, pickles."""
 
 import copy
+import dataclasses
 import itertools
 import pickle
 import pickletools
@@ -125,3 +126,26 @@ def test_an_interrupted_rebuild_is_due_again(classifier, planted, monkeypatch, t
         n_before = twin.hash_params_["n_rebuilds"]
         twin.partial_fit(X[:5], y[:5])
         assert twin.hash_params_["n_rebuilds"] == n_before + 1
+
+
+def test_what_is_kept_of_earlier_calls_is_bounded(classifier, planted):
+    X, y = planted
+    clf = classifier(hidden_layer_sizes=(2,)).fit(X, y)
+    losses = clf.loss_curve_
+    fitted = dataclasses.replace(clf._fitted, scores=(0.5,) * 3)
+    for _ in range(10_000):
+        fitted = dataclasses.replace(clf._fitted, scores=(0.5,) * 3).after(fitted)
+    assert fitted.n_iter == 3 * 10_001
+    assert len(fitted.losses) == len(fitted.scores) == 502 and len(fitted.history) == 34
+    assert len(pickle.dumps((fitted.losses, fitted.scores, fitted.history))) < 50_000
+    assert list(fitted.losses[-3:]) == losses
+    clf._fitted = fitted
+    assert clf.partial_fit(X, y).n_iter_ == 3 * 10_001 + 1 and len(clf.history_) == 32
+
+
+def test_a_file_counts_the_calls_that_it_does_not_keep(classifier, planted, tmp_path):
+    clf = classifier(hidden_layer_sizes=(2,)).fit(*planted)
+    clf._fitted = dataclasses.replace(clf._fitted, n_earlier=1000)
+    clf.save(tmp_path / "model")
+    twin = type(clf).load(tmp_path / "model")
+    assert twin.n_iter_ == clf.n_iter_ == 1003 and twin.loss_curve_ == clf.loss_curve_

@@ -238,3 +238,54 @@ def test_a_short_list_is_for_its_own_output_layer(fitted):
         short.estimates(np.zeros(7, np.float32))
     with pytest.raises(ValueError, match="must have as many biases and means"):
         Shortlist(weights, biases[1:], mean, 1.0, random_state, 1)
+
+
+# -------------------------------------------------------------- fit within fit --
+
+
+class FitsAgain:
+    """Data that fits the estimator again when it is read."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __array__(self, dtype=None, copy=None):
+        self.call()
+        return WIDE.toarray()
+
+
+@pytest.mark.parametrize("name", ["fit", "partial_fit"])
+def test_a_fit_within_a_fit_is_refused(fitted, name):
+    method = getattr(fitted, name)
+    words = f"{name} was called while this SparseMLPClassifier is being fitted"
+    with pytest.raises(RuntimeError, match=words):
+        fitted.partial_fit(FitsAgain(lambda: method(WIDE, OLD)), OLD)
+    assert set(fitted.predict(WIDE)) <= set(OLD)
+    with pytest.raises(RuntimeError, match=words):
+        fitted.fit(FitsAgain(lambda: method(WIDE, OLD)), OLD)
+    assert not hasattr(fitted, "classes_")
+    fitted.fit(WIDE, OLD)
+
+
+def test_a_fit_may_save_what_was_fitted_before(fitted, tmp_path):
+    path = tmp_path / "model"
+    fitted.partial_fit(FitsAgain(lambda: fitted.save(path)), OLD)
+    assert SparseMLPClassifier.load(path).n_iter_ == 1 and fitted.n_iter_ == 2
+    with pytest.raises(NotFittedError):
+        fitted.fit(FitsAgain(lambda: fitted.save(path)), OLD)
+
+
+def test_a_state_is_that_of_one_moment(fitted):
+    state = fitted.__getstate__()
+    fitted.fit(NARROW, NEW)
+    fitted.new_attribute = 1
+    assert "new_attribute" not in state and state["_fitted"].network.n_features == 50_000
+
+
+def test_another_thread_waits_for_a_fit(fitted):
+    threads = [threading.Thread(target=fitted.partial_fit, args=(WIDE, OLD)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fitted.n_iter_ == 5 and fitted.t_ == 200

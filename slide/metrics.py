@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slide._base.arrays import Array
+from slide._base.handlers import raise_from_handler
 from slide._base.values import as_float, as_int, refusing, shown
 from slide._base.wrappers import rank
 from slide._data.exact import exact_array
@@ -399,6 +400,7 @@ def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
         try:
             in_order = np.sort(y_ranked, axis=1)
         except TypeError as error:
+            raise_from_handler(error)
             raise ValueError(
                 f"y_ranked must hold labels of one type that sorts; {error}"
             ) from error

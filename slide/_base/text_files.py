@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
+from slide._base.handlers import raise_from_handler
+
 _HEAD = 512  # bytes that are looked at to tell what a file holds
 _PIECE = 1 << 18  # compressed bytes that are read at a time
 _BUFFER = 1 << 17
@@ -148,6 +150,7 @@ def text_lines(path: str, file: BinaryIO | None = None) -> Iterator[Lines]:
             lines = Lines(_text_of(raw), raw, is_endless=not _is_plain(file))
             yield lines
         except (ValueError, OverflowError) as error:
+            raise_from_handler(error)
             place = path if lines is None else f"{path}, line {max(1, lines.at)}"
             raise ValueError(f"{place}: {error}") from error
 
@@ -251,6 +254,7 @@ class _Unpacked(io.RawIOBase):
         except MemoryError:
             raise
         except Exception as error:  # every library has its own
+            raise_from_handler(error)
             raise self._damaged(str(error)) from error
 
     def _goes_on(self) -> bool:

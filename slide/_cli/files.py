@@ -17,6 +17,7 @@ from itertools import combinations, product
 from typing import TextIO
 
 from slide._base.files import check_replaceable, replacing
+from slide._base.handlers import raise_from_handler
 from slide._cli.reading import stdin
 
 _STDOUT = 1
@@ -136,6 +137,7 @@ def model_file(path: str) -> Iterator[str]:
         try:
             yield copied
         except ValueError as error:
+            raise_from_handler(error)
             raise ValueError(str(error).replace(copied, name)) from error
 
 

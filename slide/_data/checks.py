@@ -9,6 +9,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import validate_data
 
 from slide._base.arrays import Array, Floats, Matrix
+from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, refusing, shown
 from slide._data.exact import exact_array
 from slide._data.features import as_features, explaining
@@ -63,6 +64,7 @@ def read_weights(sample_weight: Any, n_rows: int, dtype: type[np.floating[Any]])
                 raise TypeError
             weights = weights.astype(dtype)
     except (TypeError, ValueError) as error:
+        raise_from_handler(error)
         raise ValueError(
             f"sample_weight must hold numbers; got {shown(weights[:1].tolist()[0])}"
         ) from error

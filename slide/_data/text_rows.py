@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_svmlight_file
 
 from slide._base.arrays import Array
+from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, cut
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class TextRows:
         try:
             x, _ = load_svmlight_file(self, dtype=np.float32, zero_based=True)
         except (ValueError, OverflowError) as error:
+            raise_from_handler(error)
             # At the end no line is at fault, but the numbers of all of them.
             words = None if self._is_read else fault_of(self._line)
             raise ValueError(words or cut(str(error))) from error

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
 from slide._cli.commands import main
-from slide._data.labels import LabelCoder
+from slide._data.labels import LabelCoder, read_target
 from slide.datasets import load_xmc
 
 WIDTH = 2**31 - 1
@@ -31,10 +31,10 @@ def wide_labels():
 
 def test_the_columns_of_an_indicator_are_not_listed_before_they_are_asked_for():
     with little_memory():
-        coder = LabelCoder.from_y(wide_labels())
+        coder = LabelCoder.from_y(read_target(wide_labels()))
         assert coder.n_classes == WIDTH
-        assert coder.encode(wide_labels()).indices.tolist() == [0, 1]
-    few = LabelCoder.from_y(wide_labels()[:, :5])
+        assert coder.encode(read_target(wide_labels())).indices.tolist() == [0, 1]
+    few = LabelCoder.from_y(read_target(wide_labels()[:, :5]))
     assert few.classes.tolist() == [0, 1, 2, 3, 4]
     assert few.classes is few.classes
 

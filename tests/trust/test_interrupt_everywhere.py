@@ -178,7 +178,7 @@ def test_a_folder_goes_with_its_object(tmp_path):
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_predictions_and_rebuilds_leave_tables_that_can_be_read(kind):
     network = fitted(**NETWORKS[kind])._fitted.network
-    rows = InputRows(X)
+    rows = InputRows(network.inputs(X))
     network.layers[0].steps[:] += 100  # all neurons count as moved
     ids, _ = lookup.topk(network, rows, 8, 1)
     for step, work in (

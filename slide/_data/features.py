@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
 
 from slide._base.arrays import Array
 from slide._base.handlers import raise_from_handler
@@ -59,6 +60,8 @@ def explaining(X: Any) -> Iterator[None]:
     """Say what is wrong with X where scikit-learn, NumPy or pandas refuse it."""
     try:
         yield
+    except NotFittedError:  # of an estimator that X itself uses
+        raise
     except (ValueError, TypeError) as error:
         raise_from_handler(error)
         message = _explanation(X, str(error))

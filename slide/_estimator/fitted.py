@@ -97,24 +97,24 @@ class FittedAttributes:
 
     @property
     def loss_curve_(self) -> list[float]:
-        return list(self._result().losses)
+        return self._result().loss_curve
 
     @property
     def best_loss_(self) -> float | None:
         fitted = self._result()
-        return None if fitted.scores else min(fitted.losses)
+        return None if fitted.scores else min(fitted.loss_curve)
 
     @property
     def validation_scores_(self) -> list[float] | None:
-        return list(self._result().scores) or None
+        return self._result().score_curve or None
 
     @property
     def best_validation_score_(self) -> float | None:
-        return max(self._result().scores, default=None)
+        return max(self._result().score_curve, default=None)
 
     @property
     def history_(self) -> list[Params]:
-        return list(self._result().history)
+        return self._result().records
 
     @property
     def coefs_(self) -> list[Floats]:

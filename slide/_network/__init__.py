@@ -11,6 +11,7 @@ Map of the package::
     draws         random weights of hidden layers
     growth        inputs for columns that had not occurred before
     early         corrections by the first rows of `partial_fit`
+    older         what is kept of calls long ago
     passes        one training pass over the rows
     rehash        rebuilds of codes and tables, and their schedule
     input_stats   mean and length of each layer's inputs

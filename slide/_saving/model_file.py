@@ -16,17 +16,19 @@ from slide._base.files import replacing
 from slide._base.values import shown, trusting_nothing
 from slide._data.labels import LabelCoder
 from slide._network.fitted import Fitted
-from slide._saving.network_state import check, floats, network_from_state, network_state
+from slide._network.older import Older
+from slide._saving.network_state import check_finite, floats, network_from_state, network_state
 from slide._saving.plain_json import decode, decode_dtype, encode
 from slide._saving.room import check_head, parsed, room_of
 from slide._saving.tensors import TensorFile, checksum, write_tensors
-from slide._settings.rules import check_params, integer
+from slide._settings.rules import check_params
 
 _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
 # The format's version; 2 added checksums, 3 columns without inputs, confidence and early rows.
 # Raise it when older versions would misread new files.
 _FORMAT = 3
+_OLDER = ("losses", "scores")  # curves of `Older`
 _MAX_WIDTH = 1000  # characters that a dtype of texts may have even if all texts are shorter
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,
                "csr_matrix": csr_matrix}  # fmt: skip
@@ -116,13 +118,15 @@ def _header_and_arrays(saved: Saved) -> tuple[dict[str, Any], NamedArrays]:
         "labels": next(k for k, v in _CONTAINERS.items() if v is coder.container),
         "labels_per_row": fitted.labels_per_row,
         "loss_curve": list(fitted.losses),
-        "n_earlier": fitted.n_earlier,
         "validation_scores": list(fitted.scores) or None,
     }
     if not coder.multilabel:
         header["classes_dtype"], arrays["classes"] = _classes_array(coder.classes)
     if saved.feature_names is not None:
         arrays["feature_names"] = _text_array(saved.feature_names)
+    for name in _OLDER:
+        if len(curve := getattr(fitted.older, name)):
+            arrays[f"older_{name}"] = curve
     if saved.training is not None:
         header["training"] = saved.training
     for name, array in saved.training_arrays.items():
@@ -146,6 +150,7 @@ def _saved(
     names = None
     if "feature_names" in file.names:
         names = _texts(file.take("feature_names"), file.size)
+    losses, scores_before = (_curve(f"older_{name}", file) for name in _OLDER)
     network = network_from_state(_decode_all(header.pop("network")), file)
     classes: Array = np.arange(network.n_classes) if known is None else known
     if len(classes) != network.n_classes or not (classes[1:] > classes[:-1]).all():
@@ -167,14 +172,20 @@ def _saved(
         # Left out: its seconds differ from run to run, and equal trainings must give equal files.
         history=(),
         feature_names=names,
-        n_earlier=_count("n_earlier", header.get("n_earlier", 0)),
+        older=Older(losses, scores_before),
     )
     return Saved(params, fitted, names, header.get("training"), training_arrays)
 
 
-def _count(name: str, value: Any) -> int:
-    check("", {name: value}, {name: integer(0, 2**62)})
-    return int(value)
+def _curve(name: str, file: TensorFile) -> Array:
+    """A curve of `Older`; empty if the file has none."""
+    if name not in file.names:
+        return np.zeros(0, np.float32)
+    curve = file.take(name)
+    if curve.ndim != 1 or curve.dtype != np.float32:
+        raise ValueError(f"{name} must be float32 of one dimension; got {curve.dtype}")
+    check_finite(name, curve)
+    return curve
 
 
 def _header(file: TensorFile) -> dict[str, Any]:

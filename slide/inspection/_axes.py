@@ -25,9 +25,9 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
 
 def history_of(fitted: Fitted) -> list[Params]:
     """Return the history of a training; ValueError if it is empty."""
-    if not fitted.history:
+    if not fitted.records:
         raise ValueError(
             "estimator must have a history_ of its training; one that was loaded from a file has "
             "none until it is trained on, and only a curve against='epochs'"
         )
-    return list(fitted.history)
+    return fitted.records

@@ -113,7 +113,7 @@ class TrainingCurveDisplay:
                 takes = " or ".join(map(repr, known))
                 raise ValueError(f"{argument} must be {takes}; got {shown(value)}")
         fitted = within(estimator).fitted
-        y = fitted.losses if of == "loss" else fitted.scores
+        y = fitted.loss_curve if of == "loss" else fitted.score_curve
         if not y:
             raise ValueError(f"of must be 'loss' where early_stopping was off; got {of!r}")
         steps = [1] * len(y)

@@ -12,6 +12,7 @@ import pytest
 from slide._data.labels import LabelRows
 from slide._network.input_stats import note_inputs, stats_of, sums
 from slide._network.network import Network
+from slide._network.older import Older
 from slide._prototypes.prototypes import make_prototypes
 
 
@@ -128,24 +129,38 @@ def test_an_interrupted_rebuild_is_due_again(classifier, planted, monkeypatch, t
         assert twin.hash_params_["n_rebuilds"] == n_before + 1
 
 
-def test_what_is_kept_of_earlier_calls_is_bounded(classifier, planted):
+def test_calls_long_ago_take_a_few_bytes(classifier, planted):
     X, y = planted
     clf = classifier(hidden_layer_sizes=(2,)).fit(X, y)
     losses = clf.loss_curve_
     fitted = dataclasses.replace(clf._fitted, scores=(0.5,) * 3)
     for _ in range(10_000):
         fitted = dataclasses.replace(clf._fitted, scores=(0.5,) * 3).after(fitted)
-    assert fitted.n_iter == 3 * 10_001
-    assert len(fitted.losses) == len(fitted.scores) == 502 and len(fitted.history) == 34
-    assert len(pickle.dumps((fitted.losses, fitted.scores, fitted.history))) < 50_000
-    assert list(fitted.losses[-3:]) == losses
+    n = 3 * 10_001
+    assert fitted.n_iter == n == len(fitted.loss_curve) == len(fitted.score_curve)
+    parts = (fitted.losses, fitted.scores, fitted.history, fitted.older)
+    assert len(pickle.dumps(parts)) < 2 * 4 * n + 50_000
+    assert fitted.loss_curve[-3:] == losses
+    np.testing.assert_array_equal(fitted.loss_curve[:3], np.float32(losses))
+    assert len(fitted.records) == n and fitted.records[-1] == clf.history_[-1]
+    for name in ("n_samples", "multiply_adds", "seconds"):
+        total = sum(record[name] for record in fitted.records)
+        np.testing.assert_allclose(total, 10_001 * sum(record[name] for record in clf.history_))
     clf._fitted = fitted
-    assert clf.partial_fit(X, y).n_iter_ == 3 * 10_001 + 1 and len(clf.history_) == 32
+    clf.partial_fit(X, y)
+    assert clf.n_iter_ == n + 1 == len(clf.loss_curve_) == len(clf.history_)
 
 
-def test_a_file_counts_the_calls_that_it_does_not_keep(classifier, planted, tmp_path):
+def test_the_mean_of_old_records_has_their_structure():
+    records = [{"a": i, "b": [i, 2.0 * i], "c": {"d": -i}} for i in range(5)]
+    older = Older().then((), (), records[:2]).then((), (), records[2:])
+    assert older.records() == [{"a": 2.0, "b": [2.0, 4.0], "c": {"d": -2.0}}] * 5
+
+
+def test_a_file_keeps_the_curves_of_calls_long_ago(classifier, planted, tmp_path):
     clf = classifier(hidden_layer_sizes=(2,)).fit(*planted)
-    clf._fitted = dataclasses.replace(clf._fitted, n_earlier=1000)
+    older = Older().then(range(1000), range(500), ())
+    clf._fitted = dataclasses.replace(clf._fitted, older=older)
     clf.save(tmp_path / "model")
     twin = type(clf).load(tmp_path / "model")
     assert twin.n_iter_ == clf.n_iter_ == 1003 and twin.loss_curve_ == clf.loss_curve_

@@ -87,7 +87,7 @@ def test_a_pickle_of_an_earlier_version_keeps_its_names():
     clf = SparseMLPClassifier((4,), max_iter=1, random_state=0).fit(frame, np.arange(20) % 2)
     state = clf.__getstate__()
     fitted = copy.copy(state["_fitted"])
-    for name in ("feature_names", "n_earlier"):
+    for name in ("feature_names", "older"):
         del vars(fitted)[name]
     names = clf.feature_names_in_
     state = {**state, "_fitted": fitted, "n_features_in_": 2, "feature_names_in_": names}

@@ -20,10 +20,7 @@ _SET_ONCE = ("n_features_in_", "feature_names_in_")
 
 
 class TooLargeError(MemoryError, AttributeError):
-    """The error of an attribute that does not fit into memory.
-
-    As an AttributeError it lets `dir`, and so a notebook's display, leave the attribute out.
-    """
+    """The error of an attribute that does not fit into memory; `hasattr` says False."""
 
 
 class FittedAttributes:
@@ -39,6 +36,16 @@ class FittedAttributes:
         def __init__(self, **params: Any) -> None: ...
 
         def get_params(self, deep: bool = True) -> Params: ...
+
+    def __dir__(self) -> list[str]:
+        """As scikit-learn's, which reads every attribute, but without one that must be made.
+
+        A notebook's display reads all that `dir` names.
+        """
+        fitted = self._fitted
+        is_made = fitted is not None and fitted.network.columns is not None
+        names = object.__dir__(self)
+        return [name for name in names if not (is_made and name == "coefs_") and hasattr(self, name)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None

@@ -42,10 +42,10 @@ class FittedAttributes:
 
         A notebook's display reads all that `dir` names.
         """
-        fitted = self._fitted
-        is_made = fitted is not None and fitted.network.columns is not None
-        names = object.__dir__(self)
-        return [name for name in names if not (is_made and name == "coefs_") and hasattr(self, name)]
+        fitted, names = self._fitted, set(object.__dir__(self))
+        if fitted is not None and fitted.network.columns is not None:
+            names.discard("coefs_")
+        return [name for name in names if hasattr(self, name)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None

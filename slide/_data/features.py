@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from slide._base.arrays import Array
+from slide._base.handlers import raise_from_handler
 from slide._base.values import shown
 from slide._data.exact import columns_of, is_sparse_frame, missing_in, sparse_numbers
 from slide._data.structure import check_structure, without_spare
@@ -61,6 +62,7 @@ def explaining(X: Any) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
+        raise_from_handler(error)
         message = _explanation(X, str(error))
         if message is not None:
             raise ValueError(message) from error

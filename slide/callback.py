@@ -79,8 +79,6 @@ class Checkpoint:
         every_n_epochs: int | None = 1,
         every_n_seconds: float | None = None,
     ) -> None:
-        if not isinstance(path, str | bytes | os.PathLike):
-            raise ValueError(f"path must be a str or path-like; got {shown(path)}")
         rule = integer(1)
         if every_n_epochs is not None and not rule.accepts(every_n_epochs):
             got = shown(every_n_epochs)

@@ -14,7 +14,7 @@ from slide._base.values import as_float, as_int, refusing, shown
 from slide._base.wrappers import rank
 from slide._data.exact import exact_array
 from slide._data.gains import ndcg_of_rows
-from slide._data.labels import LabelRows, read_indicator, read_target, same_labels
+from slide._data.labels import LabelRows, read_indicator, read_target, same_labels, type_of
 
 Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 
@@ -412,6 +412,8 @@ def _judge(y_true: Any, y_ranked: Any, k: Any) -> tuple[Array, Array]:
     if not isinstance(target, LabelRows):
         with refusing("y_true"):
             hits = same_labels(y_ranked, target[:, np.newaxis])
+        if not hits.any():
+            _check_types(target, y_ranked.ravel())
         return hits, np.ones(len(target), dtype=np.int64)
     if y_ranked.min() < 0 or y_ranked.max() >= target.n_classes:
         raise ValueError(
@@ -438,16 +440,23 @@ def _check_ranked(target: Array | LabelRows, y_ranked: Array, k: Any) -> None:
             f"{y_ranked.shape[1]}; got {shown(k)}"
         )
     if not isinstance(target, LabelRows):
-        numeric = [array.dtype.kind in "biuf" for array in (target, y_ranked)]
-        if "O" not in (target.dtype.kind, y_ranked.dtype.kind) and numeric[0] != numeric[1]:
-            raise ValueError(
-                "y_ranked must hold labels of the kind of y_true's, "
-                f"{target.dtype}; got {y_ranked.dtype}"
-            )
+        if "O" not in (target.dtype.kind, y_ranked.dtype.kind):
+            _check_types(target, y_ranked.ravel())
     elif y_ranked.dtype.kind not in "iu":
         raise ValueError(
             "y_ranked must hold integers, column indices of the indicator y_true; "
             f"got {y_ranked.dtype}"
+        )
+
+
+def _check_types(target: Array, y_ranked: Array) -> None:
+    """Refuse ranked labels of another type than the true ones, such as texts for numbers."""
+    kinds = [type_of(labels) for labels in (target, y_ranked)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"y_ranked must hold labels of the type of y_true's, {kinds[0]} such as "
+            f"{shown(target[:1].tolist()[0])}; got {kinds[1]} such as "
+            f"{shown(y_ranked[:1].tolist()[0])}"
         )
 
 

@@ -7,11 +7,21 @@ from typing import Any
 
 from slide._base.guard import TemporaryFolder, in_steps, sync_folder
 from slide._base.targets import check_target, followed
+from slide._base.values import shown
 
 
 def as_path(path: Any) -> str:
-    """A path of any type as a plain str; TypeError for anything else."""
-    return str.__str__(os.fsdecode(path))
+    """A path of any type as a plain str; ValueError for anything else."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ValueError(f"path must be a str or path-like; got {shown(path)}")
+    text = str.__str__(os.fsdecode(path))
+    try:
+        name = os.fsencode(text)
+    except UnicodeEncodeError:
+        name = b""
+    if not name or b"\0" in name:
+        raise ValueError(f"path must be a name that a file can have; got {shown(path)}")
+    return text
 
 
 @in_steps

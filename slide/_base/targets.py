@@ -29,6 +29,9 @@ def followed(path: str) -> str:
         folder = os.path.realpath(folder)
         path = os.path.join(folder, name)
         if not os.path.islink(path):
+            if os.path.exists(given) and not os.path.exists(path):
+                # Links of /proc, and so /dev/stdout, lead to open files that may have no path.
+                raise ValueError(f"{given} cannot be written: it is not a plain file")
             return path
         if is_trap(os.lstat(path), os.stat(folder), user()):
             raise PermissionError(

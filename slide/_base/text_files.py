@@ -176,6 +176,14 @@ def _text_of(raw: _Source) -> io.BufferedReader:
     return io.BufferedReader(source, _BUFFER)
 
 
+def content_of(head: bytes) -> str:
+    """What a file is, by its first bytes."""
+    for start, name, *_ in _COMPRESSIONS:
+        if head.startswith(start):
+            return f"compressed with {name}; decompress it first"
+    return _no_text(head, is_unpacked=False) or ("text" if head else "empty")
+
+
 def _no_text(head: bytes, is_unpacked: bool) -> str:
     """What a file that is no text holds; "" if it is text, for all that can be seen."""
     if is_unpacked and head.startswith(_COMPRESSED):

@@ -23,6 +23,7 @@ from slide._cli.files import (
     check_stdout,
     drop_unwritten,
     flush_stdout,
+    is_open_file,
     model_file,
     output,
     patient_stdout,
@@ -114,8 +115,11 @@ def train(args: argparse.Namespace) -> None:
     _check_size("--features", args.features)
     _check_size("--labels", args.labels)
     check_stdout()
-    if args.model == "-":
-        raise ValueError("MODEL must be a file; got -. It appears whole, so it cannot be stdout")
+    if is_open_file(args.model):
+        raise ValueError(
+            f"MODEL must be a file; got {args.model}. It appears whole, so it cannot be stdout or "
+            "another open file"
+        )
     check_files({"DATA": args.data, "--validation": args.validation}, {"MODEL": args.model})
     check_replaceable(args.model)
     held_out = None if args.validation is None else read_rows(args.validation, args.format)

@@ -38,8 +38,11 @@ def check_files(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) ->
     """
     read = [_Use(name, path, _status(path)) for name, path in inputs.items() if path is not None]
     written = [_Use(name, path, _status_of_output(path)) for name, path in outputs.items()]
-    written.append(_Use("stdout", "-", _status_of_output("-")))
-    for one, other in product(read, written):
+    stdout = _Use("stdout", "-", _status_of_output("-"))
+    for one in written:
+        if not is_open_file(one.path) and one.is_file_of(stdout):
+            raise ValueError(f"{one} and stdout are one file; write to another")
+    for one, other in product(read, [*written, stdout]):
         if one.is_file_of(other) or one.is_pipe_of(other):
             raise ValueError(
                 f"{one} and {other} are one file; write to another, or what is read would be lost"
@@ -105,6 +108,11 @@ def _status_of_output(path: str) -> os.stat_result | None:
             return None if sys.stdout is None else os.fstat(sys.stdout.fileno())
         return os.stat(path) if number is None else os.fstat(number)
     return None
+
+
+def is_open_file(path: str) -> bool:
+    """Whether a path stands for an open file of the process, such as "-" for stdout."""
+    return _descriptor(path) is not None
 
 
 def _descriptor(path: str) -> int | None:

@@ -63,7 +63,7 @@ def read_weights(sample_weight: Any, n_rows: int, dtype: type[np.floating[Any]])
             if weights.dtype.kind in "cMmV":
                 raise TypeError
             weights = weights.astype(dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise_from_handler(error)
         raise ValueError(
             f"sample_weight must hold numbers; got {shown(weights[:1].tolist()[0])}"

@@ -15,7 +15,7 @@ from slide._base.arrays import Array
 from slide._base.handlers import raise_from_handler
 from slide._base.values import shown
 from slide._data.exact import columns_of, is_sparse_frame, missing_in, sparse_numbers
-from slide._data.structure import check_structure
+from slide._data.structure import check_structure, without_spare
 
 _SHAPE = "X must hold numbers in the shape (n_samples, n_features)"
 _VECTORISE = "turn texts into numbers with TfidfVectorizer or HashingVectorizer"
@@ -28,6 +28,8 @@ _FILL = "fill missing values in, for example with SimpleImputer"
 def as_features(X: Any) -> Any:
     """Check what scikit-learn would misread or refuse; a frame stays a frame, with its names."""
     check_structure("X", X)
+    if issparse(X):
+        return without_spare(X)
     if isinstance(X, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(X)
         if mask.any():
@@ -86,7 +88,7 @@ def _explanation(X: Any, error: str) -> str | None:
 def _container(X: Any, error: str) -> str | None:
     if isinstance(X, str | bytes):
         return f"{_SHAPE}; got one text: {_VECTORISE}"
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):
         return (
             f"{_SHAPE}; got a {type(X).__name__}: make a pandas.DataFrame of columns, or an array "
             "of a list of such rows with DictVectorizer"

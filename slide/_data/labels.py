@@ -389,7 +389,7 @@ class LabelCoder:
 
     def _check_type(self, labels: Array) -> None:
         """Refuse labels of a type that no class has, such as texts for numbers."""
-        kinds = [_type_of(array) for array in (labels, self.classes)]
+        kinds = [type_of(array) for array in (labels, self.classes)]
         if len(labels) and kinds[0] != kinds[1]:
             raise ValueError(
                 f"y must hold labels of the type of classes_, {kinds[1]} such as "
@@ -438,7 +438,7 @@ def _of_dtype(y: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
         return converted, (converted.astype(y.dtype) == y) & ((converted < 0) == (y < 0))
 
 
-def _type_of(labels: Array) -> str:
+def type_of(labels: Array) -> str:
     """A word for the type of labels; numbers and bools are one type, as 1 equals True."""
     words = {"U": "texts", "S": "bytes", "M": "dates", "m": "durations"}
     if labels.dtype.kind != "O":

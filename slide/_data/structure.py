@@ -5,8 +5,10 @@ SciPy caches whether indices rise and keeps the answer when a user changes them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from slide._base.arrays import Matrix
@@ -26,15 +28,45 @@ def check_structure(name: str, matrix: Any) -> None:
             elif len(ids) and not 0 <= ids.min() <= ids.max() < size:
                 problem = f"its indices must lie within its shape {matrix.shape}"
     elif matrix.format == "lil":
-        pairs = zip(matrix.rows, matrix.data, strict=True)
-        last = matrix.shape[1] - 1
-        if not all(
-            len(ids) == len(values) and min(ids, default=0) >= 0 and max(ids, default=-1) <= last
-            for ids, values in pairs
-        ):
-            problem = f"its indices must lie within its shape {matrix.shape}"
+        problem = _problem_of_lists(matrix)
+    elif matrix.format == "dia":
+        problem = _problem_of_diagonals(matrix)
+    elif matrix.format == "dok" and not _all_within(matrix.shape, matrix.keys()):
+        problem = f"its indices must be ints within its shape {matrix.shape}"
     if problem:
         raise ValueError(f"{name} is not a valid {matrix.format} matrix: {problem}")
+
+
+def _problem_of_lists(matrix: Any) -> str | None:
+    if len(matrix.rows) != matrix.shape[0] or len(matrix.data) != matrix.shape[0]:
+        return f"it must have as many lists as rows of its shape {matrix.shape}"
+    for ids, values in zip(matrix.rows, matrix.data, strict=True):
+        if len(ids) != len(values) or not _within(matrix.shape[1], ids):
+            return f"its indices must be ints within its shape {matrix.shape}"
+    return None
+
+
+def _problem_of_diagonals(matrix: Any) -> str | None:
+    offsets = matrix.offsets
+    if offsets.dtype.kind != "i" or matrix.data.ndim != 2 or offsets.shape != matrix.data.shape[:1]:
+        return "it must have one offset, an int, for each diagonal"
+    if len(np.unique(offsets)) != len(offsets):
+        return "it must have one diagonal for each offset"
+    return None
+
+
+def _all_within(shape: tuple[int, ...], places: Collection[Any]) -> bool:
+    """Whether places, a tuple of indices or one index each, lie within a shape."""
+    if len(shape) == 1:
+        return _within(shape[0], places)
+    by_axis = zip(shape, zip(*places, strict=True), strict=True)
+    return not places or all(_within(size, ids) for size, ids in by_axis)
+
+
+def _within(size: int, ids: Collection[Any]) -> bool:
+    """Whether all ids are ints in [0, size)."""
+    are_ints = all(issubclass(kind, int | np.integer) for kind in set(map(type, ids)))
+    return are_ints and (not ids or (min(ids) >= 0 and max(ids) < size))
 
 
 def _problem_of_compressed(matrix: Any) -> str | None:
@@ -54,6 +86,15 @@ def _problem_of_compressed(matrix: Any) -> str | None:
     if len(indices) and not 0 <= indices.min() <= indices.max() < n_minor:
         return f"its indices must lie within its shape {matrix.shape}"
     return None
+
+
+def without_spare(matrix: Any) -> Any:
+    """The matrix, without the places behind its last value, which may hold anything."""
+    if matrix.format not in ("csr", "csc", "bsr") or len(matrix.data) == matrix.indptr[-1]:
+        return matrix
+    end = matrix.indptr[-1]
+    arrays = (matrix.data[:end], matrix.indices[:end], matrix.indptr)
+    return type(matrix)(arrays, shape=matrix.shape)
 
 
 def tidy(x: Matrix) -> Matrix:

@@ -25,6 +25,7 @@ from slide._base.memory import aligned_zeros
 
 cdef enum:
     PREDICT_ROWS = 64          # rows of X that one pass over the weights serves
+    LEAST_ROWS = 16            # ... at least, unless X has fewer
     PREDICT_NEURONS = 512      # neurons whose scores are held at a time
 
 # Which results are wanted and where they go. Exactly one of `hidden` and `scores` is given.
@@ -99,8 +100,12 @@ def topk(Model model, InputRows x, int64_t k, int n_threads, bint apart=False):
 
 cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threads,
               const Wanted *wanted) except -1:
-    """Run blocks of PREDICT_ROWS rows in parallel; all scratch is allocated before that."""
-    cdef int64_t n = last - first, n_blocks = blocks_of(n, PREDICT_ROWS), i
+    """Run blocks of rows in parallel; all scratch is allocated before that.
+
+    A block has PREDICT_ROWS rows, or down to LEAST_ROWS where some threads would have no block.
+    """
+    cdef int64_t n = last - first, share = max(<int64_t>LEAST_ROWS, blocks_of(n, n_threads))
+    cdef int64_t n_rows = min(<int64_t>PREDICT_ROWS, share), n_blocks = blocks_of(n, n_rows), i
     cdef const ModelView *model = &owner.view
     cdef const InputView *rows = &x.view
     cdef HiddenScratch *scratches
@@ -117,7 +122,7 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     if model.postings != NULL and wanted.hidden == NULL:
         if x.is_dense:
             raise ValueError("rows must be sparse where there are prototypes; got dense ones")
-        starts = x.indptr[first:last:PREDICT_ROWS]
+        starts = x.indptr[first:last:n_rows]
         n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, PREDICT_ROWS * n_output))
     for i in range(n_threads):
@@ -127,8 +132,7 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
         cursors[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     start_watch(&watch)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        _block(model, rows, first + i * PREDICT_ROWS,
-               min(<int64_t>PREDICT_ROWS, n - i * PREDICT_ROWS), first,
+        _block(model, rows, first + i * n_rows, min(n_rows, n - i * n_rows), first,
                &scratches[omp_get_thread_num()], &cursors[omp_get_thread_num()],
                &z[omp_get_thread_num(), 0], wanted, &watch)
     return end_watch(&watch)

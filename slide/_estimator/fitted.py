@@ -22,10 +22,7 @@ _OF_A_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
 class TooLargeError(MemoryError, AttributeError):
-    """The error of an attribute that does not fit into memory.
-
-    As an AttributeError it lets `dir`, and so a notebook's display, leave the attribute out.
-    """
+    """The error of an attribute that does not fit into memory; `hasattr` says False."""
 
 
 class FittedAttributes:
@@ -41,6 +38,16 @@ class FittedAttributes:
         def __init__(self, **params: Any) -> None: ...
 
         def get_params(self, deep: bool = True) -> Params: ...
+
+    def __dir__(self) -> list[str]:
+        """As scikit-learn's, which reads every attribute, but without one that must be made.
+
+        A notebook's display reads all that `dir` names.
+        """
+        fitted, names = self._fitted, set(object.__dir__(self))
+        if fitted is not None and fitted.network.columns is not None:
+            names.discard("coefs_")
+        return [name for name in names if hasattr(self, name)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None

@@ -259,7 +259,8 @@ class Prediction(FittedAttributes):
         right = fitted.coder.right(read_target(y), self._predicted(X, fitted))
         if sample_weight is None:
             return float(np.mean(right))
-        return float(np.average(right, weights=read_weights(sample_weight, len(right), np.float64)))
+        weights = read_weights(sample_weight, len(right), np.float64)
+        return float(np.average(right, weights=weights / weights.max()))  # their sum is finite
 
     def _predicted(self, X: Any, fitted: Fitted) -> LabelRows:
         """The labels that every row gets."""

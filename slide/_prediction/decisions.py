@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
 _SCORES_AT_ONCE = 1 << 22  # about so many scores in a block of rows
+_MOST_SCORES = 1 << 28  # never more than this, 1 GiB, unless a row has more
 
 
 @np.errstate(under="ignore")  # a probability may round to 0, even if the user lets NumPy raise
@@ -50,6 +51,7 @@ def predict_label_rows(
             return _shortlist_label_rows(network, x, score_threshold, n_candidates, n_threads)
     counts, indices = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     block = max(64 * n_threads, _SCORES_AT_ONCE // n_classes)
+    block = max(1, min(block, _MOST_SCORES // n_classes))
     for first in range(0, x.n_rows, block):
         last = min(first + block, x.n_rows)
         with network.guard.reading():

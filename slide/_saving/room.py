@@ -8,6 +8,8 @@ import os
 import re
 from typing import Any
 
+from slide._base.text_files import content_of
+
 _TIMES, _ALWAYS = 4, 64 << 20  # a file may take so many times its size, and so many bytes
 # Bytes that the Python objects of JSON take: an item of a list or dict, a key, a list, a dict. Some
 # lists and dicts are copied once.
@@ -15,6 +17,7 @@ _ITEM, _NAME, _LIST, _DICT = 72, 120, 130, 400
 # Bytes for each character: texts are copied to be decoded, parsed and compared. A single character
 # that is not ASCII makes every character of a text take 3 bytes more.
 _COPIES, _WIDE = 5, 3
+_START = 512  # bytes that tell what a file is
 _LONGEST_HEAD = 100_000_000  # safetensors refuses longer ones
 _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u")
 
@@ -35,12 +38,19 @@ def parsed(text: bytes, size: int) -> Any:
 
 
 def check_head(path: str) -> None:
-    """Refuse a safetensors file whose head, JSON with the names of arrays, exceeds the room."""
+    """Refuse a file that is no safetensors file, or whose head exceeds the room.
+
+    The head is JSON with the names of the arrays.
+    """
     size = os.stat(path).st_size
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size, _LONGEST_HEAD):
+        start = file.read(_START)
+        length = int.from_bytes(start[:8], "little")
+        if start[8:9] != b"{" or length > _LONGEST_HEAD:
+            raise ValueError(f"it must be a safetensors file; it is {content_of(start)}")
+        if length > size:
             return  # safetensors refuses the file
+        file.seek(8)
         text = file.read(length)
     _check_json(text, size)
     if b"\\u" in text and _ESCAPE.search(text):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slide._base.values import shown
+
 if TYPE_CHECKING:
     from slide._base.arrays import Params
     from slide._network.fitted import Fitted
@@ -13,11 +15,14 @@ def axes(ax: Any = None, n: int = 1) -> list[Any]:
     """Return `ax` as a list, or make n axes side by side; ImportError without matplotlib."""
     try:
         from matplotlib import pyplot
+        from matplotlib.axes import Axes
     except ImportError as error:
         raise ImportError(
             "pictures need matplotlib, which is not installed: pip install matplotlib"
         ) from error
     if ax is not None:
+        if not isinstance(ax, Axes):
+            raise ValueError(f"ax must be None or Axes of matplotlib; got {shown(ax)}")
         return [ax]
     _, found = pyplot.subplots(1, n, figsize=(1 + 5 * n, 4), squeeze=False, layout="constrained")
     return list(found[0])

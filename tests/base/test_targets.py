@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slide._base import targets
-from slide._base.files import check_replaceable, replacing
+from slide._base.files import as_path, check_replaceable, replacing
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of POSIX")
@@ -208,3 +208,26 @@ def test_immutable_files_and_folders_are_refused_early(tmp_path):
                 check_replaceable(str(folder / "file"))
         finally:
             subprocess.run(["chattr", "-i", path], check=True)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_an_open_file_without_a_path_is_refused_before_the_work(tmp_path):
+    read, write = os.pipe()
+    path = tmp_path / "removed"
+    with open(path, "w") as removed:
+        path.unlink()
+        for number in (write, removed.fileno()):
+            for name in (f"/dev/fd/{number}", f"/proc/self/fd/{number}"):
+                with pytest.raises(ValueError, match=f"{name} cannot be written: .* plain file"):
+                    check_replaceable(name)
+    os.close(read), os.close(write)
+
+
+@pytest.mark.parametrize("path", [None, 3, 2.5, ["a"], "", b"", "a\0b", b"\0", "\ud800"])
+def test_what_is_no_path_is_refused_by_name(path):
+    with pytest.raises(ValueError, match="path must be a"):
+        as_path(path)
+
+
+def test_a_path_may_be_text_bytes_or_path_like(tmp_path):
+    assert as_path(tmp_path) == as_path(str(tmp_path)) == as_path(os.fsencode(tmp_path))

@@ -98,6 +98,11 @@ def test_a_pipe_is_no_output_of_its_own_input(run):
 def test_a_model_must_be_a_file(run, tmp_path):
     assert "MODEL must be a file; got -" in run("train data - --epochs 1")[2]
     assert not (tmp_path / "-").exists()
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        code, _, err = shell(f"$S train data {name} --epochs 1 > printed")
+        assert code == 1 and f"MODEL must be a file; got {name}" in err
+    code, _, err = shell("$S train data printed --epochs 1 > printed")
+    assert code == 1 and "MODEL (printed) and stdout are one file" in err
 
 
 # ----------------------------------------------------------------------- pipes --

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from slide._data.structure import check_structure, tidy
+from slide._data.structure import check_structure, tidy, without_spare
 
 DENSE = np.array([[1, 0, 2, 0], [0, 0, 0, 0], [0, 3, 0, 4]], np.float32)
 
@@ -94,3 +94,51 @@ def test_invalid_matrices(form, damage, message):
         x.indptr[0 if damage == "start" else -1] += 1
     with pytest.raises(ValueError, match=f"X is not a valid {form} matrix: .*{message}"):
         check_structure("X", x)
+
+
+def damaged_lists(part, value):
+    x = sparse.lil_array(DENSE)
+    getattr(x, part)[0] = value
+    return x
+
+
+def damaged_diagonals(**arrays):
+    x = sparse.dia_array(DENSE)
+    vars(x).update(arrays)
+    return x
+
+
+def damaged_keys(place):
+    x = sparse.dok_array(DENSE)
+    x._dict[place] = 1.0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (damaged_lists("rows", [0, 4]), "ints within its shape"),
+        (damaged_lists("rows", [-1, 2]), "ints within its shape"),
+        (damaged_lists("rows", ["a", "b"]), "ints within its shape"),
+        (damaged_lists("data", [1.0]), "ints within its shape"),
+        (damaged_diagonals(offsets=np.arange(40)), "one offset, an int, for each diagonal"),
+        (damaged_diagonals(offsets=np.zeros(4)), "one offset, an int, for each diagonal"),
+        (damaged_diagonals(offsets=np.zeros(4, int)), "one diagonal for each offset"),
+        (damaged_keys((0, 4)), "ints within its shape"),
+        (damaged_keys((-1, 0)), "ints within its shape"),
+    ],
+)
+def test_other_invalid_matrices(x, message):
+    with pytest.raises(ValueError, match=f"y is not a valid {x.format} matrix: .*{message}"):
+        check_structure("y", x)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
+def test_places_behind_the_last_value_may_hold_anything(form):
+    x = getattr(sparse, f"{form}_array")(DENSE)
+    x.data = np.concatenate([x.data, np.full_like(x.data[:1], np.nan)])
+    x.indices = np.append(x.indices, 99)
+    assert_array_equal(without_spare(x).toarray(), DENSE)
+    assert len(x.indices) == len(x.data)
+    good = getattr(sparse, f"{form}_array")(DENSE)
+    assert without_spare(good) is good

@@ -271,9 +271,10 @@ def test_one_row():
         (np.zeros(60), "sample_weight must hold numbers >= 0 that are not all zero"),
         (np.r_[np.nan, np.ones(59)], "sample_weight contains NaN"),
         (np.r_[1e300, np.ones(59)], "sample_weight contains infinity"),
+        ([10**400] * 60, "sample_weight must hold numbers; got 1000"),
         (["heavy"] * 60, "sample_weight must hold numbers; got 'heavy'"),
     ],
-    ids=["short", "2-D", "scalar", "negative", "zero", "NaN", "overflow", "text"],
+    ids=["short", "2-D", "scalar", "negative", "zero", "NaN", "overflow", "huge int", "text"],
 )
 def test_bad_sample_weight(weights, message):
     clf = classifier()

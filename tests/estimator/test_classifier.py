@@ -226,6 +226,26 @@ def test_multilabel_prediction_in_blocks(classifier, multilabel, loss, monkeypat
     assert (clf.predict(X) != whole).nnz == 0
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+@pytest.mark.parametrize("most", [1, 1000, 1500])
+def test_multilabel_prediction_with_room_for_few_scores(
+    classifier, multilabel, n_jobs, most, monkeypatch
+):
+    X, Y = multilabel
+    clf = classifier().fit(X, Y)
+    whole = clf.predict(X)
+    monkeypatch.setattr("slide._prediction.decisions._MOST_SCORES", most)
+    assert (clf.set_params(n_jobs=n_jobs).predict(X) != whole).nnz == 0
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1.0, 1e308])
+def test_score_takes_weights_of_any_size(classifier, planted, weight):
+    X, y = planted
+    model = classifier(max_iter=1).fit(X, y)
+    weights = np.full(len(y), weight)
+    assert model.score(X, y, sample_weight=weights) == pytest.approx(model.score(X, y))
+
+
 def test_prediction_of_multilabel_follows_the_probabilities(classifier, multilabel):
     X, Y = multilabel
     clf = classifier(loss="sigmoid").fit(X, Y)

@@ -72,6 +72,13 @@ def test_scores_and_several_curves(classifier, planted):
     assert_has_ink(first.figure_)
 
 
+@pytest.mark.parametrize("display", [TimeSpentDisplay, TrainingCurveDisplay])
+@pytest.mark.parametrize("ax", ["axes", 1, [None]])
+def test_what_is_no_axes_is_refused_by_name(classifier, planted, display, ax):
+    with pytest.raises(ValueError, match="ax must be None or Axes of matplotlib; got"):
+        display.from_estimator(classifier(max_iter=1).fit(*planted), ax=ax)
+
+
 def test_curve_refuses(classifier, planted, tmp_path):
     clf = classifier()
     with pytest.raises(NotFittedError):

@@ -1,5 +1,6 @@
 """Files that are not a whole model: `load` refuses them and names them."""
 
+import gzip
 import json
 import pickle
 from dataclasses import fields
@@ -27,6 +28,16 @@ def test_refuses_what_is_no_model(path, saved):
     for content in (b"", b"\0" * 100, b"\xff" * 100, pickle.dumps([1, 2])):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"{path.name} is no model that can be loaded"):
+            SparseMLPClassifier.load(path)
+    for content, what in (
+        (b"", "empty"),
+        (b"1 0:2 5:0.5\n" * 9, "text"),
+        (pickle.dumps([1, 2]), "a pickle"),
+        (gzip.compress(b"{}"), "compressed with gzip"),
+        (b"PK\x03\x04" + b"\0" * 99, "a zip archive"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"must be a safetensors file; it is {what}"):
             SparseMLPClassifier.load(path)
     save_file({"x": np.zeros(3)}, path)
     with pytest.raises(ValueError, match="not from save"):

@@ -330,6 +330,16 @@ def test_neither_memory_nor_files_follow_the_announced_width(n_columns):
     assert growth < 50e6
 
 
+def test_a_display_makes_no_weights_of_columns_that_do_not_occur(rows, classifier):
+    X, y = rows
+    model = classifier().fit(wider(X, 2**20), y)
+    assert "coefs_" not in dir(model) and {"intercepts_", "predict"} <= set(dir(model))
+    assert "coefs_" not in model._repr_html_()
+    assert model.coefs_[0].shape[0] == 2**20
+    assert "coefs_" in dir(classifier().fit(X, y))
+    assert "coefs_" not in dir(classifier())
+
+
 def test_hashed_texts_cost_what_occurs(tmp_path):
     texts = ["red apple pie", "green car fast", "blue sky high", "tall tree old"] * 10
     labels = ["food", "car", "sky", "tree"] * 10

@@ -24,8 +24,8 @@ from slide._settings.rules import check_params, integer
 
 _KEY = "slide"  # the key of our JSON in the metadata
 _TRAINING = "training."  # start of the names of arrays that only a checkpoint has
-# The format's version; 2 added checksums, 3 columns without inputs, confidence and early rows. Raise
-# it when older versions would misread new files.
+# The format's version; 2 added checksums, 3 columns without inputs, confidence and early rows.
+# Raise it when older versions would misread new files.
 _FORMAT = 3
 _MAX_WIDTH = 1000  # characters that a dtype of texts may have even if all texts are shorter
 _CONTAINERS = {"none": None, "ndarray": np.ndarray, "csr_array": csr_array,

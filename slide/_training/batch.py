@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Floats, Matrix, Params
+from slide._base.arrays import Array, Floats, Params
 from slide._base.rows import InputRows
 from slide._data.centering import is_sparse
 from slide._network.early import begin_early, first_row, follow, rows_are_equal
@@ -73,20 +73,6 @@ def train_batch(
         feature_names=feature_names,
     )
     return fitted.after(before)
-
-
-def begins_anew(before: Fitted | None, x: Matrix) -> bool:
-    """Whether a batch x gets a new network: it is the first one, or the first with spread."""
-    if before is None:
-        return True
-    network = before.network
-    if network.early is None or not network.early.undecided:
-        return False
-    if network.columns is not None:
-        if network.columns.joined(x) is not network.columns:
-            return True
-        x = network.columns.select(x)
-    return not (rows_are_equal(x) and (first_row(x) == network.input_stats[0][0]).all())
 
 
 def adapted(before: Fitted, data: TrainingRows, n_threads: int) -> Fitted:

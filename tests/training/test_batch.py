@@ -169,3 +169,29 @@ def test_a_saved_estimator_is_mended_like_the_original(first, tmp_path, assert_s
         for either in (clf, twin):
             either.partial_fit(X[part], Y[part])
     assert_same_weights(clf, twin)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("kind", ["a row of zeros", "one row", "tiny values", "a shift"])
+def test_a_fit_after_a_poor_first_batch_mends_it(kind, early_stopping):
+    x, y = POOR[kind]
+    clf = digits(warm_start=True, n_jobs=1).partial_fit(x, y, classes=range(10))
+    clf.set_params(early_stopping=early_stopping).fit(X[:N], Y[:N])
+    assert clf.score(X[N:], Y[N:]) > 0.9
+
+
+def test_a_fit_after_batches_of_another_scale_mends_it():
+    clf = digits(warm_start=True, n_jobs=1)
+    clf.partial_fit(X[:20] * 1000, Y[:20], classes=range(10)).fit(X[:N], Y[:N])
+    assert clf.score(X[N:], Y[N:]) > 0.9
+
+
+def test_a_fit_on_equal_rows_decides_nothing():
+    clf = digits().fit(np.zeros((20, 64)), np.arange(20) % 10)
+    assert trained(clf) > ENOUGH
+
+
+def test_a_warm_fit_after_a_fit_on_equal_rows_begins_anew(assert_same_weights):
+    clf = digits(warm_start=True, n_jobs=1).fit(np.ones((20, 64)), np.arange(20) % 10)
+    clf.fit(X[:N], Y[:N])
+    assert_same_weights(clf, digits(n_jobs=1).fit(X[:N], Y[:N]))

@@ -1,6 +1,5 @@
 """Probabilities and labels from scores: both name the same class."""
 
-import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 

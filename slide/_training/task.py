@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from slide._base.arrays import Array, Floats, Params
 from slide._data.centering import is_sparse
@@ -35,6 +36,7 @@ def as_inputs(
     """
     if before is None:
         data, x_mean = data.centered_by_mean()
+        data = _in_one_form(params, data, x_mean)
         columns = None
         can_grow = not auto.first_is_sparse(params)
         if x_mean is None and (can_grow or last) and is_sparse(data.x):
@@ -47,7 +49,19 @@ def as_inputs(
     x_mean = network.x_mean
     if x_mean is not None and columns is not None:
         x_mean = np.pad(x_mean, (0, len(columns) - len(x_mean)))
-    return data.with_columns(columns).centered(x_mean), x_mean
+    data = data.with_columns(columns).centered(x_mean)
+    return _in_one_form(params, data, x_mean), x_mean
+
+
+def _in_one_form(params: Params, data: TrainingRows, x_mean: Floats | None) -> TrainingRows:
+    """Inputs of a sparse first layer as CSR if they are not centred.
+
+    Its sums of dense and of CSR rows run in different orders, but the container of X must not
+    matter.
+    """
+    if x_mean is not None or issparse(data.x) or not auto.first_is_sparse(params):
+        return data
+    return replace(data, x=csr_array(data.x))
 
 
 def _corrected(before: Fitted, data: TrainingRows, n_threads: int) -> tuple[Fitted, TrainingRows]:
@@ -123,6 +137,7 @@ class Task:
             x_mean = before.network.x_mean
         if held_out is not None:
             held_out = held_out.with_columns(data.columns).centered(x_mean)
+            held_out = _in_one_form(params, held_out, x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out, feature_names)
 
     @property

@@ -117,7 +117,10 @@ def _only_row(network: Network) -> Floats:
 def _follow(network: Network, data: TrainingRows, n_threads: int) -> tuple[Network, TrainingRows]:
     """Correct the network by early rows; returns it, and the rows less its mean."""
     moved, x = follow(network, data.x, n_threads)
-    if moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
+    started = network.started
+    # Late labels begin relative to the mean input of the output layer, which must be of now.
+    late = started is not None and not started[data.labels.indices].all()
+    if late or moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
         note_inputs(moved, x, n_threads, _share(moved, len(data)))
     return moved, replace(data, x=x)
 

@@ -96,6 +96,15 @@ def test_labels_that_come_later_begin_at_their_centroids():
     assert clf._fitted.network.started is None
 
 
+def test_rows_sorted_by_label_are_learnt():
+    x, y = make_extreme_classification(6000, 2000, 200, random_state=0)
+    clf = SparseMLPClassifier((64,), random_state=0)
+    for _ in range(2):
+        for rows in np.array_split(np.argsort(y[:5000], kind="stable"), 50):
+            clf.partial_fit(x[rows], y[rows], classes=range(200))
+    assert clf.score(x[5000:], y[5000:]) > 0.8
+
+
 def test_representative_batches_correct_nothing():
     clf = digits().partial_fit(X[:100], Y[:100], classes=range(10))
     network = clf._fitted.network

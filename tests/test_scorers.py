@@ -222,6 +222,7 @@ def test_a_pipeline_that_ends_without_an_estimator(last):
     [
         Ridge().fit(X, IDS),
         MultiOutputClassifier(GaussianNB()).fit(X, INDICATOR),
+        MultiOutputClassifier(GaussianNB()).fit(X, np.c_[IDS, IDS % 2]),
         VotingClassifier([("a", GaussianNB())], voting="hard").fit(X, y),
         SVC(decision_function_shape="ovo").fit(X, y),
         StandardScaler().fit(X),

@@ -102,6 +102,8 @@ def rank(estimator: Any, X: Any, k: int) -> Array:
         return np.asarray(inner.predict_topk(X, k=k)[0])
     for name in known:
         scores = getattr(inner, name)(X)
+        if isinstance(scores, list):  # of several outputs
+            continue
         if np.ndim(scores) == 1:  # of the second of two classes
             scores = np.column_stack([-scores, scores])
         classes = getattr(inner, "classes_", None)

@@ -21,10 +21,11 @@ from slide._estimator.html import NetworkTable
 from slide._estimator.observers import Observers
 from slide._estimator.prediction import Prediction
 from slide._estimator.saving import Saving
+from slide._network.early import begins_anew
 from slide._network.fitted import Fitted
 from slide._saving.checkpoint import CheckpointFile, Kept, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
-from slide._training.batch import adapted, begins_anew, train_batch
+from slide._training.batch import adapted, train_batch
 from slide._training.begin import begin, go_on, resume
 from slide._training.task import Task, as_inputs
 
@@ -360,7 +361,7 @@ class SparseMLPClassifier(
         del data  # the task has the rows that are trained on, centred
         if kept:
             kept.check(task.network_settings, task.data.x.shape[1], coder.classes)
-        elif before is None:
+        elif task.before is None:
             task.check_memory()
         observers = Observers(self, task.settings.max_iter, X, y, sample_weight, file)
         # Until here nothing was changed: what an error leaves is the result of the last fit.
@@ -431,7 +432,7 @@ class SparseMLPClassifier(
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
-        anew = begins_anew(before, data.x)
+        anew = before is None or begins_anew(before.network, data.x)
         # This frees the rows as they came.
         data, x_mean = as_inputs(params, data, None if anew else before, last=False)
         if before is not None and not anew:

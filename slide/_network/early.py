@@ -88,6 +88,17 @@ def first_row(x: Matrix) -> Floats:
     return np.asarray(x[:1].toarray()[0] if issparse(x) else x[0].copy())
 
 
+def begins_anew(network: Network, x: Matrix) -> bool:
+    """Whether rows x need a new network: they are the first that differ from others."""
+    if network.early is None or not network.early.undecided:
+        return False
+    if network.columns is not None:
+        if network.columns.joined(x) is not network.columns:
+            return True
+        x = network.columns.select(x)
+    return not (rows_are_equal(x) and (first_row(x) == network.input_stats[0][0]).all())
+
+
 def rows_are_equal(x: Matrix) -> bool:
     """Whether all rows of x, CSR or dense, are equal: then they say nothing about its scale."""
     if not issparse(x):
@@ -96,7 +107,7 @@ def rows_are_equal(x: Matrix) -> bool:
     if rest or (np.diff(x.indptr) != size).any():
         return False
     parts = [part.reshape(n_rows, size) for part in (x.indices, x.data)]
-    return all(bool((part == part[0]).all()) for part in parts)
+    return all(bool((part[-1] == part[0]).all() and (part == part[0]).all()) for part in parts)
 
 
 def follow(network: Network, x: Matrix, n_threads: int) -> tuple[Network, Matrix]:

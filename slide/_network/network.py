@@ -156,7 +156,9 @@ class Network:
 
     def inputs(self, x: Matrix) -> Matrix:
         """Rows of X, checked, as inputs of the network: only its columns, and centred."""
-        return centered(x if self.columns is None else self.columns.select(x), self.x_mean)
+        x = centered(x if self.columns is None else self.columns.select(x), self.x_mean)
+        # A sparse first layer sums dense and CSR rows in different orders.
+        return csr_array(x) if self.x_mean is None and self.layers[0].n_active else x
 
     def rows(self, x: Matrix) -> InputRows:
         """Inputs in the form that `model()` reads: sparse if there are prototypes."""

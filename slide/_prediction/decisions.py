@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slide._base.arrays import Floats
+from slide._base.arrays import Array, Floats
 from slide._data.labels import LabelRows
 from slide._engine import predict
 from slide._network.confidence import log_odds
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 _LOG_TINY = np.log(np.finfo(np.float32).tiny)
+_ROUNDING = np.float32(5e-7)  # above the difference of logarithms whose exponentials round alike
 _SCORES_AT_ONCE = 1 << 22  # about so many scores in a block of rows
 _MOST_SCORES = 1 << 28  # never more than this, 1 GiB, unless a row has more
 
@@ -28,10 +29,26 @@ def log_probabilities(scores: Floats, network: Network, multilabel: bool) -> Flo
 
     A row's probabilities sum to 1, unless the labels of a multilabel target are independent under
     the loss. No probability is below the smallest normal number of float32, so none rounds to 0.
+    With one label a row, the class of the best score has the highest probability.
     """
     loss = LOSSES[network.settings.loss]
+    best = None if multilabel else scores.argmax(axis=1)
     scores = loss.log_probabilities(scores, multilabel, network.confidence)
+    if best is not None:
+        _lift(scores, best)
     return np.maximum(scores, _LOG_TINY, out=scores)
+
+
+def _lift(logs: Floats, best: Array) -> None:
+    """Raise the best class of a row where others have the same probability but for rounding.
+
+    Sigmoids of high scores are equal in float32, though the scores are not.
+    """
+    rows = np.arange(len(logs))
+    top = logs.max(axis=1)
+    first = (logs > top[:, np.newaxis] - _ROUNDING).argmax(axis=1)
+    rows = rows[(first < best) | (logs[rows, best] < top)]  # `argmax` takes the first of equals
+    logs[rows, best[rows]] = top[rows] + 2 * _ROUNDING
 
 
 def predict_label_rows(

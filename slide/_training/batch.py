@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Floats, Matrix, Params
+from slide._base.arrays import Array, Floats, Params
 from slide._base.rows import InputRows
 from slide._data.centering import is_sparse
 from slide._network.early import begin_early, first_row, follow, rows_are_equal
@@ -75,20 +75,6 @@ def train_batch(
     return fitted.after(before)
 
 
-def begins_anew(before: Fitted | None, x: Matrix) -> bool:
-    """Whether a batch x gets a new network: it is the first one, or the first with spread."""
-    if before is None:
-        return True
-    network = before.network
-    if network.early is None or not network.early.undecided:
-        return False
-    if network.columns is not None:
-        if network.columns.joined(x) is not network.columns:
-            return True
-        x = network.columns.select(x)
-    return not (rows_are_equal(x) and (first_row(x) == network.input_stats[0][0]).all())
-
-
 def adapted(before: Fitted, data: TrainingRows, n_threads: int) -> Fitted:
     """`before`, with a network that can learn from all columns of a batch `data`."""
     return replace(before, network=meet(before.network, data, n_threads))
@@ -131,7 +117,10 @@ def _only_row(network: Network) -> Floats:
 def _follow(network: Network, data: TrainingRows, n_threads: int) -> tuple[Network, TrainingRows]:
     """Correct the network by early rows; returns it, and the rows less its mean."""
     moved, x = follow(network, data.x, n_threads)
-    if moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
+    started = network.started
+    # Late labels begin relative to the mean input of the output layer, which must be of now.
+    late = started is not None and not started[data.labels.indices].all()
+    if late or moved.layers[0] is not network.layers[0] or moved.x_mean is not network.x_mean:
         note_inputs(moved, x, n_threads, _share(moved, len(data)))
     return moved, replace(data, x=x)
 

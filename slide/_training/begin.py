@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from slide._network.early import begin_early, rows_are_equal
 from slide._network.growth import meet
 from slide._network.start import start_late_labels, start_network
 from slide._training.course import Course
@@ -33,6 +34,8 @@ def begin(task: Task) -> Course:
     network = start_network(
         task.params, task.settings, task.data, rows, task.x_mean, task.rng, task.n_threads
     )
+    if rows_are_equal(task.data.x):
+        begin_early(network, task.data.x, equal=True)
     return Course(task, network, stacking)
 
 

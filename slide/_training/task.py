@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from slide._base.arrays import Array, Floats, Params
 from slide._data.centering import is_sparse
 from slide._data.columns import columns_that_pay
 from slide._data.rows import hold_out
+from slide._network.early import begins_anew, follow
+from slide._network.growth import meet
 from slide._settings import auto
 from slide._settings.budget import check_network
 
@@ -33,6 +36,7 @@ def as_inputs(
     """
     if before is None:
         data, x_mean = data.centered_by_mean()
+        data = _in_one_form(params, data, x_mean)
         columns = None
         can_grow = not auto.first_is_sparse(params)
         if x_mean is None and (can_grow or last) and is_sparse(data.x):
@@ -45,7 +49,29 @@ def as_inputs(
     x_mean = network.x_mean
     if x_mean is not None and columns is not None:
         x_mean = np.pad(x_mean, (0, len(columns) - len(x_mean)))
-    return data.with_columns(columns).centered(x_mean), x_mean
+    data = data.with_columns(columns).centered(x_mean)
+    return _in_one_form(params, data, x_mean), x_mean
+
+
+def _in_one_form(params: Params, data: TrainingRows, x_mean: Floats | None) -> TrainingRows:
+    """Inputs of a sparse first layer as CSR if they are not centred.
+
+    Its sums of dense and of CSR rows run in different orders, but the container of X must not
+    matter.
+    """
+    if x_mean is not None or issparse(data.x) or not auto.first_is_sparse(params):
+        return data
+    return replace(data, x=csr_array(data.x))
+
+
+def _corrected(before: Fitted, data: TrainingRows, n_threads: int) -> tuple[Fitted, TrainingRows]:
+    """`before`, which had few rows, corrected by inputs `data`; and these less its mean."""
+    network = meet(before.network, data, n_threads).twin()
+    if network.early is not None and len(data) >= network.early.n_rows:
+        # They are learnt many times, and the others are not: these decide alone.
+        network.early = replace(network.early, n_rows=0)
+    network, x = follow(network, data.x, n_threads)
+    return replace(before, network=network), replace(data, x=x)
 
 
 @dataclass(frozen=True)
@@ -100,12 +126,18 @@ class Task:
         feature_names: Array | None = None,
     ) -> Task:
         """Make a Task: hold rows out under `early_stopping`, and subtract the other rows' mean."""
+        if before is not None and begins_anew(before.network, data.x):
+            before = None  # it has learnt from equal rows only
         held_out = None
         if params["early_stopping"]:
             data, held_out = hold_out(data, coder.multilabel, params["validation_fraction"], rng)
         data, x_mean = as_inputs(params, data, before, last=True)
+        if before is not None and before.network.early is not None:
+            before, data = _corrected(before, data, n_threads)
+            x_mean = before.network.x_mean
         if held_out is not None:
             held_out = held_out.with_columns(data.columns).centered(x_mean)
+            held_out = _in_one_form(params, held_out, x_mean)
         return cls(params, coder, data, x_mean, rng, n_threads, before, held_out, feature_names)
 
     @property

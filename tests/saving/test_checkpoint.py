@@ -186,6 +186,20 @@ def test_warm_start(rows, path, classifier, life):
         classifier(warm_start=True, max_iter=3).set_callbacks(Checkpoint(path)).fit(X, y)
 
 
+@pytest.mark.parametrize("first", [0, 1000])
+def test_warm_start_after_a_poor_batch(first, rows, path, classifier, life):
+    X, y = (rows[0].toarray() * 1e-3, rows[1]) if first else rows
+
+    def fit(watched):
+        clf = classifier(warm_start=True, max_iter=3)
+        clf.partial_fit(first * X[:20], y[:20], classes=range(120))
+        if watched:
+            clf.set_callbacks(Checkpoint(path))
+        return clf.fit(X, y)
+
+    assert_same(die_late(life, fit), fit(watched=True), X)
+
+
 def test_threads_go_on_as_well(rows, path, classifier, life):
     X, y = rows
 

@@ -96,6 +96,15 @@ def test_labels_that_come_later_begin_at_their_centroids():
     assert clf._fitted.network.started is None
 
 
+def test_rows_sorted_by_label_are_learnt():
+    x, y = make_extreme_classification(6000, 2000, 200, random_state=0)
+    clf = SparseMLPClassifier((64,), random_state=0)
+    for _ in range(2):
+        for rows in np.array_split(np.argsort(y[:5000], kind="stable"), 50):
+            clf.partial_fit(x[rows], y[rows], classes=range(200))
+    assert clf.score(x[5000:], y[5000:]) > 0.8
+
+
 def test_representative_batches_correct_nothing():
     clf = digits().partial_fit(X[:100], Y[:100], classes=range(10))
     network = clf._fitted.network
@@ -169,3 +178,29 @@ def test_a_saved_estimator_is_mended_like_the_original(first, tmp_path, assert_s
         for either in (clf, twin):
             either.partial_fit(X[part], Y[part])
     assert_same_weights(clf, twin)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("kind", ["a row of zeros", "one row", "tiny values", "a shift"])
+def test_a_fit_after_a_poor_first_batch_mends_it(kind, early_stopping):
+    x, y = POOR[kind]
+    clf = digits(warm_start=True, n_jobs=1).partial_fit(x, y, classes=range(10))
+    clf.set_params(early_stopping=early_stopping).fit(X[:N], Y[:N])
+    assert clf.score(X[N:], Y[N:]) > 0.9
+
+
+def test_a_fit_after_batches_of_another_scale_mends_it():
+    clf = digits(warm_start=True, n_jobs=1)
+    clf.partial_fit(X[:20] * 1000, Y[:20], classes=range(10)).fit(X[:N], Y[:N])
+    assert clf.score(X[N:], Y[N:]) > 0.9
+
+
+def test_a_fit_on_equal_rows_decides_nothing():
+    clf = digits().fit(np.zeros((20, 64)), np.arange(20) % 10)
+    assert trained(clf) > ENOUGH
+
+
+def test_a_warm_fit_after_a_fit_on_equal_rows_begins_anew(assert_same_weights):
+    clf = digits(warm_start=True, n_jobs=1).fit(np.ones((20, 64)), np.arange(20) % 10)
+    clf.fit(X[:N], Y[:N])
+    assert_same_weights(clf, digits(n_jobs=1).fit(X[:N], Y[:N]))

@@ -19,6 +19,7 @@ from scipy.sparse import coo_array, csr_array
 from threadpoolctl import threadpool_limits
 
 import slide
+from slide import SparseMLPClassifier
 
 ROOT = Path(slide.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -91,16 +92,37 @@ def test_the_place_of_x_in_memory_changes_nothing(params, tmp_path):
         assert digest(fit(same, y, **params)) == expected
 
 
-def test_the_place_of_sparse_x_in_memory_changes_nothing():
+@pytest.mark.parametrize("params", [{}, WIDE, {**WIDE, "early_stopping": True}])
+def test_the_place_of_sparse_x_in_memory_changes_nothing(params):
     x, y = sparse_problem()
     parts = x.data, x.indices, x.indptr
-    expected = digest(fit(x, y))
+    expected = digest(fit(x, y, **params))
     for same in (
         *(csr_array(tuple(placed(part, at) for part in parts), x.shape) for at in (1, 4)),
         csr_array((x.data, *(part.astype(np.int64) for part in parts[1:])), x.shape),
         coo_array(x),
+        *([x.toarray()] if params else []),  # a dense first layer has other columns, but see below
     ):
-        assert digest(fit(same, y)) == expected
+        assert digest(fit(same, y, **params)) == expected
+
+
+def test_a_dense_first_layer_predicts_the_same_after_every_container():
+    x, y = sparse_problem()
+    one, other = fit(x, y), fit(x.toarray(), y)
+    assert (one.decision_function(x) == other.decision_function(x)).all()
+
+
+def test_batches_and_predictions_have_the_same_bits_in_every_container():
+    x, y = sparse_problem()
+    sparse, dense = (
+        SparseMLPClassifier((64,), active_fraction=(0.3, 1.0), random_state=0) for _ in range(2)
+    )
+    for start in range(0, 300, 100):
+        part = slice(start, start + 100)
+        sparse.partial_fit(x[part], y[part], classes=range(60))
+        dense.partial_fit(x[part].toarray(), y[part], classes=range(60))
+    assert digest(sparse) == digest(dense)
+    assert (sparse.decision_function(x) == sparse.decision_function(x.toarray())).all()
 
 
 @pytest.mark.skipif(not (ROOT / "_core.pyx").exists(), reason="a wheel has no sources")

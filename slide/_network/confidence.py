@@ -26,8 +26,9 @@ _PULL = 20.0
 _MOST = np.array([4.0, 8.0])  # largest magnitudes of log(slope) and shift
 
 
+N_LIKELY = 50  # labels of a row that may be likely
+_NO_LABELS = 1e-4  # added to their number, for a row whose scores are all low
 _SCORES_AT_ONCE = 1 << 20
-_NO_LABELS = 1e-4  # the crowd of a row whose scores are all low
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Confidence:
 
 
 def log_odds(scores: Floats, confidence: Confidence) -> Floats:
-    """Log odds of independent labels, in place of the scores (n, k) of a row's likely labels.
+    """Log odds of independent labels, in place of the scores (n, k).
+
+    The k labels of a row are all labels, or at least its N_LIKELY best.
 
     They are slope * score + bend * log(sigmoid(score)) + shift + crowding * `_crowd` of the row:
     the more labels of a row have high scores, the less sure is each.
@@ -74,18 +77,19 @@ def _blocks(scores: Array) -> list[slice]:
 def _crowd(scores: Array) -> Array:
     """Logarithm of about how many labels of a row are likely, (n, 1).
 
-    Squares, so that thousands of unlikely labels do not count.
+    Only its best ones count: all others would add up to something that training did not see.
     """
+    n_others = max(0, scores.shape[1] - N_LIKELY)
     likely = np.empty((len(scores), 1))
     for block in _blocks(scores):
-        p = expit(scores[block])
-        p *= p
-        likely[block] = p.sum(axis=1, keepdims=True, dtype=np.float64)
+        best = np.partition(scores[block], n_others, axis=1)[:, n_others:]
+        best.sort(axis=1)  # the order decides the rounding
+        likely[block] = expit(best).sum(axis=1, keepdims=True, dtype=np.float64)
     return np.asarray(np.log(_NO_LABELS + likely))
 
 
 def fit_log_odds(scores: Array, right: Bools, weights: Array) -> Confidence:
-    """Find the Confidence of `log_odds` for the scores (n, k) of each row's likely labels.
+    """Find the Confidence of `log_odds` for the scores (n, k) of each row's N_LIKELY best labels.
 
     The k-th best label of a row counts 1/k, so that the many unlikely ones do not decide alone: the
     best are surer by .05 on OEWN without that and without the bend.

@@ -134,7 +134,7 @@ def make_prototypes(
     Memory: twice the result before long postings are cut, plus 24 bytes per thread and feature.
     """
     x, n = csr_array(x), len(labels)
-    counts = _document_counts(x)
+    counts = document_counts(x)
     # A feature that does not occur says nothing, and must not make other features weigh less.
     feature_weights = np.where(counts > 0, np.log((n + 1) / (counts + 1)), 0).astype(np.float32)
     ones = np.ones(len(labels.indices), np.int8)
@@ -176,7 +176,7 @@ def _narrow(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array,
     return values, indices, indptr
 
 
-def _document_counts(x: csr_array) -> Array:
+def document_counts(x: Matrix) -> Array:
     """How many rows of a CSR array have each feature."""
     counts, size = np.zeros(x.shape[1], np.int64), max(_VALUES, x.shape[1])
     for start in range(0, x.nnz, size):

@@ -8,6 +8,7 @@ Map of the package::
     batch         one batch of `partial_fit`
     mining        hard neurons of every training row
     stacking      weight of the prototypes and calibration, found on late rows
+    unseen        judging rows as rows after training would be
     calibration   scale of the scores, and confidence of one label's probabilities
     divergence    detection of a diverged training, and its error
 """

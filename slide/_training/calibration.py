@@ -11,7 +11,7 @@ import numpy as np
 
 from slide._base.arrays import Array, Floats
 from slide._engine import predict
-from slide._network.confidence import Confidence, fit_confidence, fit_log_odds
+from slide._network.confidence import N_LIKELY, Confidence, fit_confidence, fit_log_odds
 from slide._network.losses import LOSSES
 from slide._prediction import lookup
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 MOST_ROWS = 2000
-_DEPTH = 50  # labels scored per row for slope and offset
 _ALL = 2048  # at most so many classes are all scored for a Confidence
 _HEAD, _TAIL = 64, 1024  # of more classes: the best of a row, and some that stand for the others
 _SCORES = 1 << 26  # most scores computed for a Confidence, unless its rows would be too few
@@ -33,7 +32,7 @@ def calibrate_scores(
 ) -> tuple[tuple[float, float], Confidence]:
     """Slope and offset of the calibrated scores, and the Confidence of these if multilabel."""
     loss, weights = LOSSES[network.settings.loss], _weights(judges)
-    k = min(_DEPTH, network.n_classes)
+    k = min(N_LIKELY, network.n_classes)
     ids, scores = lookup.topk(network, network.rows(judges.x), k, n_threads, mode="lsh")
     right, n_labels = judges.labels.contain(ids), np.diff(judges.labels.indptr)
     slope, offset = loss.calibrate(scores, right, n_labels, weights)

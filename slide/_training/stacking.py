@@ -19,6 +19,7 @@ from slide._network.rehash import refresh
 from slide._prediction import lookup
 from slide._prototypes.prototypes import make_prototypes
 from slide._training.calibration import MOST_ROWS, calibrate_scores, confidence_of
+from slide._training.unseen import as_unseen
 
 if TYPE_CHECKING:
     from slide._data.labels import LabelRows
@@ -153,12 +154,12 @@ class Stacking:
     def _last_judges(self) -> TrainingRows:
         """Rows that decide the calibration; with one label, those whose label has been learnt."""
         if self.held_out is None:
-            return self.data.take(self.last)
+            return as_unseen(self.data.take(self.last), self.data, among=True)
         rows = np.arange(len(self.held_out))
         if not self.multilabel:
             known = np.isin(self.held_out.labels.indices, self.data.labels.indices)
             rows = np.flatnonzero(known)
-        return self.held_out.take(rows[:MOST_ROWS])
+        return as_unseen(self.held_out, self.data, among=False).take(rows[:MOST_ROWS])
 
 
 def _n_last(n: int) -> int:

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from slide._network.confidence import Confidence, fit_confidence, fit_log_odds, log_odds
+from slide._network.confidence import N_LIKELY, Confidence, fit_confidence, fit_log_odds, log_odds
 from slide._network.losses import LOSSES
 
 
@@ -86,7 +86,7 @@ def test_probabilities_of_one_label(rng):
 
 def test_log_odds_fall_with_the_number_of_likely_labels(rng):
     scores = (3 * rng.standard_normal((4000, 20)) - 2).astype(np.float32)
-    crowd = np.log(1e-4 + (expit(scores.astype(float)) ** 2).sum(axis=1, keepdims=True))
+    crowd = np.log(1e-4 + expit(scores.astype(float)).sum(axis=1, keepdims=True))
     expected = 1.2 * scores + 0.3 * log_expit(scores) + 0.5 - 0.7 * crowd
     found = log_odds(scores.copy(), Confidence(1.2, 0.5, -0.7, 0.3))
     assert_allclose(found, expected, atol=1e-4)
@@ -95,3 +95,12 @@ def test_log_odds_fall_with_the_number_of_likely_labels(rng):
     assert fitted.crowding == pytest.approx(-0.7, abs=0.1)
     assert_allclose(log_odds(scores.copy(), fitted), expected, atol=0.5)
     assert_array_equal(log_odds(scores.copy(), Confidence()), scores)
+
+
+def test_labels_that_are_not_likely_do_not_matter(rng):
+    few = rng.standard_normal((40, N_LIKELY)).astype(np.float32)
+    many = np.hstack([few, np.full((40, 500), -9, np.float32)])[:, rng.permutation(550)]
+    confidence = Confidence(1.2, 0.5, -0.7, 0.3)
+    expected = np.sort(log_odds(few, confidence), axis=1)
+    found = np.sort(log_odds(many, confidence), axis=1)[:, 500:]
+    assert_array_equal(found, expected)

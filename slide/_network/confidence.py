@@ -111,7 +111,7 @@ def fit_logistic(
 
     None if there are none, or if the first factor would not be above 0. A fourth factor is not
     below 0. The factors are drawn to (1, 0, ...), which matters for a few rows. All sums are
-    NumPy's: the rounding of BLAS depends on its number of threads.
+    NumPy's, and TNC has its own: the rounding of BLAS depends on its threads and its build.
     """
     weights = weights / weights.sum()
     start = np.eye(len(features))[0]
@@ -126,7 +126,7 @@ def fit_logistic(
 
     with np.errstate(all="ignore"):
         bounds = [(1e-3, None), (None, None), (None, None), (0.0, None)][: len(start)]
-        point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+        point = minimize(loss, start, jac=True, method="TNC", bounds=bounds).x
     return point.tolist() if np.isfinite(point).all() and point[0] > 1e-3 else None
 
 
@@ -174,7 +174,7 @@ def fit_confidence(
 
     with np.errstate(all="ignore"):
         bounds = list(zip(-_MOST, _MOST, strict=True))
-        found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds).x
+        found = minimize(loss, np.zeros(2), jac=True, method="TNC", bounds=bounds).x
     if not np.isfinite(found).all():
         return Confidence()
     return Confidence(float(np.exp(found[0])), float(found[1]))

@@ -60,24 +60,22 @@ KINDS = {
 def test_columns_that_never_occur_change_no_bit(params, rows, classifier):
     X, y = rows
     # An empty column tells that later rows may have columns that these rows lack.
-    narrower = wider(X, X.shape[1] + 1)
-    narrow, wide = classifier(**params).fit(narrower, y), classifier(**params).fit(wider(X), y)
+    short = wider(X, X.shape[1] + 1)
+    narrow, wide = classifier(**params).fit(short, y), classifier(**params).fit(wider(X), y)
     assert (n_inputs(narrow), n_inputs(wide)) == (X.shape[1] + 1, X.shape[1])
     assert narrow._fitted.network.columns is None
-    np.testing.assert_array_equal(
-        narrow.decision_function(narrower), wide.decision_function(wider(X))
-    )
+    np.testing.assert_array_equal(narrow.decision_function(short), wide.decision_function(wider(X)))
     assert (wide.n_features_in_, wide.coefs_[0].shape[0]) == (N_COLUMNS, N_COLUMNS)
-    np.testing.assert_array_equal(narrow.coefs_[0], wide.coefs_[0][: narrower.shape[1]])
+    np.testing.assert_array_equal(narrow.coefs_[0], wide.coefs_[0][: short.shape[1]])
     assert not wide.coefs_[0][X.shape[1] :].any()
     if params.get("prototypes"):
         assert wide.prototypes_.shape == (narrow.n_outputs_, N_COLUMNS)
-        assert (wide.prototypes_[:, : narrower.shape[1]] != narrow.prototypes_).nnz == 0
+        assert (wide.prototypes_[:, : short.shape[1]] != narrow.prototypes_).nnz == 0
     if not params.get("early_stopping"):
-        narrow.partial_fit(narrower, y)
+        narrow.partial_fit(short, y)
         wide.partial_fit(wider(X), y)
         np.testing.assert_array_equal(
-            narrow.decision_function(narrower), wide.decision_function(wider(X))
+            narrow.decision_function(short), wide.decision_function(wider(X))
         )
 
 

@@ -5,7 +5,9 @@ import sys
 
 from slide._cli.commands import main
 
-if __name__ == "__main__":
+
+def _prepare_streams() -> None:
+    """Make stdin, stdout and stderr safe to use, whatever the shell gave."""
     for number in (0, 1, 2):
         # A file must not get the number of a closed stdin, stdout or stderr.
         try:
@@ -20,4 +22,8 @@ if __name__ == "__main__":
             1, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors,
             closefd=False,
         )  # fmt: skip
+
+
+if __name__ == "__main__":
+    _prepare_streams()
     sys.exit(main())

@@ -23,6 +23,7 @@ _SPREAD = np.array([0.7, 2.0])
 # Weight of the difference between the best classes' mean probability and their mean correctness.
 # Without it, planted problems have differences of up to .07 for .4 % less log loss.
 _PULL = 20.0
+_FLATTEST = 1e-3  # least factor of the score
 _MOST = np.array([4.0, 8.0])  # largest magnitudes of log(slope) and shift
 
 
@@ -125,9 +126,9 @@ def fit_logistic(
         return value + (away**2).sum() / (2 * n_rows), gradient + away / n_rows
 
     with np.errstate(all="ignore"):
-        bounds = [(1e-3, None), (None, None), (None, None), (0.0, None)][: len(start)]
+        bounds = [(_FLATTEST, None), (None, None), (None, None), (0.0, None)][: len(start)]
         point = minimize(loss, start, jac=True, method="TNC", bounds=bounds).x
-    return point.tolist() if np.isfinite(point).all() and point[0] > 1e-3 else None
+    return point.tolist() if np.isfinite(point).all() and point[0] > 2 * _FLATTEST else None
 
 
 def fit_confidence(

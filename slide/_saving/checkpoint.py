@@ -104,6 +104,8 @@ class CheckpointFile:
         OSError
             When the training is over and the file cannot be written. The message says that the
             estimator is fitted, which it must be already.
+        FloatingPointError
+            When the state of the training is no longer finite.
         """
         header, arrays = (None, {}) if course is None else course_state(course)
         # A Course has its own history.
@@ -114,6 +116,11 @@ class CheckpointFile:
             model_file.write(self._checkpoint.path, saved)
         except OSError as error:
             self._report(error, is_over=course is None)
+        except ValueError as error:  # parameters were encoded before, so it is a number
+            raise FloatingPointError(
+                f"training diverged: the file of Checkpoint, {self._checkpoint.path}, was not "
+                f"written, because it holds finite numbers only: {error}"
+            ) from error
         self._written = time.monotonic()
 
     def _report(self, error: OSError, is_over: bool) -> None:

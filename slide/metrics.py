@@ -14,7 +14,9 @@ from slide._base.values import as_float, as_int, refusing, shown
 from slide._base.wrappers import rank
 from slide._data.exact import exact_array
 from slide._data.gains import ndcg_of_rows
-from slide._data.labels import LabelRows, read_indicator, read_target, same_labels, type_of
+from slide._data.label_values import same_labels, type_of
+from slide._data.labels import LabelRows
+from slide._data.target import read_indicator, read_target
 
 Scorer: TypeAlias = Callable[[Any, Any, Any], float]
 

@@ -4,7 +4,10 @@ Map of the package::
 
     checks        checks of X, y and sample weights, and their conversion
     features      what is wrong with an X that cannot be taken
-    labels        the one reading of y; y as rows of class ids, and back to labels
+    target        the one reading of y
+    coder         labels to class ids and back
+    labels        rows of class ids
+    label_values  labels compared, sorted and shown
     exact         values as arrays that hold them exactly
     structure     sparse matrices judged by their indices
     rows          training and validation rows, and the split into both

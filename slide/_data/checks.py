@@ -13,8 +13,8 @@ from slide._base.handlers import raise_from_handler
 from slide._base.values import MAX_INT, refusing, shown
 from slide._data.exact import exact_array
 from slide._data.features import as_features, explaining
-from slide._data.labels import read_target, row_counts_differ
 from slide._data.structure import tidy
+from slide._data.target import read_target, row_counts_differ
 
 _MAX_VALUE = 1e16  # gradients grow with X, and their squares are float32
 

@@ -13,7 +13,7 @@ from slide._base.arrays import Array, Params
 from slide._base.locks import one_at_a_time
 from slide._base.n_jobs import is_parallel, resolve_n_jobs
 from slide._data.checks import check_weights
-from slide._data.labels import LabelCoder
+from slide._data.coder import LabelCoder
 from slide._data.rows import TrainingRows
 from slide._estimator.callbacks import CallbackSupport, with_callbacks
 from slide._estimator.features import check_features

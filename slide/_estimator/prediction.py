@@ -10,7 +10,8 @@ from slide._base.arrays import Array, Floats, Matrix
 from slide._base.limits import check_topk
 from slide._base.n_jobs import resolve_n_jobs
 from slide._data.checks import read_weights
-from slide._data.labels import LabelRows, read_target, single_rows
+from slide._data.labels import LabelRows, single_rows
+from slide._data.target import read_target
 from slide._engine import predict
 from slide._estimator.features import check_features
 from slide._estimator.fitted import FittedAttributes

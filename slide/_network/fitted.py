@@ -11,7 +11,7 @@ from slide._base.arrays import Array, Params
 from slide._network.older import Older
 
 if TYPE_CHECKING:
-    from slide._data.labels import LabelCoder
+    from slide._data.coder import LabelCoder
     from slide._network.network import Network
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Fitted:
     Parameters
     ----------
     network : slide._network.network.Network
-    coder : slide._data.labels.LabelCoder
+    coder : slide._data.coder.LabelCoder
         Classes, and the form in which y came.
     params : dict
         Parameters of the estimator that the network was trained with, checked.

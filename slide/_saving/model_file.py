@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, csr_matrix
 from slide._base.arrays import Array, NamedArrays, Params
 from slide._base.files import replacing
 from slide._base.values import shown, trusting_nothing
-from slide._data.labels import LabelCoder
+from slide._data.coder import LabelCoder
 from slide._network.fitted import Fitted
 from slide._network.older import Older
 from slide._saving.network_state import check_finite, floats, network_from_state, network_state

@@ -24,7 +24,7 @@ from slide._training.course import history_of, train_rows
 from slide._training.divergence import check_weights
 
 if TYPE_CHECKING:
-    from slide._data.labels import LabelCoder
+    from slide._data.coder import LabelCoder
     from slide._data.rows import TrainingRows
     from slide._network.network import Network
 

@@ -18,7 +18,7 @@ from slide._settings import auto
 from slide._settings.budget import check_network
 
 if TYPE_CHECKING:
-    from slide._data.labels import LabelCoder
+    from slide._data.coder import LabelCoder
     from slide._data.rows import DataShape, TrainingRows
     from slide._network.fitted import Fitted
     from slide._settings.settings import Settings
@@ -82,7 +82,7 @@ class Task:
     ----------
     params : dict
         Parameters of the estimator.
-    coder : slide._data.labels.LabelCoder
+    coder : slide._data.coder.LabelCoder
     data : slide._data.rows.TrainingRows
         Rows to train on, as inputs of the network (`as_inputs`).
     x_mean : float32 (n_features,) or None

@@ -10,7 +10,9 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from slide._data.labels import LabelCoder, LabelRows, read_target
+from slide._data.coder import LabelCoder
+from slide._data.labels import LabelRows
+from slide._data.target import read_target
 
 INDICATOR = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]])
 INDPTR, INDICES = [0, 2, 2, 3, 6], [0, 2, 1, 0, 1, 2]

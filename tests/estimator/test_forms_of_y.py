@@ -57,7 +57,7 @@ def assert_one_label_a_row(y, classes):
 
 
 def read(y):
-    from slide._data.labels import read_target
+    from slide._data.target import read_target
 
     return read_target(y)
 

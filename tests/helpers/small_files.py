@@ -13,7 +13,7 @@ from helpers.mortal import Killed, make_mortal
 from scipy.sparse import csr_array, csr_matrix
 
 from slide import SparseMLPClassifier
-from slide._data.labels import read_target
+from slide._data.target import read_target
 from slide._hashing.retrieval import Retrieval
 from slide._network import passes
 from slide._network.rehash import rebuild_layer

@@ -9,7 +9,8 @@ from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
 from slide._cli.commands import main
-from slide._data.labels import LabelCoder, read_target
+from slide._data.coder import LabelCoder
+from slide._data.target import read_target
 from slide.datasets import load_xmc
 
 WIDTH = 2**31 - 1

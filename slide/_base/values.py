@@ -47,7 +47,8 @@ def described(error: Exception) -> str:
     """The type of an error and its text, which a foreign class may fail to give."""
     try:
         text = str(error)
-    except Exception:
+    except Exception as failure:
+        raise_from_handler(failure)
         text = ""
     return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 

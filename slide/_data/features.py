@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -77,12 +77,12 @@ def explaining(X: Any) -> Iterator[None]:
 
 def _explanation(X: Any, error: str) -> str | None:
     """What is wrong with X, or None where scikit-learn's message says it well."""
-    with suppress(Exception):  # a foreign class may raise anything
-        for explain in (_container, _frame, _not_finite, _cells):
-            message = explain(X, error)
-            if message is not None:
-                return message
-    return None
+    try:
+        found = (explain(X, error) for explain in (_container, _frame, _not_finite, _cells))
+        return next((message for message in found if message is not None), None)
+    except Exception as failure:  # a foreign class may raise anything
+        raise_from_handler(failure)
+        return None
 
 
 def _container(X: Any, error: str) -> str | None:
@@ -155,7 +155,8 @@ def _cells(X: Any, error: str) -> str | None:
     """What is wrong with an array or a list."""
     try:
         array = np.array(X, object) if isinstance(X, list | tuple) else np.asarray(X)
-    except Exception:  # a foreign class
+    except Exception as failure:  # a foreign class
+        raise_from_handler(failure)
         return None
     if array.ndim == 1 and array.dtype.kind in "OUST" and len(array):
         return _of_rows(array)

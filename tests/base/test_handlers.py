@@ -2,14 +2,18 @@
 
 import functools
 import os
+import re
 import signal
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import slide
 from slide import SparseMLPClassifier
 from slide._base.handlers import raise_from_handler
-from slide._base.values import refusing, shown, trusting_nothing
+from slide._base.values import described, refusing, shown, trusting_nothing
 
 
 class Timeout(Exception):
@@ -107,6 +111,43 @@ def test_a_handler_comes_through_values_and_methods(handler):
             call()
     with pytest.raises((Timeout, WrongTime)):
         clf.set_params(tol=Slow()).fit(X, y)
+
+
+def test_a_handler_comes_through_labels_and_cells(handler):
+    class Label:
+        def __hash__(self):
+            interrupt()
+
+    class Cell:
+        def toordinal(self):
+            """A date, for the message."""
+
+        def __repr__(self):
+            interrupt()
+
+    class Failing(Exception):
+        def __str__(self):
+            interrupt()
+
+    X, y = np.eye(4), np.array(["a", "b", "a", "b"], object)
+    clf = SparseMLPClassifier((4,), max_iter=1, random_state=0).fit(X, y)
+    strange = np.array([Label() for _ in y], object)
+    for call in (
+        lambda: clf.score(X, strange),
+        lambda: clf.predict([[Cell(), 0, 0, 0]]),  # the message shows the cell
+        lambda: described(Failing()),
+    ):
+        with pytest.raises((Timeout, WrongTime)):
+            call()
+
+
+def test_whoever_catches_everything_lets_handlers_through():
+    for path in Path(slide.__file__).parent.rglob("*.py"):
+        lines = path.read_text().splitlines()
+        for line, following in pairwise([*lines, ""]):
+            assert "suppress(Exception" not in line, path
+            if re.match(r" *except Exception\b", line):
+                assert "raise_from_handler(" in following, (path, line)
 
 
 def test_other_errors_are_told_apart():

@@ -9,16 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
-from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from slide._base.arrays import Array
 from slide._base.values import shown
-
-_KEEPING_A_COPY = (TunedThresholdClassifierCV, SelfTrainingClassifier, RFE)
 
 _RANKING = ("predict_topk", "decision_function", "predict_proba")  # methods, in this order
 
@@ -49,6 +45,10 @@ def unwrap(estimator: Any, name: str = "estimator") -> tuple[Any, list[Any]]:
     ValueError
         When a pipeline ends without an estimator, or a search has kept none.
     """
+    # Imported here, because importing them takes longer than importing this package.
+    from sklearn.feature_selection import RFE
+    from sklearn.semi_supervised import SelfTrainingClassifier
+
     transformers: list[Any] = []
     while not isinstance(estimator, type):
         # A frozen estimator also has the attributes of the one that it holds.
@@ -59,7 +59,7 @@ def unwrap(estimator: Any, name: str = "estimator") -> tuple[Any, list[Any]]:
             estimator = _last_of(estimator, name)
         elif isinstance(estimator, FixedThresholdClassifier):
             estimator = getattr(estimator, "estimator_", estimator.estimator)
-        elif isinstance(estimator, _KEEPING_A_COPY):
+        elif isinstance(estimator, TunedThresholdClassifierCV | SelfTrainingClassifier | RFE):
             check_is_fitted(estimator, "estimator_")
             if isinstance(estimator, RFE):
                 transformers.append(estimator)

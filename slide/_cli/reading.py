@@ -18,7 +18,7 @@ from slide._data.xmc import is_header, read_xmc
 FORMATS = ("auto", "xmc", "svmlight")
 
 # The number of labels that is believed: the first number, plus the second for each label that
-# occurs. A header may be of a large data set of which the file is the first lines.
+# occurs. A file may have the header of a large data set and only its first lines.
 _BY_LARGEST = 4096, 256
 _BY_HEADER = 1 << 20, 4096
 

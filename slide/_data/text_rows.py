@@ -226,7 +226,7 @@ def fault_of(line: bytes) -> str | None:
 
 def _fault_of_label(label: bytes) -> str:
     if not label:
-        return f"{ROW}; a label is missing beside a comma"
+        return f"{ROW}; a label is missing before or after a comma"
     return f"a label must be an integer; got {_shown(label)}; number the labels from 0"
 
 

@@ -21,7 +21,7 @@ from slide._estimator.html import NetworkTable
 from slide._estimator.observers import Observers
 from slide._estimator.prediction import Prediction
 from slide._estimator.saving import Saving
-from slide._network.early import begins_anew
+from slide._network.early import needs_new_network
 from slide._network.fitted import Fitted
 from slide._saving.checkpoint import CheckpointFile, Kept, identity_of, the_checkpoint
 from slide._settings.rules import check_params, check_same_network, is_true
@@ -432,13 +432,13 @@ class SparseMLPClassifier(
         coder.check_classes(classes)
         rng = check_random_state(self.random_state) if before is None else before.rng
         n_threads = resolve_n_jobs(self.n_jobs)
-        anew = before is None or begins_anew(before.network, data.x)
+        is_new = before is None or needs_new_network(before.network, data.x)
         # This frees the rows as they came.
-        data, x_mean = as_inputs(params, data, None if anew else before, last=False)
-        if before is not None and not anew:
+        data, x_mean = as_inputs(params, data, None if is_new else before, last=False)
+        if before is not None and not is_new:
             # At once: Ctrl-C may end the training in the middle of the batch.
             self._fitted = before = adapted(before, data, n_threads)
-        return train_batch(params, coder, data, x_mean, rng, n_threads, before, anew, names)
+        return train_batch(params, coder, data, x_mean, rng, n_threads, before, is_new, names)
 
     def _check(
         self,

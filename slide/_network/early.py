@@ -48,7 +48,7 @@ class Early:
     log_scaled : float
         The value of `log_square` that the first layer is scaled for.
     undecided : bool
-        Whether no two rows differed yet. Then a batch in which some do begins anew.
+        Whether all rows so far were equal. The first batch with other rows gets a new network.
     """
 
     n_rows: int = 0
@@ -88,7 +88,7 @@ def first_row(x: Matrix) -> Floats:
     return np.asarray(x[:1].toarray()[0] if issparse(x) else x[0].copy())
 
 
-def begins_anew(network: Network, x: Matrix) -> bool:
+def needs_new_network(network: Network, x: Matrix) -> bool:
     """Whether rows x need a new network: they are the first that differ from others."""
     if network.early is None or not network.early.undecided:
         return False

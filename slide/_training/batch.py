@@ -40,17 +40,17 @@ def train_batch(
     rng: np.random.RandomState,
     n_threads: int,
     before: Fitted | None,
-    anew: bool,
+    is_new: bool,
     feature_names: Array | None = None,
 ) -> Fitted:
     """Train on the rows of a batch once, at a constant learning rate.
 
     The rows are inputs and `x_mean` has been subtracted (`slide._training.task.as_inputs`). With
-    `anew` they get a new network: they decide the initial weights and what "auto" becomes, and
+    `is_new` they get a new network: they decide the initial weights and what "auto" becomes, and
     early batches correct them (`slide._network.early`). Other batches need the network of
     `adapted`.
     """
-    if before is None or anew:
+    if before is None or is_new:
         network, data = _begin(params, coder, data, x_mean, rng, n_threads, before)
     else:
         network = before.network

@@ -12,7 +12,7 @@ from slide._base.arrays import Array, Floats, Params
 from slide._data.centering import is_sparse
 from slide._data.columns import columns_that_pay
 from slide._data.rows import hold_out
-from slide._network.early import begins_anew, follow
+from slide._network.early import needs_new_network, follow
 from slide._network.growth import meet
 from slide._settings import auto
 from slide._settings.budget import check_network
@@ -126,7 +126,7 @@ class Task:
         feature_names: Array | None = None,
     ) -> Task:
         """Make a Task: hold rows out under `early_stopping`, and subtract the other rows' mean."""
-        if before is not None and begins_anew(before.network, data.x):
+        if before is not None and needs_new_network(before.network, data.x):
             before = None  # it has learnt from equal rows only
         held_out = None
         if params["early_stopping"]:

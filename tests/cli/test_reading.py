@@ -38,7 +38,7 @@ FAULTS = {
     b"nan 1:1": "a label must be an integer; got 'nan'",
     b"1_0 1:1": "a label must be an integer; got '1_0'",
     b"caf\xe9 1:1": "a label must be an integer; got 'caf",
-    b"1,,2 1:1": "a label is missing beside a comma",
+    b"1,,2 1:1": "a label is missing before or after a comma",
     b"1 2 1:1": "got '2' among the features, without a colon",
     b"1 1:nan": "a value must be a finite number; got '1:nan'",
     b"1 1:-inf": "a value must be a finite number; got '1:-inf'",

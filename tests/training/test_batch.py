@@ -1,4 +1,4 @@
-"""Batches of `partial_fit`: a poor first one does not decide for ever."""
+"""Batches of `partial_fit`: later ones correct a poor first one."""
 
 import numpy as np
 import pytest
@@ -200,7 +200,7 @@ def test_a_fit_on_equal_rows_decides_nothing():
     assert trained(clf) > ENOUGH
 
 
-def test_a_warm_fit_after_a_fit_on_equal_rows_begins_anew(assert_same_weights):
+def test_a_warm_fit_after_a_fit_on_equal_rows_is_a_new_fit(assert_same_weights):
     clf = digits(warm_start=True, n_jobs=1).fit(np.ones((20, 64)), np.arange(20) % 10)
     clf.fit(X[:N], Y[:N])
     assert_same_weights(clf, digits(n_jobs=1).fit(X[:N], Y[:N]))

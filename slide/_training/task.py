@@ -12,7 +12,7 @@ from slide._base.arrays import Array, Floats, Params
 from slide._data.centering import is_sparse
 from slide._data.columns import columns_that_pay
 from slide._data.rows import hold_out
-from slide._network.early import needs_new_network, follow
+from slide._network.early import follow, needs_new_network
 from slide._network.growth import meet
 from slide._settings import auto
 from slide._settings.budget import check_network

@@ -178,14 +178,14 @@ class SparseMLPClassifier(
         Number of samples that the engine has trained on, by its own count.
     loss_curve_ : list of float
         Training loss of every epoch, over the computed neurons and per unit of sample weight. Of
-        earlier calls the last 499 values are exact; older ones are rounded to float32.
+        earlier calls the last 99 values are exact; older ones are rounded to float32.
     history_ : list of dict
         Record of every epoch and call of `partial_fit`: "loss", "seconds", "n_samples",
         "n_rebuilds", "multiply_adds", "dense_multiply_adds" (those of a dense network) and
         "n_active", the mean number of neurons computed in every layer (in the output per
         micro-batch). "seconds_in" has the seconds of the "search" for neurons, of "forward", of
         "backward" with the updates and of the "rebuild" of codes and tables; the rest of "seconds"
-        is other work. Of earlier calls the last 31 records are kept; older ones are replaced by
+        is other work. Of earlier calls the last 15 records are kept; older ones are replaced by
         their mean. `save` leaves `history_` out.
     loss_, best_loss_ : float
         Last and smallest value of `loss_curve_`; `best_loss_` is None with `early_stopping`.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Values of earlier trainings that a result keeps as they are: 32 bytes a loss, 1.6 kB a record.
-_LOSSES_BEFORE = 499
-_HISTORY_BEFORE = 31
+_LOSSES_BEFORE = 99
+_HISTORY_BEFORE = 15
 _NOTHING = Older()
 
 

@@ -21,6 +21,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
 from slide import SparseMLPClassifier
+from slide._network.confidence import log_odds
 from slide._settings.rules import is_true
 from slide.inspection import prediction_recall, retrieval_recall
 
@@ -72,8 +73,9 @@ def assert_whole(clf, x):
         assert y.shape == (n, n_classes)
         dense = y.toarray() if issparse(y) else y
         assert np.isin(dense, (0, 1)).all()
-        if clf._fitted.network.settings.loss == "sigmoid":
-            np.testing.assert_array_equal(dense, scores > 0)
+        network = clf._fitted.network
+        if network.settings.loss == "sigmoid":
+            np.testing.assert_array_equal(dense, log_odds(scores.copy(), network.confidence) > 0)
     else:
         assert y.shape == (n,) and y.dtype == clf.classes_.dtype
         np.testing.assert_array_equal(y, labels[:, 0])

@@ -46,6 +46,7 @@ MODULES = {
     "_engine.optimizer": False,
     "_engine.dense": True,
     "_engine.bag": True,
+    "_engine.blocks": False,
     "_engine.sparse": True,
     "_engine.model": False,
     "_engine.forward": False,

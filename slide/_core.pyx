@@ -9,7 +9,7 @@ without locks (HOGWILD; Niu et al., NIPS 2011). Everything else is private to a 
 import numpy as np
 
 from cython.parallel cimport prange
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from slide._base.clock cimport seconds
 from slide._base.openmp cimport omp_get_thread_num
@@ -26,9 +26,10 @@ from slide._base.typedefs cimport (
     uint64_t,
     uint8_t,
 )
-from slide._engine.activations cimport activate_backward, drop
+from slide._engine.activations cimport activate_backward, drop, scale
 from slide._engine.active cimport choose_active
 from slide._engine.bag cimport input_backward
+from slide._engine.blocks cimport keep_blocks
 from slide._engine.dense cimport multiplies_halves, rows_backward
 from slide._engine.forward cimport forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
@@ -41,18 +42,20 @@ from slide._engine.workspace cimport allocate_workspaces, Counts, set_train, Tra
 
 # ---------------------------------------------------------- micro-batch --
 
-cdef void _train_micro_batch(ModelView *model, const TrainView *train, Workspace *ws,
-                             int64_t first, int64_t n, uint64_t counter) noexcept nogil:
+cdef void _train_micro_batch(const TrainView *train, Workspace *ws, int64_t first, int64_t n,
+                             uint64_t counter) noexcept nogil:
     """Train on n rows from position `first` of the run: forward, loss, backward and update.
 
-    Raced: the arrays behind `model`. Private: `ws`, whose counts grow. `counter` and the seed
+    Raced: the arrays behind ws.model. Private: `ws`, whose counts grow. `counter` and the seed
     decide the random numbers. Cost: (active neurons + hidden widths) * n * width, times 3.
     """
     cdef int64_t n_exact, n_active, cost
     cdef uint64_t rng = seed_stream(train.seed, counter)
     cdef SolverView solver = train.solver
+    cdef ModelView *model = &ws.model
     if interrupted(solver.watch):
         return
+    keep_blocks(model, train.n_blocks_kept, ws.block_starts, ws.kept, &rng)
     cost = _forward_hidden(model, train, ws, first, n, &rng)
     cost += _choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
     solver.decay = train.solver.decay / n
@@ -78,6 +81,8 @@ cdef int64_t _forward_hidden(ModelView *model, const TrainView *train, Workspace
         cost += forward_layer(model, &train.x, i, first, n, hidden, rng)
         if train.dropout[i] > 0:
             drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], rng)
+        elif train.keep[i] < 1:
+            scale(hidden.a[i], n * hidden.ld[i], 1 / train.keep[i])
     ws.counts.forward_seconds += seconds() - began - hidden.retrieval_seconds
     ws.counts.retrieval_seconds += hidden.retrieval_seconds
     return cost
@@ -116,7 +121,7 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
     cdef float64_t began = seconds()
     for i in range(model.n_layers - 2, -1, -1):
         layer = &model.layers[i]
-        activate_backward(model.activation, hidden.a[i], delta, 1 - train.dropout[i],
+        activate_backward(model.activation, hidden.a[i], delta, train.keep[i],
                           ws.mask[i] if train.dropout[i] > 0 else NULL, n * hidden.ld[i])
         if i > 0:
             ld_below = hidden.ld[i - 1]
@@ -125,7 +130,7 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
             cost += pairs_backward(layer, solver, &hidden.x[i], &hidden.pairs[i], delta,
                                    x_delta if i > 0 else NULL, ld_below, &hidden.scratch)
         elif i > 0:
-            cost += rows_backward(layer, solver, NULL, layer.n_out, delta, layer.n_out,
+            cost += rows_backward(layer, solver, layer.kept, layer.n_kept, delta, layer.n_kept,
                                   hidden.x[i].dense, n, x_delta, ws.gradient, hidden.unpacked,
                                   &ws.halves if multiplies_halves(layer) else NULL)
         else:
@@ -243,7 +248,7 @@ cdef class Trainer:
             _clear(model, train, &workspaces[i])
         start_watch(&watch)
         for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
-            _train_micro_batch(model, train, &workspaces[omp_get_thread_num()], i * size,
+            _train_micro_batch(train, &workspaces[omp_get_thread_num()], i * size,
                                min(size, n - i * size), counter + i)
         train.x.rows = NULL
         end_watch(&watch)
@@ -287,9 +292,10 @@ def _check_targets(Model model, int64_t n, const int64_t[::1] y_indptr,
 
 
 cdef void _clear(const ModelView *model, const TrainView *train, Workspace *ws) noexcept:
-    """Set the counts and the sums of queries to zero."""
+    """Set the counts and the sums of queries to zero, and the view of the model to the model."""
     cdef int64_t layer
     memset(&ws.counts, 0, sizeof(Counts))
+    memcpy(ws.model.layers, model.layers, model.n_layers * sizeof(LayerView))
     for layer in range(1, model.n_layers):
         ws.query_norms2[layer] = 0
         if train.tracked[layer]:

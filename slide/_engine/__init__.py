@@ -9,6 +9,7 @@ Map of the package::
     workspace     data, settings and scratch memory of a training run
     forward       forward pass of the hidden layers
     bag           dense first layer on rows of X: an embedding bag
+    blocks        blocks of hidden neurons that a micro-batch leaves out
     dense         dense layers: forward, backward, update
     sparse        sparse layers: only the active neurons of each sample
     activations   activation functions and their derivatives

@@ -7,3 +7,5 @@ cdef void activate_backward(int activation, const float32_t *a, float32_t *delta
 
 cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
                uint64_t *rng) noexcept nogil
+
+cdef void scale(float32_t *a, int64_t n, float32_t factor) noexcept nogil

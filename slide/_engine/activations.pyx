@@ -36,8 +36,8 @@ cdef void activate_backward(int activation, const float32_t *a, float32_t *delta
                             float32_t keep, const float32_t *mask, int64_t n) noexcept nogil:
     """Back-propagate through an activation: delta *= f'(z) * mask, in place.
 
-    IN a (n,), the activations after dropout: f(z) * mask; keep = 1 - dropout rate; mask (n,), or
-    NULL for a layer without dropout.
+    IN a (n,), the activations after dropout: f(z) * mask; keep, the share of neurons that dropout
+    keeps, 1 without dropout; mask (n,), or NULL where it is 1 / keep for all.
     """
     cdef int64_t i
     cdef float32_t y
@@ -55,6 +55,9 @@ cdef void activate_backward(int activation, const float32_t *a, float32_t *delta
     if mask != NULL:
         for i in range(n):
             delta[i] *= mask[i]
+    elif keep < 1:
+        for i in range(n):
+            delta[i] /= keep
 
 
 cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
@@ -76,3 +79,10 @@ cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
             bits >>= 16
     for i in range(n):
         a[i] *= mask[i]
+
+
+cdef void scale(float32_t *a, int64_t n, float32_t factor) noexcept nogil:
+    """a *= factor; INOUT a (n,)."""
+    cdef int64_t i
+    for i in range(n):
+        a[i] *= factor

@@ -25,7 +25,7 @@ from slide._engine.optimizer cimport (
     update_row,
 )
 from slide._simd.dispatch cimport chosen
-from slide._simd.weights cimport prefetch_row, row_of, rows_of
+from slide._simd.weights cimport copies_rows, prefetch_row, row_of, rows_of
 
 cdef enum:
     DIGIT = 10                 # most bits of a feature's id that one pass of the sort looks at
@@ -98,14 +98,16 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
     """Compute out[i] = b + X[row i] W for n rows from `first` on, for a dense first layer.
 
     IN groups, the pairs of these rows, or NULL: then each row of X is read by itself, which is
-    faster for few rows. OUT out (n, n_out). Scratch dense (n, n_features), into which dense rows
-    are copied, and rows (ROW_BLOCK, n_out), for bfloat16 only. The sums run over ascending
+    faster for few rows. OUT out (n, n_kept). Scratch dense (n, n_features), into which dense rows
+    are copied, and rows (ROW_BLOCK, n_kept), where weights are copied. The sums run over ascending
     features, so that every way gives the same bits.
     """
-    cdef int64_t i, cost = 0, h = layer.n_out, d = x.n_features
+    cdef int64_t i, cost = 0, h = layer.n_kept, d = x.n_features
     cdef Vector row
-    for i in range(n):
-        memcpy(out + i * h, layer.b, h * sizeof(float32_t))
+    for i in range(h):
+        out[i] = layer.b[layer.kept[i] if layer.kept != NULL else i]
+    for i in range(1, n):
+        memcpy(out + i * h, out, h * sizeof(float32_t))
     if x.indptr == NULL:
         for i in range(n):
             memcpy(dense + i * d, x.values + row_at(x, first + i) * d, d * sizeof(float32_t))
@@ -125,12 +127,12 @@ cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                     float32_t *out) noexcept nogil:
     """Add rows of weights: out[i] += sum over k of values[i * ldv + k] W[id(k)].
 
-    id(k) = ids[k], or k where ids is NULL. INOUT out (n, n_out).
+    id(k) = ids[k], or k where ids is NULL. INOUT out (n, n_kept).
     """
-    cdef int64_t h = layer.n_out, k, step, block
+    cdef int64_t h = layer.n_kept, k, step, block
     cdef const int32_t *left
     cdef const float32_t *block_rows
-    if layer.w.half == NULL:
+    if not copies_rows(&layer.w):
         chosen().accumulate(values, ldv, 1, layer.w.single, h, ids, n_rows, out, h, n, h)
         return
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
@@ -144,15 +146,21 @@ cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,
 cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups, float32_t *rows,
                               float32_t *out) noexcept nogil:
     """Read every distinct feature's row once and add it to all samples that have the feature."""
-    cdef int64_t h = layer.n_out, slot, start
+    cdef int64_t h = layer.n_kept, slot, start, n
     for slot in range(min(<int64_t>FEATURE_AHEAD, groups.n_features)):
         prefetch_row(&layer.w, groups.features[slot])
     for slot in range(groups.n_features):
         if slot + FEATURE_AHEAD < groups.n_features:
             prefetch_row(&layer.w, groups.features[slot + FEATURE_AHEAD])
         start = groups.starts[slot]
+        n = groups.starts[slot + 1] - start
+        if layer.w.starts != NULL and layer.w.half == NULL:
+            chosen().spread_blocks(layer.w.single + groups.features[slot] * layer.w.stride,
+                                   layer.w.starts, groups.values + start, groups.samples + start,
+                                   n, out, h, h)
+            continue
         chosen().spread(row_of(&layer.w, groups.features[slot], rows), groups.values + start,
-                        groups.samples + start, groups.starts[slot + 1] - start, out, h, h)
+                        groups.samples + start, n, out, h, h)
     return h * groups.starts[groups.n_features]
 
 
@@ -161,22 +169,27 @@ cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups,
 cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
                             int64_t n, const InputGroups *groups, const float32_t *dense,
                             const float32_t *delta, float32_t *gradient) noexcept nogil:
-    """Update the rows of the first layer from delta (n, n_out), each feature's row once.
+    """Update the rows of the first layer from delta (n, n_kept), each feature's row once.
 
     W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
 
     IN groups, the pairs of the micro-batch, for CSR X; dense (n, n_features), the rows of the
     micro-batch, for dense X. Features that are zero in all rows are not updated. Scratch gradient
-    (ROW_BLOCK, n_out).
+    (ROW_BLOCK, n_kept).
     """
-    cdef int64_t h = layer.n_out, d = x.n_features, step, f, block, i
+    cdef int64_t h = layer.n_kept, d = x.n_features, step, f, block, i
     cdef int64_t cost = h * solver.update_cost
     memset(gradient, 0, h * sizeof(float32_t))
     for i in range(n):
         for f in range(h):
             gradient[f] += delta[i * h + f]
-    update_biases(layer, solver, 0, h, layer.progress[layer.n_in].steps + 1, gradient)
     layer.progress[layer.n_in].steps += 1
+    if layer.kept == NULL:
+        update_biases(layer, solver, 0, h, layer.progress[layer.n_in].steps, gradient)
+    else:
+        for i in range(h):
+            update_biases(layer, solver, layer.kept[i], 1, layer.progress[layer.n_in].steps,
+                          gradient + i)
     if x.indptr != NULL:
         return cost + _grouped_backward(layer, solver, groups, delta, gradient)
     for step in range(blocks_of(d, ROW_BLOCK)):
@@ -205,8 +218,8 @@ cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noe
 cdef int64_t _grouped_backward(LayerView *layer, const SolverView *solver,
                                const InputGroups *groups, const float32_t *delta,
                                float32_t *gradient) noexcept nogil:
-    """Do `input_backward` for CSR rows. Cost: n_out times (pairs + update_cost * features)."""
-    cdef int64_t h = layer.n_out, slot, start, i, step, first, n_features = groups.n_features
+    """Do `input_backward` for CSR rows. Cost: n_kept times (pairs + update_cost * features)."""
+    cdef int64_t h = layer.n_kept, slot, start, i, step, first, n_features = groups.n_features
     cdef float32_t steps[FEATURE_GROUP]
     for slot in range(min(<int64_t>FEATURE_GROUP, n_features)):
         _prefetch(layer, groups.features[slot])

@@ -9,6 +9,7 @@ cdef enum:
 cdef struct HalfScratch:
     uint16_t *x                # (n, width rounded up to an even number)
     uint32_t *x_pairs          # ((n + 1) // 2, width)
+    uint16_t *rows             # (ROW_BLOCK, width), for rows of which some columns are used
     uint32_t *unpacked         # (ROW_BLOCK // 2, width)
     uint32_t *delta            # (n, ROW_BLOCK // 2)
     uint32_t *delta_pairs      # ((n + 1) // 2, ROW_BLOCK)

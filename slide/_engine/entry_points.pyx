@@ -36,7 +36,7 @@ cdef class OutputRows:
     cdef list _keep_alive
 
     def __init__(self, Model model, int64_t n_samples, dict settings):
-        width = model.view.layers[model.view.n_layers - 1].width
+        width = model.view.layers[model.view.n_layers - 1].w.width
         self.model = model
         self.n_samples = n_samples
         self._keep_alive = []
@@ -63,7 +63,7 @@ cdef class OutputRows:
         cdef HalfScratch *halves = &self.halves if multiplies_halves(layer) else NULL
         cdef Watch watch
         if not (delta.shape[0] == x.shape[0] == x_delta.shape[0]
-                and x.shape[1] == x_delta.shape[1] == layer.width
+                and x.shape[1] == x_delta.shape[1] == layer.w.width
                 and 0 < ids.shape[0] == delta.shape[1]
                 and 0 <= np.min(ids) <= np.max(ids) < layer.n_out):
             raise ValueError("ids, delta, x and x_delta must fit each other and the output layer")

@@ -11,7 +11,7 @@ cdef struct HiddenScratch:
     Pairs *pairs               # (n_layers,) for layers that are sparse or have sparse input
     float32_t **a              # (n_hidden,) activations, (rows, ld)
     int32_t **active           # (n_hidden,) ids of the activations, sparse layers only
-    int64_t *ld                # (n_hidden,) n_active, or n_out of a dense layer
+    int64_t *ld                # (n_hidden,) n_active, or n_kept of a dense layer
     RetrievalScratch *retrieval    # (n_layers,)
     PairScratch scratch
     Pairs candidates
@@ -22,7 +22,7 @@ cdef struct HiddenScratch:
     int32_t *best              # (most active,)
     float32_t *dense_rows      # (rows, n_features), for dense X and a dense first layer only
     InputGroups *groups        # for CSR X and a dense first layer, in training only; else NULL
-    float32_t *unpacked        # (ROW_BLOCK, widest row), where weights are bfloat16
+    float32_t *unpacked        # (ROW_BLOCK, widest row), where rows of weights are copied
     float64_t retrieval_seconds   # time spent on retrieval so far
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,

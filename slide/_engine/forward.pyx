@@ -99,18 +99,19 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
         cost = _forward_sparse(model, x, i, first, n, hidden, rng)
         point_at_active(&hidden.x[i + 1], hidden.active[i], a, n, layer.n_active)
     else:
+        hidden.ld[i] = layer.n_kept
         if i == 0:
             if hidden.groups != NULL:
                 group_by_feature(x, first, n, hidden.groups)
             cost = input_forward(layer, x, first, n, hidden.groups, hidden.dense_rows,
                                  hidden.unpacked, a)
         elif hidden.x[i].dense != NULL:
-            cost = rows_forward(layer, NULL, layer.n_out, hidden.x[i].dense, layer.n_in, n, a,
-                                layer.n_out, hidden.unpacked)
+            cost = rows_forward(layer, layer.kept, layer.n_kept, hidden.x[i].dense, layer.w.width,
+                                n, a, layer.n_kept, hidden.unpacked)
         else:
             pair_all(NULL, layer.n_out, n, &hidden.pairs[i])
             cost = pairs_forward(layer, &hidden.x[i], &hidden.pairs[i], &hidden.scratch, a)
-        point_at_dense(&hidden.x[i + 1], a, layer.n_out)
+        point_at_dense(&hidden.x[i + 1], a, layer.n_kept)
     activate(model.activation, a, n * hidden.ld[i])
     return cost
 
@@ -142,7 +143,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
         if view.retrievals[i] != NULL:
             allocate_retrieval(&hidden.retrieval[i], model.retrievals[i], keep_alive)
         if i > 0 or k > 0:
-            row = max(row, layer.width)
+            row = max(row, layer.w.width)
         hidden.x[i].ids = <const int32_t **>scratch_array(n_rows, np.uint64, keep_alive)
         hidden.x[i].values = <const float32_t **>scratch_array(n_rows, np.uint64, keep_alive)
         hidden.x[i].sizes = <int64_t *>scratch_array(n_rows, np.int64, keep_alive)
@@ -171,7 +172,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
         hidden.dense_rows = <float32_t *>scratch_array(n_rows * x.view.n_features, np.float32,
                                                        keep_alive)
     if any([view.layers[i].w.half != NULL for i in range(n_layers)]):
-        widest_row = max([view.layers[i].width for i in range(n_layers)])
+        widest_row = max([view.layers[i].w.width for i in range(n_layers)])
         hidden.unpacked = <float32_t *>scratch_array(ROW_BLOCK * widest_row, np.float32, keep_alive)
     hidden.scratch.slot_of = <int32_t *>scratch_array(widest, np.int32, keep_alive)
     hidden.scratch.row = <float32_t *>scratch_array(row, np.float32, keep_alive)

@@ -16,12 +16,13 @@ cdef struct Progress:
 cdef struct LayerView:
     int64_t n_in
     int64_t n_out
-    int64_t width              # weights in a row
+    const int32_t *kept        # (n_kept,) the neurons that a micro-batch computes; NULL: all
+    int64_t n_kept
     const int32_t *ids         # (rows,) names of the rows for random rounding; NULL: numbers
     int64_t n_active           # neurons computed for a sample; 0: all of them (dense)
-    Weights w                  # (rows, width)
+    Weights w                  # (rows, stride)
     float32_t *b               # (n_out,)
-    Weights w_m                # (rows, width) first moment
+    Weights w_m                # (rows, stride) first moment
     Progress *progress         # (rows + 1,), the last one counts updates of a first layer's biases
     Progress *bias_progress    # (n_out,); where a row is a neuron, this is `progress`
     float32_t rate             # factor of the learning rate for weights

@@ -44,8 +44,7 @@ cdef class Model:
         for i, layer in enumerate(layers):
             w, w_m, b = WeightArray(layer.w), WeightArray(layer.w_m), layer.b
             views[i].n_in = layer.n_in
-            views[i].n_out = layer.n_out
-            views[i].width = w.view.width
+            views[i].n_out = views[i].n_kept = layer.n_out
             views[i].w, views[i].w_m = w.view, w_m.view
             views[i].b = &b[0]
             if layer.ids is not None:

@@ -53,7 +53,7 @@ from slide._simd.dispatch cimport (
     slide_noise,
     slide_prefetch,
 )
-from slide._simd.weights cimport prefetch_row, Weights
+from slide._simd.weights cimport column_of, copies_rows, prefetch_row, Weights
 
 cdef enum:
     ADAM
@@ -169,8 +169,9 @@ cdef void update_row(LayerView *layer, const SolverView *solver, int64_t row,
                      float32_t *gradient) noexcept nogil:
     """Take one step on one row of weights.
 
-    INOUT gradient (width,); the penalty's gradient is added to it. Raced: layer. Cost: update_cost
-    times width.
+    INOUT gradient (width,), of the columns that are used; the penalty's gradient is added to it.
+    Columns that are not used stay as they are, and count as zeros in the mean square. Raced: layer.
+    Cost: update_cost times width.
     """
     move_row(layer, solver, row, gradient, row_step(layer, solver, row, gradient))
 
@@ -182,32 +183,40 @@ cdef float32_t row_step(LayerView *layer, const SolverView *solver, int64_t row,
     A step size is a chain of divisions and roots. The chains of several rows overlap if they are
     computed before the first row is moved.
     """
-    cdef int64_t d = layer.width, start = row * d, j
+    cdef int64_t d = layer.w.width, start = row * layer.w.stride, j
     cdef float32_t square = 0
     cdef Progress *progress = layer.progress + row
     progress.steps += 1
     if solver.decay > 0:
-        if layer.w.half == NULL:
+        if not copies_rows(&layer.w):
             chosen().accumulate(&solver.decay, 0, 0, layer.w.single + start, d, NULL, 1, gradient,
                                 d, 1, d)
         else:
             for j in range(d):
-                gradient[j] += solver.decay * slide_half_to_float(layer.w.half[start + j])
+                gradient[j] += solver.decay * _value(&layer.w, start + column_of(&layer.w, j))
     if solver.kind != SGD:
         square = chosen().square_sum(gradient, d)
-    return _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / d)
+    return _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / layer.w.stride)
 
 
 cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
                    const float32_t *gradient, float32_t step) noexcept nogil:
     """The second half of `update_row`: move the weights and their first moments."""
-    cdef int64_t d = layer.width, start = row * d
-    if layer.w.half == NULL:
+    cdef int64_t d = layer.w.width, start = row * layer.w.stride
+    cdef const int32_t *starts = layer.w.starts
+    if layer.w.half == NULL and starts == NULL:
         chosen().momentum(layer.w.single + start, layer.w_m.single + start, gradient, d, step,
                           solver.beta_1)
-    else:
+    elif layer.w.half == NULL:
+        chosen().momentum_blocks(layer.w.single + start, layer.w_m.single + start, starts,
+                                 gradient, d, step, solver.beta_1)
+    elif starts == NULL:
         chosen().momentum_half(layer.w.half + start, layer.w_m.half + start, gradient, d, step,
                                solver.beta_1, _row_seed(layer, solver, row))
+    else:
+        chosen().momentum_half_blocks(layer.w.half + start, layer.w_m.half + start, starts,
+                                      gradient, d, step, solver.beta_1,
+                                      _row_seed(layer, solver, row))
 
 
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
@@ -218,7 +227,7 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
     elements in these columns are read, then set to zero. The mean square is taken over the whole
     row. Cost: update_cost times n.
     """
-    cdef int64_t j, c, start = row * layer.width
+    cdef int64_t j, c, start = row * layer.w.stride
     cdef float32_t square = 0, step
     cdef Progress *progress = layer.progress + row
     progress.steps += 1
@@ -227,7 +236,7 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
         if solver.decay > 0:
             gradient[c] += solver.decay * _value(&layer.w, start + c)
         square += gradient[c] * gradient[c]
-    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / layer.width)
+    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v, square / layer.w.stride)
     if layer.w.half == NULL:
         _move_elements(layer.w.single + start, layer.w_m.single + start, columns, n, gradient,
                        step, solver.beta_1)

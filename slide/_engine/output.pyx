@@ -53,7 +53,7 @@ cdef int64_t _forward(const ModelView *model, Workspace *ws, const int32_t *acti
         return pairs_forward(output, h, pairs, &ws.hidden.scratch, ws.z)
     if multiplies_halves(output):
         return halves_forward(output, active, n_active, h.dense, n, ws.z, n_active, &ws.halves)
-    return rows_forward(output, active, n_active, h.dense, output.width, n, ws.z, n_active,
+    return rows_forward(output, active, n_active, h.dense, output.w.width, n, ws.z, n_active,
                         ws.hidden.unpacked)
 
 

@@ -191,7 +191,7 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
 cdef void _output(const ModelView *model, int64_t u, int64_t size, int64_t n, HiddenScratch *hidden,
                   float32_t *z) noexcept nogil:
     """Pre-activations of output neurons u..u + size for n rows; OUT z (n, size)."""
-    cdef int64_t i = model.n_layers - 1, width = model.layers[i].width
+    cdef int64_t i = model.n_layers - 1, width = model.layers[i].w.width
     cdef LayerView part = model.layers[i]
     if part.w.half == NULL:
         part.w.single += u * width

@@ -126,7 +126,7 @@ cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs)
 cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs *pairs,
                            PairScratch *scratch, float32_t *z) noexcept nogil:
     """Compute z[place] = W[row] . x[sample] + b[row] for all pairs; returns the cost."""
-    cdef int64_t u, j, m, first, d = layer.width, cost = 0
+    cdef int64_t u, j, m, first, d = layer.w.width, cost = 0
     cdef int32_t row, sample
     cdef const float32_t *w
     for u in range(pairs.n_neurons):
@@ -167,7 +167,7 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
     of a sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
     changed. Returns the multiply-adds.
     """
-    cdef int64_t u, j, i, m, first, d = layer.width, n_columns, n_used, cost = 0, size
+    cdef int64_t u, j, i, m, first, d = layer.w.width, n_columns, n_used, cost = 0, size
     cdef int32_t row, sample, c
     cdef float32_t bias_gradient, coef
     cdef const float32_t *w

@@ -3,7 +3,7 @@ from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint64
 from slide._engine.bag cimport InputGroups
 from slide._engine.dense cimport HalfScratch
 from slide._engine.forward cimport HiddenScratch
-from slide._engine.model cimport Model
+from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 
 # The data and settings of a training run; no thread writes to it.
@@ -18,7 +18,9 @@ cdef struct TrainView:
     int64_t n_hard             # hard neurons per sample found by retrieval (0: retrieval off)
     int64_t n_hard_kept        # hard neurons per sample found by mining beforehand (0: none)
     const int32_t *hard_kept   # (n_rows, n_hard_kept), -1 where there are fewer
-    const float32_t *dropout   # (n_hidden,) rate of every hidden layer
+    const float32_t *dropout   # (n_hidden,) rate of the layers whose rows draw neurons, else 0
+    const int64_t *n_blocks_kept   # (n_hidden,) blocks that a micro-batch keeps; 0: no blocks
+    const float32_t *keep      # (n_hidden,) share of the neurons that dropout keeps
     const uint8_t *tracked     # (n_layers,) whether a layer's inputs are summed, for hashing
     uint64_t seed
 
@@ -37,10 +39,13 @@ cdef struct Counts:
 
 # Private to one thread.
 cdef struct Workspace:
+    ModelView model            # the network with the neurons that a micro-batch keeps
+    int32_t **block_starts     # (n_hidden,) for layers that drop blocks
+    int32_t **kept             # (n_hidden,)
     InputGroups groups         # used by a dense first layer on CSR X
     HiddenScratch hidden
     HalfScratch halves         # used by products of bfloat16
-    float32_t **mask           # (n_hidden,) shaped like hidden.a, for layers with dropout
+    float32_t **mask           # (n_hidden,) shaped like hidden.a, where rows draw neurons
     float32_t *delta           # (micro_batch, widest hidden.ld)
     float32_t *delta_next
     float32_t *gradient        # (ROW_BLOCK, widest row)

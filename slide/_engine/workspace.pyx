@@ -3,13 +3,15 @@ import numpy as np
 
 from slide._base.rows cimport InputRows
 from slide._base.scratch cimport scratch_array
-from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint8_t
+from slide._base.typedefs cimport blocks_of, float32_t, float64_t, int32_t, int64_t, uint8_t
+from slide._engine.blocks cimport n_blocks_kept
 from slide._engine.bag cimport InputGroups, InputPair
 from slide._engine.dense cimport allocate_halves, multiplies_halves, ROW_BLOCK
 from slide._engine.forward cimport allocate_hidden
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport set_solver
+from slide._simd.dispatch cimport SLIDE_BLOCK
 
 
 cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1] y_indptr,
@@ -21,12 +23,16 @@ cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1
     arrays that `train` points at join keep_alive.
     """
     dropout = np.array(settings["dropout"], np.float32)
+    n_kept, keep = _set_blocks(model, dropout)
     # Inputs are summed for the codes and tables of their layer.
     tracked = np.array([r is not None and (r.hasher is not None or r.tables is not None)
                         for r in model.retrievals], np.uint8)
     cdef const float32_t[::1] rates = dropout
     cdef const uint8_t[::1] flags = tracked
-    keep_alive += [x, y_indptr, y_indices, sample_weight, hard_kept, dropout, tracked]
+    cdef const int64_t[::1] counts = n_kept
+    cdef const float32_t[::1] shares = keep
+    keep_alive += [x, y_indptr, y_indices, sample_weight, hard_kept, dropout, tracked,
+                   n_kept, keep]
     train.x = x.view
     train.y_indptr = &y_indptr[0]
     train.y_indices = &y_indices[0] if y_indices.shape[0] else NULL
@@ -38,8 +44,25 @@ cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1
     train.n_hard_kept = settings["n_hard_kept"]
     train.hard_kept = &hard_kept[0, 0] if train.n_hard_kept else NULL
     train.dropout = &rates[0]
+    train.n_blocks_kept = &counts[0]
+    train.keep = &shares[0]
     train.tracked = &flags[0]
     return set_solver(&train.solver, settings, keep_alive)
+
+
+cdef _set_blocks(Model model, dropout):
+    """Blocks to keep and the share of neurons to keep, for every hidden layer.
+
+    INOUT dropout (n_hidden,), the rates; where a layer keeps blocks, its rate becomes 0.
+    """
+    cdef int64_t i
+    n_kept, keep = np.zeros(len(dropout), np.int64), 1 - dropout
+    for i in range(len(dropout)):
+        n_kept[i] = n_blocks_kept(&model.view, i, dropout[i])
+        if n_kept[i] > 0:
+            keep[i] = n_kept[i] / blocks_of(model.view.layers[i].n_out, SLIDE_BLOCK)
+            dropout[i] = 0
+    return n_kept, keep
 
 
 cdef int allocate_workspaces(Workspace *workspaces, int n_threads, Model model, InputRows x,
@@ -78,9 +101,12 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
     if not train.all_neurons:
         n_hard = train.n_hard + train.n_hard_kept
         max_active = min(output.n_out, max_labels + n * n_hard + train.tail_size)
+    _allocate_blocks(ws, view, train, keep)
     allocate_hidden(&ws.hidden, model, x, n, max_active, keep)
-    widest_row = max([view.layers[i].width for i in range(n_hidden + 1)
+    widest_row = max([view.layers[i].w.width for i in range(n_hidden + 1)
                       if not view.layers[i].n_active])
+    if ws.hidden.unpacked == NULL and any([train.n_blocks_kept[i] for i in range(n_hidden)]):
+        ws.hidden.unpacked = <float32_t *>scratch_array(ROW_BLOCK * widest_row, floats, keep)
     if multiplies_halves(output):
         allocate_halves(&ws.halves, n, widest_row, keep)
     ws.mask = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
@@ -102,6 +128,21 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
     ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
     if not train.all_neurons:
         _allocate_active(ws, view, train, max_active, max_labels, keep)
+    return 0
+
+
+cdef int _allocate_blocks(Workspace *ws, const ModelView *view, const TrainView *train,
+                          list keep) except -1:
+    """Allocate a thread's own view of the model, and the blocks that its micro-batches keep."""
+    cdef int64_t n_hidden = view.n_layers - 1, i, n_kept
+    ws.model = view[0]
+    ws.model.layers = <LayerView *>scratch_array(view.n_layers * sizeof(LayerView), np.uint8, keep)
+    ws.block_starts = <int32_t **>scratch_array(n_hidden, np.uint64, keep)
+    ws.kept = <int32_t **>scratch_array(n_hidden, np.uint64, keep)
+    for i in range(n_hidden):
+        n_kept = train.n_blocks_kept[i]
+        ws.block_starts[i] = <int32_t *>scratch_array(n_kept, np.int32, keep)
+        ws.kept[i] = <int32_t *>scratch_array(n_kept * SLIDE_BLOCK, np.int32, keep)
     return 0
 
 

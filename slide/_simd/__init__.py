@@ -7,6 +7,7 @@ Map of the package::
     tables.c      one table of kernels for each instruction set
     simd.h        declarations of all kernels
     kernels.h     most vector kernels, written over macros of tables.c
+    blocks.h      kernels over one row of weights, or over some of its columns
     half.h        kernels of bfloat16 weights
     pairs.h       products of pairs of bfloat16 numbers
     codes.h       sums of table entries for the scan of codes

@@ -34,6 +34,7 @@ cdef extern from "slide/_simd/simd.h" nogil:
         int32_t n_bits
 
     enum:
+        SLIDE_BLOCK
         SLIDE_LANES
 
     ctypedef struct slide_pairs:
@@ -47,6 +48,8 @@ cdef extern from "slide/_simd/simd.h" nogil:
                        uint16_t *out) noexcept nogil
         void (*pair_rows)(const float32_t *x, int64_t ldx, int64_t n, int64_t d,
                           uint32_t *out) noexcept nogil
+        void (*take)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                     const int32_t *starts, int64_t d, uint16_t *out) noexcept nogil
         void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
                             int64_t n_rows, int64_t d, uint32_t *out) noexcept nogil
 
@@ -68,10 +71,23 @@ cdef extern from "slide/_simd/simd.h" nogil:
         float32_t (*square_sum)(const float32_t *x, int64_t n) noexcept nogil
         void (*momentum)(float32_t *w, float32_t *m, const float32_t *g, int64_t n,
                          float32_t step, float32_t b1) noexcept nogil
+        void (*take)(const float32_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                     const int32_t *starts, int64_t d, float32_t *out) noexcept nogil
+        void (*spread_blocks)(const float32_t *row, const int32_t *starts, const float32_t *coef,
+                              const int32_t *ids, int64_t n, float32_t *out, int64_t ldo,
+                              int64_t d) noexcept nogil
+        void (*momentum_blocks)(float32_t *w, float32_t *m, const int32_t *starts,
+                                const float32_t *g, int64_t d, float32_t step,
+                                float32_t b1) noexcept nogil
         void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
                        int64_t d, float32_t *out) noexcept nogil
         void (*momentum_half)(uint16_t *w, uint16_t *m, const float32_t *g, int64_t n,
                               float32_t step, float32_t b1, uint32_t seed) noexcept nogil
+        void (*take_half)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                          const int32_t *starts, int64_t d, float32_t *out) noexcept nogil
+        void (*momentum_half_blocks)(uint16_t *w, uint16_t *m, const int32_t *starts,
+                                     const float32_t *g, int64_t d, float32_t step, float32_t b1,
+                                     uint32_t seed) noexcept nogil
         void (*hadamard)(float32_t *x, int64_t n) noexcept nogil
         void (*sign_bits)(const float32_t *x, int64_t n, uint64_t *out) noexcept nogil
         void (*simhash)(const slide_simhash *hash, const float32_t *rows, int64_t ldr,

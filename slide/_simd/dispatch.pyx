@@ -104,6 +104,24 @@ def momentum(str name, float32_t[::1] w, float32_t[::1] m, const float32_t[::1] 
     _table(name).momentum(_out(w), _out(m), _in(g), w.shape[0], step, b1)
 
 
+def take(str name, const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
+         const int32_t[::1] starts, int64_t d, float32_t[::1] out):
+    _table(name).take(_in(rows), ldr, &ids[0] if ids is not None else NULL, n_rows, &starts[0], d,
+                      _out(out))
+
+
+def spread_blocks(str name, const float32_t[::1] row, const int32_t[::1] starts,
+                  const float32_t[::1] coef, const int32_t[::1] ids, float32_t[::1] out,
+                  int64_t ldo, int64_t d):
+    _table(name).spread_blocks(_in(row), &starts[0], _in(coef), &ids[0] if ids.shape[0] else NULL,
+                               ids.shape[0], _out(out), ldo, d)
+
+
+def momentum_blocks(str name, float32_t[::1] w, float32_t[::1] m, const int32_t[::1] starts,
+                    const float32_t[::1] g, float step, float b1):
+    _table(name).momentum_blocks(_out(w), _out(m), &starts[0], _in(g), g.shape[0], step, b1)
+
+
 def unpack(str name, const uint16_t[::1] rows, int64_t ldr, const int32_t[::1] ids,
            int64_t n_rows, int64_t d, float32_t[::1] out):
     _table(name).unpack(&rows[0] if rows.shape[0] else NULL, ldr,
@@ -115,6 +133,17 @@ def momentum_half(str name, uint16_t[::1] w, uint16_t[::1] m, const float32_t[::
                   float b1, uint32_t seed):
     if w.shape[0]:
         _table(name).momentum_half(&w[0], &m[0], _in(g), w.shape[0], step, b1, seed)
+
+
+def take_half(str name, const uint16_t[::1] rows, int64_t ldr, const int32_t[::1] ids,
+              int64_t n_rows, const int32_t[::1] starts, int64_t d, float32_t[::1] out):
+    _table(name).take_half(&rows[0], ldr, &ids[0] if ids is not None else NULL, n_rows, &starts[0],
+                           d, _out(out))
+
+
+def momentum_half_blocks(str name, uint16_t[::1] w, uint16_t[::1] m, const int32_t[::1] starts,
+                         const float32_t[::1] g, float step, float b1, uint32_t seed):
+    _table(name).momentum_half_blocks(&w[0], &m[0], &starts[0], _in(g), g.shape[0], step, b1, seed)
 
 
 def half_to_float(uint16_t half):
@@ -165,6 +194,12 @@ def pair_halves(str name, const uint16_t[:, ::1] rows, const int32_t[::1] ids, i
                 int64_t d, uint32_t[:, ::1] out):
     _pairs(name).pair_halves(&rows[0, 0], rows.shape[1],
                              &ids[0] if ids is not None else NULL, n_rows, d, &out[0, 0])
+
+
+def take_halves(str name, const uint16_t[::1] rows, int64_t ldr, const int32_t[::1] ids,
+                int64_t n_rows, const int32_t[::1] starts, int64_t d, uint16_t[::1] out):
+    _pairs(name).take(&rows[0], ldr, &ids[0] if ids is not None else NULL, n_rows, &starts[0], d,
+                      &out[0])
 
 
 def hadamard(str name, float32_t[::1] x):

@@ -58,6 +58,37 @@ FN void NAME(momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n,
     }
 }
 
+FN void NAME(take_half)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                        const int32_t *starts, int64_t d, float *out)
+{
+    for (int64_t i = 0; i < n_rows; i++) {
+        const uint16_t *row = rows + (ids ? (int64_t)ids[i] : i) * ldr;
+        float *o = out + i * d;
+        int64_t b = 0;
+        for (; (b + 1) * SLIDE_BLOCK <= d; b++)
+            for (int k = 0; k < SLIDE_BLOCK; k += VW)
+                V_STORE(o + b * SLIDE_BLOCK + k, V_LOAD_HALF(row + starts[b] + k));
+        for (int64_t k = b * SLIDE_BLOCK; k < d; k++)
+            o[k] = slide_half_to_float(row[starts[b] + k - b * SLIDE_BLOCK]);
+    }
+}
+
+FN void NAME(momentum_half_blocks)(uint16_t *w, uint16_t *m, const int32_t *starts, const float *g,
+                                   int64_t d, float step, float b1, uint32_t seed)
+{
+    const V s = V_SET1(step), u1 = V_SET1(b1), c1 = V_SET1(1.0f - b1);
+    int64_t b = 0;
+    for (; (b + 1) * SLIDE_BLOCK <= d; b++)
+        for (int k = 0; k < SLIDE_BLOCK; k += VW) {
+            const int32_t c = starts[b] + k;
+            NAME(momentum_half_step)(w + c, m + c, g + b * SLIDE_BLOCK + k, s, u1, c1,
+                                     VI_ADD(VI_SET1(seed + (uint32_t)c), VI_LANES()));
+        }
+    if (b * SLIDE_BLOCK < d)
+        NAME(momentum_half)(w + starts[b], m + starts[b], g + b * SLIDE_BLOCK,
+                            d - b * SLIDE_BLOCK, step, b1, seed + (uint32_t)starts[b]);
+}
+
 #undef VI
 #undef VI_SET1
 #undef VI_LANES

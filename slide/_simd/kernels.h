@@ -157,21 +157,6 @@ FN void NAME(accumulate)(const float *coef, int64_t si, int64_t sk,
     }
 }
 
-FN void NAME(spread)(const float *row, const float *coef, const int32_t *ids, int64_t n,
-                     float *out, int64_t ldo, int64_t d)
-{
-    for (int64_t k = 0; k < n; k++) {
-        float *o = out + (int64_t)ids[k] * ldo;
-        const V c = V_SET1(coef[k]);
-        int64_t i = 0;
-        for (; i + VW <= d; i += VW)
-            V_STORE(o + i, V_FMA(c, V_LOAD(row + i), V_LOAD(o + i)));
-        if (i < d)
-            V_STOREN(o + i, (int)(d - i),
-                     V_FMA(c, V_LOADN(row + i, (int)(d - i)), V_LOADN(o + i, (int)(d - i))));
-    }
-}
-
 /* nv whole vectors of a sum of rows, or one part of `left` floats. */
 FN_INLINE void NAME(gather_sum_tile)(const int nv, const int left, const float *coef,
                                      const float *rows, int64_t ldr, const int32_t *ids,
@@ -223,27 +208,6 @@ FN float NAME(square_sum)(const float *x, int64_t n)
         a = V_FMA(v, v, a);
     }
     return V_SUM(V_ADD(V_ADD(a, b), V_ADD(c, e)));
-}
-
-/* ------------------------------------------------------------ momentum -- */
-
-FN_INLINE void NAME(momentum_step)(float *w, float *m, const float *g, const int n,
-                                   V step, V b1, V c1)
-{
-    const V mv = V_FMA(b1, V_LOADN(m, n), V_MUL(c1, V_LOADN(g, n)));
-    V_STOREN(m, n, mv);
-    V_STOREN(w, n, V_SUB(V_LOADN(w, n), V_MUL(step, mv)));
-}
-
-FN void NAME(momentum)(float *w, float *m, const float *g, int64_t n, float step,
-                       float b1)
-{
-    const V s = V_SET1(step), u1 = V_SET1(b1), c1 = V_SET1(1.0f - b1);
-    int64_t i = 0;
-    for (; i + VW <= n; i += VW)
-        NAME(momentum_step)(w + i, m + i, g + i, VW, s, u1, c1);
-    if (i < n)
-        NAME(momentum_step)(w + i, m + i, g + i, (int)(n - i), s, u1, c1);
 }
 
 /* ------------------------------------------------------------ hadamard -- */
@@ -427,8 +391,13 @@ static const slide_simd NAME(table) = {
     NAME(gather_sum),
     NAME(square_sum),
     NAME(momentum),
+    NAME(take),
+    NAME(spread_blocks),
+    NAME(momentum_blocks),
     NAME(unpack),
     NAME(momentum_half),
+    NAME(take_half),
+    NAME(momentum_half_blocks),
     NAME(hadamard),
     NAME(sign_bits),
     NAME(simhash),

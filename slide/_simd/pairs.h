@@ -174,5 +174,21 @@ static TARGET_PAIRS void pair_halves(const uint16_t *rows, int64_t ldr, const in
     }
 }
 
+static TARGET_PAIRS void take_halves(const uint16_t *rows, int64_t ldr, const int32_t *ids,
+                                     int64_t n_rows, const int32_t *starts, int64_t d,
+                                     uint16_t *out)
+{
+    for (int64_t i = 0; i < n_rows; i++) {
+        const uint16_t *row = rows + (ids ? (int64_t)ids[i] : i) * ldr;
+        uint16_t *o = out + i * d;
+        int64_t b = 0;
+        for (; (b + 1) * SLIDE_BLOCK <= d; b++)
+            memcpy(o + b * SLIDE_BLOCK, row + starts[b], SLIDE_BLOCK * sizeof(*o));
+        if (b * SLIDE_BLOCK < d)
+            memcpy(o + b * SLIDE_BLOCK, row + starts[b],
+                   (size_t)(d - b * SLIDE_BLOCK) * sizeof(*o));
+    }
+}
+
 static const slide_pairs pair_kernels = {pair_dots, pair_accumulate, halves, pair_rows,
-                                         pair_halves};
+                                         take_halves, pair_halves};

@@ -1,6 +1,6 @@
 /* Vector kernels for each instruction set behind one table.
  *
- * The kernels are written once, in kernels.h, hash.h, half.h and shortlist.h, over
+ * The kernels are written once, in kernels.h, blocks.h, hash.h, half.h and shortlist.h, over
  * vector macros; tables.c includes these once per instruction set with function
  * level `target` attributes, so that one portable binary carries all of them.
  * slide_simd_table() hands out the table of a named instruction set, or NULL
@@ -39,6 +39,7 @@ typedef struct {
     int32_t n_tables, n_bits;
 } slide_simhash;
 
+#define SLIDE_BLOCK 16 /* neurons that a micro-batch keeps or leaves out together */
 #define SLIDE_LANES 16 /* rows that simhash takes side by side, at most */
 
 /* Products of bfloat16, on processors that multiply it. A pair is two numbers in 32 bits, the
@@ -65,7 +66,11 @@ typedef struct {
      * IN x (n, ldx); OUT out ((n + 1) / 2, d). */
     void (*pair_rows)(const float *x, int64_t ldx, int64_t n, int64_t d, uint32_t *out);
 
-    /* The same for bfloat16 rows id(i), with id(i) as in `dots`. */
+    /* The same as `take` of slide_simd; the columns stay bfloat16. */
+    void (*take)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                 const int32_t *starts, int64_t d, uint16_t *out);
+
+    /* The same as `pair_rows` for bfloat16 rows id(i), with id(i) as in `dots`. */
     void (*pair_halves)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
                         int64_t d, uint32_t *out);
 } slide_pairs;
@@ -107,6 +112,21 @@ typedef struct {
     void (*momentum)(float *w, float *m, const float *g, int64_t n, float step,
                      float b1);
 
+    /* Columns of rows, in blocks: out[i * d + :] = the columns of row id(i) that are in the blocks.
+     * Block b has SLIDE_BLOCK columns, from starts[b] on; the last block may be shorter, so that
+     * there are d columns in all. IN rows (., ldr), ids (n_rows,) or NULL, starts; OUT out
+     * (n_rows, d). */
+    void (*take)(const float *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                 const int32_t *starts, int64_t d, float *out);
+
+    /* The same as `spread` for such columns of a row: out[ids[k] * ldo + :] += coef[k] * them. */
+    void (*spread_blocks)(const float *row, const int32_t *starts, const float *coef,
+                          const int32_t *ids, int64_t n, float *out, int64_t ldo, int64_t d);
+
+    /* The same as `momentum` for such columns of rows w and m; IN g (d,). */
+    void (*momentum_blocks)(float *w, float *m, const int32_t *starts, const float *g, int64_t d,
+                            float step, float b1);
+
     /* out[i * d + :] = row id(i) of bfloat16 rows, as floats.
      * IN rows (., ldr), ids (n_rows,) or NULL; OUT out (n_rows, d). */
     void (*unpack)(const uint16_t *rows, int64_t ldr, const int32_t *ids,
@@ -117,6 +137,15 @@ typedef struct {
      * The 32 random bits of element i depend on seed + i alone, under every instruction set. */
     void (*momentum_half)(uint16_t *w, uint16_t *m, const float *g, int64_t n, float step,
                           float b1, uint32_t seed);
+
+    /* The same as `take`, for bfloat16 rows, as floats. */
+    void (*take_half)(const uint16_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
+                      const int32_t *starts, int64_t d, float *out);
+
+    /* The same as `momentum_half`, for columns in blocks; the random bits of a column depend on
+     * seed + its number in the row. */
+    void (*momentum_half_blocks)(uint16_t *w, uint16_t *m, const int32_t *starts, const float *g,
+                                 int64_t d, float step, float b1, uint32_t seed);
 
     /* Unnormalised fast Walsh-Hadamard transform, in place; n a power of two.
      * Bit-identical under every instruction set. n log2(n) additions. */

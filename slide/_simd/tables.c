@@ -116,6 +116,7 @@ static ALWAYS_INLINE uint32_t bits_scalar(float x)
 #define V_LOAD_HALF(p) slide_half_to_float(*(p))
 #define V_STORE_UPPER(p, a) (*(p) = (uint16_t)((a) >> 16))
 #include "hash.h"
+#include "blocks.h"
 #include "half.h"
 #include "kernels.h"
 
@@ -251,6 +252,7 @@ static ALWAYS_INLINE TARGET_AVX2 void transpose_avx2(__m256 *t)
         _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
 #define V_STORE_UPPER(p, a) store_upper_avx2(p, a)
 #include "hash.h"
+#include "blocks.h"
 #include "half.h"
 #include "kernels.h"
 
@@ -379,6 +381,7 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #define V_STORE_UPPER(p, a)                                                        \
     _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16)))
 #include "hash.h"
+#include "blocks.h"
 #include "half.h"
 #include "kernels.h"
 

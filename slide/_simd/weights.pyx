@@ -17,7 +17,8 @@ cdef class WeightArray:
     def __init__(self, array):
         cdef const float32_t[:, ::1] single
         cdef const uint16_t[:, ::1] half
-        self.n_rows, self.view.width = array.shape
+        self.n_rows, self.view.stride = array.shape
+        self.view.width = self.view.stride
         self._keep_alive = array
         if array.dtype == bfloat16:
             half = array.view("uint16")

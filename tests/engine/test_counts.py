@@ -68,6 +68,15 @@ def test_multiply_adds_by_hand(base):
     assert tally["dense_multiply_adds"] == 24 + 3 * 2 * (10 + 20) + (8 + 15 + 24) * 4
 
 
+def test_blocks_that_are_left_out_cost_nothing(base):
+    # As if the layer had the 32 neurons that are kept, of 128.
+    settings = {**base, "dropout": [0.75]}
+    for x in (TINY_X, csr_array(TINY_X)):
+        wide, narrow = tiny(x, (128,), settings), tiny(x, (32,), base)
+        assert wide["multiply_adds"] == narrow["multiply_adds"]
+        assert wide["dense_multiply_adds"] == tiny(x, (128,), base)["dense_multiply_adds"]
+
+
 def test_update_costs_of_the_solvers(base):
     weights, rest = 3 * 2 + 2 * 4 + 2, 12 + 16 + 8 * 4 + 6 * 2  # weights and shared biases
     for settings, cost in [

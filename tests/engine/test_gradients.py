@@ -14,11 +14,12 @@ from twins.random import SplitMix64
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
-@pytest.mark.parametrize("case", ["all", "active", "dropout"])
+@pytest.mark.parametrize("case", ["all", "active", "dropout", "blocks"])
 def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
     rng = np.random.default_rng(8)
     problem = make_problem(n=8)
-    layers = reference.copy_layers(make_layers([N_FEATURES, 9, 7, N_CLASSES], seed=3))
+    widths = (24, 17) if case == "blocks" else (9, 7)
+    layers = reference.copy_layers(make_layers([N_FEATURES, *widths, N_CLASSES], seed=3))
     active, n_exact, masks = np.arange(N_CLASSES), N_CLASSES, None
     if case == "active":
         random = SplitMix64(4)
@@ -26,7 +27,12 @@ def test_the_twins_gradients_are_its_losses_differences(loss, activation, case):
         assert len(active) == n_exact + 20
     if case == "dropout":
         random = SplitMix64(4)
-        masks = [reference.dropout_mask((8, width), 0.4, random) for width in (9, 7)]
+        masks = [reference.dropout_mask((8, width), 0.4, random) for width in widths]
+    if case == "blocks":
+        masks = [
+            reference.block_mask((8, width), 1, reference.kept_neurons(width, 1, SplitMix64(4)))
+            for width in widths
+        ]
 
     def compute():
         return reference.loss_and_gradients(

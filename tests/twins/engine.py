@@ -68,6 +68,36 @@ def dropout_mask(shape, rate, random):
     return mask
 
 
+BLOCK, FEWEST_BLOCKS = 16, 8
+
+
+def n_blocks_kept(layers, i, rate):
+    """Blocks that hidden layer i keeps; None where every row draws its own neurons."""
+    below, layer, above = layers[i - 1] if i else None, layers[i], layers[i + 1]
+    n_blocks = -(-layer.n_out // BLOCK)
+    n_kept = max(1, int((1 - rate) * n_blocks + 0.5))
+    sparse = layer.n_active or above.n_active or (below is not None and below.n_active)
+    hashed = above.retrieval is not None
+    wide = n_blocks >= FEWEST_BLOCKS and n_kept < n_blocks
+    return n_kept if wide and not (sparse or hashed) else None
+
+
+def kept_neurons(n_out, n_kept, random):
+    """The neurons of n_kept blocks, drawn without repetition, each with the same probability."""
+    n_blocks, drawn = -(-n_out // BLOCK), []
+    for b in range(n_blocks):
+        if random.below(n_blocks - b) < n_kept - len(drawn):
+            drawn.append(b)
+    return np.array([j for j in range(n_out) if j // BLOCK in drawn])
+
+
+def block_mask(shape, n_kept, kept):
+    """0 for neurons that are not kept; for the others 1 / the share of blocks that are kept."""
+    mask = np.zeros(shape)
+    mask[:, kept] = -(-shape[1] // BLOCK) / n_kept
+    return mask
+
+
 def forward(layers, x, activation, active=None, dropout=None):
     """Activations of every hidden layer, and the masks that they were multiplied by.
 
@@ -214,10 +244,10 @@ def update_row(layer, row, dw, solver, columns=slice(None)):
     w[columns], m[columns] = momentum(w[columns], m[columns], g, step, solver.beta_1)
 
 
-def update_rows(layer, rows, dw, solver):
-    """`update_row` on some rows, all of their columns."""
+def update_rows(layer, rows, dw, solver, columns=slice(None)):
+    """`update_row` on some rows."""
     for row in rows:
-        update_row(layer, row, dw[row], solver)
+        update_row(layer, row, dw[row], solver, columns)
 
 
 def update_biases(layer, rows, steps, db, solver):
@@ -228,26 +258,26 @@ def update_biases(layer, rows, steps, db, solver):
     )
 
 
-def update_input_layer(layer, gradients, solver):
-    """Update a dense first layer: the rows of the features that occur, and every bias."""
+def update_input_layer(layer, gradients, kept, solver):
+    """Update a dense first layer: the rows of the features that occur, and the biases."""
     features = np.flatnonzero((gradients.x != 0).any(axis=0))
-    update_rows(layer, features, gradients.dw, solver)
+    update_rows(layer, features, gradients.dw, solver, kept)
     layer.steps[-1] += 1
-    update_biases(layer, slice(None), layer.steps[-1], gradients.db, solver)
+    update_biases(layer, kept, layer.steps[-1], gradients.db, solver)
 
 
-def update_layer(layer, gradients, neurons, sparse_input, solver):
-    """Update some neurons of a layer whose rows are neurons.
+def update_layer(layer, gradients, neurons, inputs, sparse_input, solver):
+    """Update some neurons of a layer whose rows are neurons, in the columns of some inputs.
 
-    If the layer and its input are dense, all neurons are updated. Otherwise a neuron without any
-    gradient stays as it is; if the input is sparse, a row only moves in columns that were non-zero
-    in a sample with a gradient.
+    If the layer and its input are dense, all these neurons are updated. Otherwise a neuron without
+    any gradient stays as it is; if the input is sparse, a row only moves in columns that were
+    non-zero in a sample with a gradient.
     """
     for neuron in neurons:
         used = gradients.delta[:, neuron] != 0
         if (sparse_input or layer.n_active) and not used.any():
             continue
-        columns = slice(None)
+        columns = inputs
         if sparse_input:
             columns = np.flatnonzero((gradients.x[used] != 0).any(axis=0))
         update_row(layer, neuron, gradients.dw[neuron], solver, columns)
@@ -295,9 +325,17 @@ def train_micro_batch(
     weight = np.ones(n) if weight is None else weight
     activation, dropout = settings["activation"], []
     rates = settings.get("dropout", [0.0] * (len(layers) - 1))
-    for layer, rate in zip(layers[:-1], rates, strict=True):
+    n_kept = [n_blocks_kept(layers, i, rate) for i, rate in enumerate(rates)]
+    kept = [
+        np.arange(layer.n_out) if count is None else kept_neurons(layer.n_out, count, random)
+        for layer, count in zip(layers, n_kept, strict=False)
+    ]
+    for layer, rate, count, own in zip(layers, rates, n_kept, kept, strict=False):
         shape = n, layer.n_out
-        dropout.append(dropout_mask(shape, rate, random) if rate else np.ones(shape))
+        if count is not None:
+            dropout.append(block_mask(shape, count, own))
+        else:
+            dropout.append(dropout_mask(shape, rate, random) if rate else np.ones(shape))
     if settings["all_neurons"]:
         output, n_exact = np.arange(n_classes), n_classes
     else:
@@ -311,12 +349,13 @@ def train_micro_batch(
         layers, x, labels, weight, activation, settings["loss"], output, n_exact, active, dropout
     )
     solver, sparse_input = Solver(settings, learning_rate, n), sparse_x
-    for layer, parts in zip(layers, gradients, strict=True):
+    for i, (layer, parts) in enumerate(zip(layers, gradients, strict=True)):
         if layer.by_feature:
-            update_input_layer(layer, parts, solver)
+            update_input_layer(layer, parts, kept[0], solver)
         else:
-            neurons = output if layer is top else np.arange(layer.n_out)
-            update_layer(layer, parts, neurons, sparse_input, solver)
+            inputs = slice(None) if i == 0 else kept[i - 1]
+            neurons = output if layer is top else kept[i]
+            update_layer(layer, parts, neurons, inputs, sparse_input, solver)
         sparse_input = layer.n_active > 0
     return total, output
 

@@ -39,6 +39,12 @@ def square_sum(x):
     return (float64(x) ** 2).sum()
 
 
+def block_columns(starts, d):
+    """The numbers of d columns in blocks of 16, of which the last may be shorter."""
+    columns = (np.asarray(starts)[:, np.newaxis] + np.arange(16)).ravel()
+    return columns[:d]
+
+
 def momentum(w, m, g, step, beta_1):
     """New (w, m) after one step along the first moment."""
     m = beta_1 * float64(m) + (1 - beta_1) * float64(g)

@@ -96,7 +96,7 @@ def train(args: argparse.Namespace) -> None:
     """Fit an estimator to a file and save it."""
     shares = args.active_fraction
     model = SparseMLPClassifier(
-        hidden_layer_sizes=tuple(args.hidden),
+        hidden_layer_sizes="auto" if args.hidden is None else tuple(args.hidden),
         loss=args.loss,
         active_fraction=shares[0] if len(shares) == 1 else shares,
         retrieval=args.retrieval,
@@ -289,8 +289,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help="file of rows and their labels")
     parser.add_argument("model", metavar="MODEL", help="file to write, in safetensors format")
     parser.add_argument(
-        "--hidden", type=int, nargs="+", default=[256], metavar="WIDTH",
-        help="widths of the hidden layers (default: 256)",
+        "--hidden", type=int, nargs="+", metavar="WIDTH",
+        help="widths of the hidden layers (default: one layer of 256 to 1024)",
     )  # fmt: skip
     parser.add_argument(
         "--loss", choices=("auto", *LOSSES), default="auto",

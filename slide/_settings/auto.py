@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slide._base.arrays import Params
 from slide._base.values import MAX_INT
@@ -17,6 +17,9 @@ from slide._data.rows import DataShape
 from slide._engine.optimizer import SOLVERS
 from slide._settings.auto_retrieval import CODE_BITS, hidden_retrieval, output_retrieval
 from slide._settings.settings import LayerSettings, Settings
+
+if TYPE_CHECKING:
+    from slide._data.labels import LabelRows
 
 # Learning rates are given for one unit of `learning_rate_init`. Each is scaled so that one update
 # moves the layer's output by about the same share, whatever the layer's input.
@@ -33,12 +36,25 @@ _SPARSE_STEP = 5400.0
 _SPARSE_STEP_DEEPER = 1.35
 _SPARSE_OUTPUT = 4.5
 
+_SEVERAL = 1.5  # labels a row, from which on rows have all of their labels
+_TAIL_OF_SEVERAL = 300
+_COMPUTED = 256  # hidden neurons that a micro-batch computes
+_WIDE_DROPOUT = 0.75  # dropout of a layer of four times as many
 _JUDGED = 20  # fewest rows with which prototypes are tried
 _NARROW = 128  # layers of fewer neurons stay dense if one share is given for all layers
 
 
+def with_widths(params: Params, labels: LabelRows) -> Params:
+    """The estimator's parameters (a dict, validated) with the widths of the hidden layers."""
+    if params["hidden_layer_sizes"] != "auto":
+        return params
+    n_classes = labels.n_classes
+    width = auto_width(n_classes, len(labels.indices) / n_classes)
+    return {**params, "hidden_layer_sizes": (width,)}
+
+
 def resolve(params: Params, shape: DataShape) -> Settings:
-    """Settings from the estimator's parameters (a dict, validated) and the data's shape."""
+    """Settings from parameters that `with_widths` returned, and the data's shape."""
 
     def given(name: str, default: Any) -> Any:
         return default if params[name] == "auto" else params[name]
@@ -46,7 +62,8 @@ def resolve(params: Params, shape: DataShape) -> Settings:
     # A later call may bring more rows than this one, so fewer rows do not make it smaller.
     batch_size = given("batch_size", auto_batch_size(shape.n_samples))
     n_together = min(batch_size, shape.n_samples)
-    max_iter = given("max_iter", auto_max_iter(shape.n_samples, n_together))
+    rows_per_class = shape.n_labels / shape.n_classes
+    max_iter = given("max_iter", auto_max_iter(shape.n_samples, n_together, rows_per_class))
     hidden = _hidden_layers(params, shape)
     any_sparse = any(layer.n_active for layer in hidden)
     all_neurons, tail_size = _active_output(params, shape, n_together, any_sparse)
@@ -179,8 +196,9 @@ def _n_hard_kept(params: Params, shape: DataShape, hidden: list[LayerSettings]) 
     OEWN (1.03 labels per row) lists lower P@1 from .363 to .357; on planted siblings, with one
     label per row, they raise it from .51 to .62. Five per row are enough; one gives half the gain.
     """
-    exclusive = shape.one_label and not hidden[-1].n_active
-    wanted = params["retrieval"] == "lists" or (params["retrieval"] == "auto" and exclusive)
+    several = shape.n_labels >= _SEVERAL * shape.n_samples
+    pays = (shape.one_label or several) and not hidden[-1].n_active
+    wanted = params["retrieval"] == "lists" or (params["retrieval"] == "auto" and pays)
     return min(5, shape.n_classes - 1) if wanted else 0
 
 
@@ -216,7 +234,7 @@ def auto_batch_size(n_samples: int) -> int:
     return max(8, min(64, n_samples // 40))
 
 
-def auto_max_iter(n_samples: int, batch_size: int) -> int:
+def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float) -> int:
     """Epochs: the more rows there are, the fewer epochs, but still the more updates.
 
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
@@ -224,16 +242,24 @@ def auto_max_iter(n_samples: int, batch_size: int) -> int:
     batches), there are enough epochs for 1,000 updates, but no more than MLPClassifier's 200.
     """
     updates = math.ceil(n_samples / batch_size)
-    return max(5, round(80 * math.pow(n_samples, -0.2)), min(200, math.ceil(1000 / updates)))
+    usual = 80 * math.pow(n_samples, -0.2)
+    usual *= min(2.0, max(1.0, math.sqrt(rows_per_class / 15)))
+    return max(5, round(usual), min(200, math.ceil(1000 / updates)))
 
 
-def auto_tail_size(n_classes: int) -> int:
+def auto_tail_size(n_classes: int, labels_per_row: float) -> int:
     """Sampled neurons of a micro-batch: 20 times the fourth root of the width, 128 to 1,024.
 
-    At 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal epochs and better
-    at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000 after 8 epochs.
+    With one label a row, at 10,000 and 20,000 classes 250 are as good as 500 and 1,000 at equal
+    epochs and better at equal seconds, 128 are worse; at 100,000 classes 350 are better than 1,000
+    after 8 epochs. The more labels a row has, the more neurons compete for its best places: the
+    tail grows with the root of their number.
     """
-    return max(128, min(1024, round(20 * math.pow(n_classes, 0.25))))
+    one = max(128, min(1024, round(20 * math.pow(n_classes, 0.25))))
+    several = (
+        round(_TAIL_OF_SEVERAL * math.sqrt(labels_per_row)) if labels_per_row >= _SEVERAL else 0
+    )
+    return max(one, several)
 
 
 def auto_loss(multilabel: bool, all_neurons: bool) -> str:
@@ -244,6 +270,21 @@ def auto_loss(multilabel: bool, all_neurons: bool) -> str:
     return "softmax" if all_neurons and not multilabel else "sigmoid"
 
 
+def auto_width(n_classes: int, rows_per_class: float) -> int:
+    """Hidden neurons: so many that `auto_dropout` keeps _COMPUTED of them.
+
+    The more classes there are, the fewer: prediction computes all of them for every class.
+    """
+    most = 4 if n_classes <= 2048 else 2 if n_classes <= 131_072 else 1
+    share = 1 - _WIDE_DROPOUT * _few(rows_per_class)
+    return 32 * round(_COMPUTED * min(most, 1 / share) / 32)
+
+
+def _few(rows_per_class: float) -> float:
+    """How much dropout the data need, 0 to 1: many rows per class regularise too."""
+    return min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
+
+
 def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
     """Dropout rate: .3 from 128 hidden neurons on, less in narrow layers, which need them all.
 
@@ -252,8 +293,11 @@ def auto_dropout(width: int, depth: int, rows_per_class: float) -> float:
     and Fashion-MNIST (.897, with all .888). Beyond 300 rows per class it gradually shrinks, because
     the data regularise too: Fashion-MNIST (6,000 rows per class) gains .3 of a point.
     """
-    few = min(1.0, math.sqrt(300 / max(rows_per_class, 1)))
-    return round(0.3 * few / depth * min(1.0, width / 128), 4)
+    few = _few(rows_per_class)
+    rate = 0.3 * few * min(1.0, width / 128)
+    # A wider layer computes _COMPUTED neurons in every micro-batch.
+    rate = max(rate, min(_WIDE_DROPOUT * few, 1 - _COMPUTED / width))
+    return round(rate / depth, 4)
 
 
 def auto_rehash_every(n_samples: int, any_sparse: bool) -> int:
@@ -307,7 +351,7 @@ def _active_output(
     if fraction == "auto":
         tail_size = params["tail_size"]
         if tail_size == "auto":
-            tail_size = auto_tail_size(n_classes)
+            tail_size = auto_tail_size(n_classes, shape.n_labels / max(shape.n_samples, 1))
         # Labels come on top of the tail; beyond half of the neurons sampling saves nothing.
         labels = n_together * shape.n_labels / max(shape.n_samples, 1)
         few = tail_size + labels > n_classes / 2

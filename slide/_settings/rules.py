@@ -101,7 +101,8 @@ _POSITIVE = _real(
 )
 
 RULES = {
-    "hidden_layer_sizes": Rule(
+    "hidden_layer_sizes": _AUTO
+    | Rule(
         lambda value: _is_int(value) or (_items(value) and all(map(_is_int, _items(value)))),
         f"an int or a sequence of at least one int, each in [1, {MAX_INT}]",
     ),
@@ -177,13 +178,15 @@ def check_params(params: Params) -> Params:
         if not rule.accepts(params[name]):
             raise ValueError(f"{name} must be {rule.takes}; got {shown(params[name])}")
     sizes, share = params["hidden_layer_sizes"], params["active_fraction"]
-    sizes = tuple(int(size) for size in _items(sizes) or (sizes,))
+    if not isinstance(sizes, str):
+        sizes = tuple(int(size) for size in _items(sizes) or (sizes,))
     if _items(share):
         share = tuple(float(item) for item in _items(share))
-        if len(share) != len(sizes) + 1:
+        n_hidden = 1 if isinstance(sizes, str) else len(sizes)
+        if len(share) != n_hidden + 1:
             raise ValueError(
-                f"active_fraction must have one number a layer, the output last: {len(sizes) + 1} "
-                f"numbers for hidden_layer_sizes={sizes}; got {share}"
+                f"active_fraction must have one number a layer, the output last: {n_hidden + 1} "
+                f"numbers for hidden_layer_sizes={sizes!r}; got {share}"
             )
     elif not isinstance(share, str):
         share = float(share)
@@ -261,11 +264,17 @@ def check_scores_fit(n_rows: int, n_classes: int) -> None:
         )
 
 
-def check_same_network(before: Params, now: Params) -> None:
-    """Refuse a parameter of the network that changed since training began."""
+def check_same_network(before: Params, now: Params) -> Params:
+    """Refuse a parameter of the network that changed since training began.
+
+    Returns `now` with the widths of the network, where it leaves them open.
+    """
+    if now["hidden_layer_sizes"] == "auto":
+        now = {**now, "hidden_layer_sizes": before["hidden_layer_sizes"]}
     for name in _OF_THE_NETWORK:
         if before[name] != now[name]:
             raise ValueError(
                 f"{name} must stay {before[name]!r} while the same network is trained further "
                 f"(partial_fit, warm_start=True); got {now[name]!r}"
             )
+    return now

@@ -1,4 +1,4 @@
-"""The start of a training: from scratch, from a fitted network or from a checkpoint."""
+"""A training: from scratch, from a fitted network or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 from slide._network.early import begin_early, rows_are_equal
 from slide._network.growth import meet
 from slide._network.start import start_late_labels, start_network
-from slide._training.course import Course
+from slide._training.course import Course, Observer
 from slide._training.stacking import Stacking
 
 if TYPE_CHECKING:
+    from slide._network.fitted import Fitted
     from slide._network.network import Network
     from slide._training.task import Task
 
@@ -22,9 +23,24 @@ class Kept(Protocol):
     """A training that a checkpoint keeps."""
 
     @property
+    def done(self) -> bool: ...
+
+    @property
+    def fitted(self) -> Fitted: ...
+
+    @property
     def network(self) -> Network: ...
 
     def set_course(self, course: Course) -> None: ...
+
+
+def train(task: Task, observer: Observer, kept: Kept | None) -> Fitted:
+    """Train, or go on with what a checkpoint kept."""
+    if kept and kept.done:
+        return kept.fitted
+    course = resume(task, kept) if kept else go_on(task) if task.before else begin(task)
+    course.run(observer)
+    return course.result()
 
 
 def begin(task: Task) -> Course:

@@ -109,18 +109,19 @@ def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
     classifier(max_iter=1).fit(X[:3000], y[:3000])
     assert not any(made for _, made in epochs)
     epochs.clear()
-    # Several labels per row, all neurons computed, or lists not wanted: no lists.
+    # All neurons computed, or lists not wanted: no lists.
     several = SparseMLPClassifier((16,), max_iter=2, active_fraction=(1.0, 0.2), random_state=0)
-    several.fit(*multilabel)
+    several.set_params(retrieval="none").fit(*multilabel)
     classifier(active_fraction=1.0).fit(X[:500], y[:500])
     classifier(retrieval="none").fit(X[:3000], y[:3000])
     assert not epochs
-    # One label per row on average is not one in each row.
+    # About one label per row, but not one in each row.
     Y = csr_array((np.ones(3000, np.int8), y[:3000], np.arange(3001)), shape=(3000, 1000)).tolil()
     Y[0] = 0
     Y[1, (y[1] + 1) % 1000] = 1
     assert Y.nnz == 3000
     classifier(max_iter=1).fit(X[:3000], Y.tocsr())
     assert not epochs
-    several.set_params(retrieval="lists").fit(*multilabel)
+    # Several labels per row.
+    several.set_params(retrieval="auto").fit(*multilabel)
     assert any(made for _, made in epochs)

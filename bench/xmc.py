@@ -1,4 +1,4 @@
-"""Extreme classification: ours against PECOS, napkinXC and PyTorch: quality, time, memory.
+"""Extreme classification: ours against linear trees and PyTorch: quality, time, memory.
 
     python bench/xmc.py --dataset oewn --peers-python ../peers/bin/python \\
         --torch-python ../peers/bin/python --threads 2
@@ -31,7 +31,13 @@ OURS = {
     "bfloat16": ("slide, bfloat16", {"weight_dtype": "bfloat16"}),
     "exact": ("slide, every neuron", {"active_fraction": 1.0, "loss": "sigmoid"}),
 }
-PEERS = {"pecos": "PECOS XR-Linear", "napkinxc": "napkinXC PLT"}
+# The child script, the name and the parameters of every rival.
+PEERS = {
+    "pecos": ("pecos", "PECOS XR-Linear", {}),
+    "omikuji": ("omikuji", "Omikuji, 3 Parabel trees", {"kind": "parabel"}),
+    "bonsai": ("omikuji", "Omikuji, 3 Bonsai trees", {"kind": "bonsai"}),
+    "napkinxc": ("napkinxc", "napkinXC PLT", {}),
+}
 TORCH = {
     "torch": ("PyTorch, dense", {}),
     "torch-bf16": ("PyTorch, dense bf16", {"bf16": True}),
@@ -39,7 +45,7 @@ TORCH = {
 }
 SYSTEMS = {
     **{key: name for key, (name, _) in OURS.items()},
-    **PEERS,
+    **{key: name for key, (_, name, _) in PEERS.items()},
     **{key: name for key, (name, _) in TORCH.items()},
 }
 GROUPS = ("head", "torso", "tail")
@@ -119,7 +125,8 @@ def run(system, folder, args):
         return run_child(
             "torch_xmc", args.torch_python, folder, args.threads, params, option="--torch-python"
         )
-    return run_child(system, args.peers_python, folder, args.threads)
+    script, _, params = PEERS[system]
+    return run_child(script, args.peers_python, folder, args.threads, params)
 
 
 # ---------------------------------------------------------------- quality --

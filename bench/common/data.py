@@ -47,7 +47,8 @@ PLANTED = {
     },
 }
 FILES = ("bibtex", "delicious")
-DATASETS = ("oewn", *FILES, *PLANTED)
+EURLEX = {"eurlex57k": "test", "eurlex57k-dev": "dev"}  # by the part that is the test
+DATASETS = ("oewn", *EURLEX, *FILES, *PLANTED)
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -65,6 +66,8 @@ def load(name):
     """Load the data set of that name, or the file or folder at that path."""
     if name == "oewn":
         return load_oewn()
+    if name in EURLEX:
+        return load_eurlex57k(EURLEX[name])
     if name in PLANTED:
         return load_planted(**PLANTED[name])
     if name in FILES:
@@ -95,6 +98,21 @@ def load_oewn():
     seen = sorted({label for row in labels["train"] for label in row})
     column = {label: i for i, label in enumerate(seen)}
     Y_train, Y_test = (_indicator(labels[split], column) for split in ("train", "test"))
+    return _canonical(X_train, Y_train, X_test, Y_test)
+
+
+def load_eurlex57k(part):
+    """Law -> concepts, official split, features as in the data folder's README."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    from slide.datasets import load_xmc
+
+    folder = data_dir() / "eurlex57k"
+    (X_train, Y_train), (X_test, Y_test) = (
+        load_xmc(folder / f"{name}.xmc.txt.gz") for name in ("train", part)
+    )
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(X_train)
+    X_train, X_test = (tfidf.transform(X).astype(np.float32) for X in (X_train, X_test))
     return _canonical(X_train, Y_train, X_test, Y_test)
 
 

@@ -240,8 +240,9 @@ def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float) -> int
     Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
     gains from the eighth; a million rows get 5. Where classes have more than 15 rows each, there is
     more to learn and less to overfit: up to twice as many epochs, but then no more than 20
-    (EURLEX57K, 55 rows: P@5 .6875 after 9, .6924 after 19). If an epoch has few updates (few rows or large
-    batches), there are enough epochs for 1,000 updates, but no more than MLPClassifier's 200.
+    (EURLEX57K, 55 rows: P@5 .6875 after 9, .6924 after 19). If an epoch has few updates (few rows
+    or large batches), there are enough epochs for 1,000 updates, but no more than MLPClassifier's
+    200.
     """
     updates = math.ceil(n_samples / batch_size)
     usual = 80 * math.pow(n_samples, -0.2)

@@ -5,10 +5,12 @@
 
 "256": a layer of 256 neurons without dropout; "1024": one of 1,024 with a dropout of .75, so that
 a micro-batch computes as many. Both take turns; every run is a child process, figures are medians.
+The first pass is apart from the later ones, because it is the first to touch the memory.
 "classes" is a planted problem of 670,091 classes and five labels a row.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -23,11 +25,12 @@ import slide
 
 PROBLEMS = {"oewn": "OEWN", "eurlex57k-dev": "EURLEX57K", "classes": "670,091 classes"}
 LAYERS = {"256": (256, 0.0), "1024": (1024, 0.75)}
-EPOCHS = 3
-MEASURES = ("us_per_sample", "train_s", "peak_mb")
+EPOCHS = 5
+MEASURES = ("us_per_sample", "first_us_per_sample", "train_s", "peak_mb")
 MOST = 1.3  # times the pass of 256 neurons
 COLUMNS = {
-    "us_per_sample": ("µs, passes", ".2f"),
+    "first_us_per_sample": ("µs, first", ".2f"),
+    "us_per_sample": ("µs, later", ".2f"),
     "ratio": ("ratio", ".2f"),
     "train_s": ("s, fit", ".1f"),
     "peak_mb": ("peak MB", ".0f"),
@@ -107,8 +110,10 @@ def measured(report):
     if report["status"] != "ok":
         return report
     settings = report["settings"]
-    per_row = 1e6 * settings["epochs_s"] / settings["tally"]["n_samples"]
-    return {**report, "us_per_sample": per_row}
+    passes, n_rows = settings["passes_s"], settings["tally"]["n_samples"] / EPOCHS
+    # The first pass also touches new memory.
+    later = 1e6 * statistics.median(passes[1:]) / n_rows
+    return {**report, "us_per_sample": later, "first_us_per_sample": 1e6 * passes[0] / n_rows}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def train(X, Y, threads):
     model = SparseMLPClassifier(**{"n_jobs": threads, "random_state": 0, **params()}).fit(X, Y)
     fitted = ("n_iter_", "loss_", "compute_fraction_", "hash_params_")
     settings = {name: getattr(model, name, None) for name in fitted}
-    counted = {"tally": tally(model), "epochs_s": sum(passes)}
+    counted = {"tally": tally(model), "epochs_s": sum(passes), "passes_s": list(passes)}
     return model, {**model.get_params(), **settings, **counted}
 
 

@@ -3,7 +3,7 @@
 All rows of a micro-batch drop the same neurons of a dense hidden layer, in blocks of SLIDE_BLOCK
 neurons, whose weights fill whole cache lines. The weights into and out of dropped neurons are
 neither read, multiplied nor changed, in the forward pass, the backward pass and the update. So a
-layer of 1,024 neurons that drops three quarters of them costs what a layer of 256 costs.
+layer of 1,024 neurons that drops three quarters of them costs little more than a layer of 256.
 
 Source: Graham, Reizenstein & Robinson 2015, Efficient batchwise dropout training using submatrices
 (arXiv 1502.02478).

@@ -186,7 +186,7 @@ def test_a_fit_after_a_poor_first_batch_mends_it(kind, early_stopping):
     x, y = POOR[kind]
     clf = digits(warm_start=True, n_jobs=1).partial_fit(x, y, classes=range(10))
     clf.set_params(early_stopping=early_stopping).fit(X[:N], Y[:N])
-    assert clf.score(X[N:], Y[N:]) > 0.89
+    assert clf.score(X[N:], Y[N:]) > 0.9
 
 
 def test_a_fit_after_batches_of_another_scale_mends_it():

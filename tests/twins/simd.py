@@ -40,7 +40,7 @@ def square_sum(x):
 
 
 def block_columns(starts, d):
-    """The numbers of d columns in blocks of 16, of which the last may be shorter."""
+    """The first d columns of blocks that start at `starts` and have 16 columns each."""
     columns = (np.asarray(starts)[:, np.newaxis] + np.arange(16)).ravel()
     return columns[:d]
 

@@ -41,6 +41,7 @@ MODULES = {
     "_hashing.retrieval": False,
     "_prototypes.index": True,
     "_prototypes.means": True,
+    "_prototypes.svms": True,
     "_engine.activations": False,
     "_engine.losses": False,
     "_engine.optimizer": False,

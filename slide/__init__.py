@@ -29,7 +29,7 @@ Map of the package. A room is a module or a subpackage. It imports only from the
     _core          the engine: the only parallel loop over training samples
     _engine        a micro-batch in one thread: forward, active set, loss, backward, update
     _hashing       which neurons to compute: hash families, tables, estimates, policies
-    _prototypes    mean training rows of the labels, scored from an inverted index
+    _prototypes    mean training rows and SVMs of the labels, scored from an inverted index
     _data          checks and centres X, y and sample weights, puts them into the engine's form
     _simd          vector kernels for each instruction set behind one table
     _base          types, threads, scratch, files and values that all rooms share

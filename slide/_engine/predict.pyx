@@ -27,6 +27,7 @@ cdef enum:
     PREDICT_ROWS = 64          # rows of X that one pass over the weights serves
     LEAST_ROWS = 16            # ... at least, unless X has fewer
     PREDICT_NEURONS = 512      # neurons whose scores are held at a time
+    POSTINGS_NEURONS = 2048    # ... with prototypes, whose postings are then read in fewer pieces
 
 # Which results are wanted and where they go. Exactly one of `hidden` and `scores` is given.
 cdef struct Wanted:
@@ -111,7 +112,8 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     cdef HiddenScratch *scratches
     cdef PostingsCursor *cursors
     n_threads = max(1, min(n_threads, n_blocks))
-    n_output = min(PREDICT_NEURONS, model.layers[model.n_layers - 1].n_out)
+    cdef int64_t n_output = POSTINGS_NEURONS if model.postings != NULL else PREDICT_NEURONS
+    n_output = min(n_output, model.layers[model.n_layers - 1].n_out)
     cdef Watch watch
     keep_alive = []
     scratches = <HiddenScratch *>scratch_array(n_threads * sizeof(HiddenScratch), np.uint8,
@@ -134,17 +136,17 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * n_rows, min(n_rows, n - i * n_rows), first,
                &scratches[omp_get_thread_num()], &cursors[omp_get_thread_num()],
-               &z[omp_get_thread_num(), 0], wanted, &watch)
+               &z[omp_get_thread_num(), 0], n_output, wanted, &watch)
     return end_watch(&watch)
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
                  int64_t origin, HiddenScratch *hidden, PostingsCursor *cursors, float32_t *z,
-                 const Wanted *wanted, Watch *watch) noexcept nogil:
+                 int64_t n_output, const Wanted *wanted, Watch *watch) noexcept nogil:
     """Forward n rows from `first` on and write the wanted results.
 
     IN model, x; OUT the rows' own places in `wanted`. hidden, cursors and z (PREDICT_ROWS,
-    PREDICT_NEURONS) belong to the thread; watch is shared. The output weights are read once for all
+    n_output) belong to the thread; watch is shared. The output weights are read once for all
     n rows. Cost: n times the number of weights that are used.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
@@ -161,11 +163,11 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
         return
     if model.postings != NULL:
         open_postings(model.postings, x, first, n, cursors)
-    for step in range(blocks_of(n_out, PREDICT_NEURONS)):
+    for step in range(blocks_of(n_out, n_output)):
         if interrupted(watch):
             return
-        u = step * PREDICT_NEURONS
-        size = min(<int64_t>PREDICT_NEURONS, n_out - u)
+        u = step * n_output
+        size = min(n_output, n_out - u)
         _output(model, u, size, n, hidden, z)
         if wanted.apart_ids != NULL:
             for i in range(n):

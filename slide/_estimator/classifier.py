@@ -120,11 +120,12 @@ class SparseMLPClassifier(
     max_iter : "auto" or int, default="auto"
         Maximum number of epochs of `fit`.
     prototypes : {"auto"} or bool, default="auto"
-        Whether `fit` can make a prototype of every class: its mean training row [5]_. The cosine of
-        a row and the prototype is then added to the score of the class. The first half of the
-        epochs leaves out at most 2,000 rows. These rows then decide the weight of the cosine, which
-        can be 0, and scale the scores for more honest probabilities. "auto" is True for sparse X
-        with at least 100 classes and 1,000 rows. `partial_fit` makes no prototypes.
+        Whether `fit` can make a prototype of every class, its mean training row [5]_, and a linear
+        SVM [7]_ that tells the class from those that the network confuses it with. The cosine of a
+        row and the prototype and the margin of the SVM are then added to the score of the class. At
+        most 2,000 rows come late in training. They decide the two weights, which can be 0, and
+        scale the scores for more honest probabilities. "auto" is True for sparse X with at least
+        100 classes, 1,000 rows and more features than hidden neurons. `partial_fit` makes none.
     shuffle : bool, default=True
         Whether every epoch takes the samples in a new order.
     tol : float, default=1e-4
@@ -151,7 +152,7 @@ class SparseMLPClassifier(
         are not lost. Biases and sums are always float32.
     predict_mode : {"exact", "lsh"}, default="exact"
         "exact": `predict` and `predict_topk` score every class. "lsh": they score only the classes
-        that SimHash codes rank highest; see `predict_topk`. With fewer than 16,384 classes both are
+        that SimHash codes rank highest; see `predict_topk`. With fewer than 8,192 classes both are
         exact. The mode can change after `fit`.
     verbose : bool or int, default=False
         Whether to print a line per epoch.
@@ -167,9 +168,10 @@ class SparseMLPClassifier(
     n_outputs_ : int
         Number of output neurons, which is the number of classes.
     prototypes_ : sparse array of shape (`n_outputs_`, `n_features_in_`), dtype=float32, or None
-        Prototype of every class, of length 1; None if prototypes gained nothing.
-    prototype_weight_ : float
-        Weight of the prototype's cosine in a score; 0 without prototypes.
+        Prototype of every class, of length 1; with SVMs, what each feature adds to a score, before
+        a row is scaled. None if neither gained anything.
+    prototype_weight_, svm_weight_ : float
+        Weights of the prototype's cosine and of the SVM's margin in a score; 0 without them.
     coefs_ : list of ndarray of shape (n_in, n_out), dtype=float32
         Weights of every layer: views, or copies if `weight_dtype` is "bfloat16". Columns of sparse
         X that never occurred have zeros in the first one, which is then a copy too.
@@ -233,6 +235,8 @@ class SparseMLPClassifier(
        1971. The weight: D. Wolpert. "Stacked Generalization." Neural Networks 5, 1992.
     .. [6] B. Graham, J. Reizenstein, L. Robinson. "Efficient Batchwise Dropout Training Using
        Submatrices." 2015. arXiv:1502.02478
+    .. [7] C.-J. Hsieh et al. "A Dual Coordinate Descent Method for Large-scale Linear SVM." ICML
+       2008.
 
     Examples
     --------

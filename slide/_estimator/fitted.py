@@ -157,6 +157,11 @@ class FittedAttributes:
         return 0.0 if prototypes is None else prototypes.weight
 
     @property
+    def svm_weight_(self) -> float:
+        prototypes = self._result().network.prototypes
+        return 0.0 if prototypes is None else prototypes.svm_weight
+
+    @property
     def t_(self) -> int:
         return self._result().network.tally.n_samples
 

@@ -75,4 +75,6 @@ def _summary(estimator: FittedAttributes) -> str:
     ]
     if estimator.prototype_weight_:
         parts.append(f"prototypes of weight {estimator.prototype_weight_:.3g}")
+    if estimator.svm_weight_:
+        parts.append(f"linear SVMs of weight {estimator.svm_weight_:.3g}")
     return "Trained for " + ", ".join(parts) + "."

@@ -130,7 +130,6 @@ class Network:
     def set_prototypes(self, prototypes: Prototypes | None) -> None:
         """Replace the prototypes, whose scores are added to the network's; None: no prototypes."""
         self.prototypes = prototypes
-        self.changed()
 
     def model(self, n_layers: int | None = None) -> Model:
         """Views of all layers for the compiled loops, or of the first n_layers.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slide._network.network import Network
 
 # With fewer neurons, neurons per candidate or weights than these, scoring all is as fast.
-_LEAST = 16_384
+_LEAST = 8192
 _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 

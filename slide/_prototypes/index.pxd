@@ -8,6 +8,7 @@ cdef struct PostingsView:
     const float32_t *values
     const float32_t *feature_weights
     float64_t weight                # factor of a cosine in the score
+    const float32_t *biases         # (n_classes,) added to every score, or NULL
 
 # How far a thread has read the postings of its block of rows.
 cdef struct PostingsCursor:

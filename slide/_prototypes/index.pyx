@@ -32,12 +32,14 @@ cdef class Postings:
         self.view.labels = index.view.indices
         self.view.values = index.view.values
         self.view.feature_weights = &weights_view[0]
-        self.view.weight = prototypes.weight
-        self._keep_alive = (index, weights)
+        self.view.weight = prototypes.factor
+        cdef const float32_t[::1] biases_view = prototypes.biases
+        self.view.biases = &biases_view[0] if prototypes.biases is not None else NULL
+        self._keep_alive = (index, weights, prototypes.biases)
         self._n_classes = index.view.n_features
 
     def scores(self, x, const int32_t[:, ::1] labels):
-        """Return what the prototypes add to the scores of labels[i] in row i.
+        """Return what the prototypes add to the scores of labels[i] in row i, without biases.
 
         x : canonical CSR, float32. The result is float32 and has the shape of `labels`. Cost: a
         multiply-add per posting of the rows, in one thread.
@@ -131,7 +133,7 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
                        float32_t *z) noexcept nogil:
     """Add the prototypes' scores of a block of labels, the labels l in u..u + size.
 
-    z[i, l - u] += sum over f of v_if prototype_lf
+    z[i, l - u] += bias_l + sum over f of v_if prototype_lf
 
     IN view, x, first and n, as in the call of `open_postings`; INOUT z (n, size) and cursor,
     private to the thread. The blocks of labels must come in order, from label 0 on. Cost: a
@@ -142,6 +144,9 @@ cdef void add_postings(const PostingsView *view, const InputView *x, int64_t fir
     cdef int32_t last = <int32_t>(u + size)
     cdef float32_t v
     for i in range(n):
+        if view.biases != NULL:
+            for q in range(size):
+                z[i * size + q] += view.biases[u + q]
         for _p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
             q = cursor.places[place]
             end = cursor.ends[place]
@@ -171,7 +176,7 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
 
     INOUT ids (n + n_best,), with n distinct ids on entry; OUT scratch.values, what the prototypes
     add to the scores of these labels. Returns the number of ids. Cost: a multiply-add per posting,
-    in the same order as in `add_postings`.
+    in the same order as in `add_postings`, except that biases come last.
     """
     cdef int64_t i, p, q, n_seen = 0, total = n
     cdef int32_t label
@@ -188,6 +193,8 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
             scratch.sums[label] += v * view.values[q]
     for i in range(n_seen):
         scratch.values[i] = scratch.sums[scratch.labels[i]]
+        if view.biases != NULL:
+            scratch.values[i] += view.biases[scratch.labels[i]]
     n_best = largest(scratch.values, n_seen, n_best, scratch.keys, scratch.best)
     for i in range(n):
         scratch.seen[ids[i]] = 2
@@ -198,6 +205,8 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
             total += 1
     for i in range(total):
         scratch.values[i] = scratch.sums[ids[i]]
+        if view.biases != NULL:
+            scratch.values[i] += view.biases[ids[i]]
         scratch.seen[ids[i]] = 0
     for i in range(n_seen):
         label = scratch.labels[i]

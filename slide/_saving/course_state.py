@@ -24,7 +24,6 @@ from slide._settings.rules import ABOVE_0, BOOL, NUMBER, Rule, integer
 if TYPE_CHECKING:
     from slide._network.layer import Layer
     from slide._training.course import Course
-    from slide._training.stacking import Stacking
 
 _SECONDS = Pass.begin(0).seconds.keys()
 _EPOCH = {
@@ -68,7 +67,9 @@ def course_state(course: Course) -> tuple[dict[str, Any], NamedArrays]:
     for i, (w, b) in enumerate(course.best_weights or []):
         arrays[f"best.{i}.w"], arrays[f"best.{i}.b"] = w, b
     if stacking is not None and stacking.weight is not None:
-        header["weighed"] = [float(stacking.weight)]
+        header["weighed"] = [float(stacking.weight), float(stacking.svm_weight)]
+    if stacking is not None and stacking.hard is not None and stacking.svm_weight:
+        arrays["negatives"] = stacking.hard
     if stacking is not None and stacking.scale is not None:
         header["calibrated"] = [*stacking.scale, *astuple(stacking.confidence)]
     if so_far is not None:
@@ -100,10 +101,7 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
     course.counted = tally_from(header["counted"], "counted.")
     course.drawn_by = decode(header["rng"])
     course.rng.set_state(course.drawn_by.get_state())
-    listed = _like("listed", course.trainer.hard, arrays)
-    if listed.size and not (listed.min() >= -1 and listed.max() < course.network.n_classes):
-        raise ValueError("listed must hold classes, or -1")
-    course.trainer.hard[...] = listed
+    course.trainer.hard[...] = _hard("listed", course.trainer.hard, course, arrays)
     if n_epochs:
         (course.best,) = floats("best", [header["best"]])
         if judged:
@@ -111,25 +109,39 @@ def set_course_state(course: Course, header: dict[str, Any], arrays: NamedArrays
                 _weights(f"best.{i}", layer, arrays)
                 for i, layer in enumerate(course.network.layers)
             ]
-    _set_stacking(course.stacking, header)
+    _set_stacking(course, header, arrays)
     if header["so_far"] is not None:
         course.so_far = _pass(course, header["so_far"], arrays)
     if (course.so_far is None and not n_epochs) or (course.so_far is not None and course.stopped):
         raise ValueError("an epoch must be over or in progress, and none once training has stopped")
 
 
-def _set_stacking(stacking: Stacking | None, header: dict[str, Any]) -> None:
+def _hard(name: str, like: Array, course: Course, arrays: NamedArrays) -> Array:
+    """Hard neurons of every row."""
+    hard = _like(name, like, arrays)
+    if hard.size and not (hard.min() >= -1 and hard.max() < course.network.n_classes):
+        raise ValueError(f"{name} must hold classes, or -1")
+    return hard
+
+
+def _set_stacking(course: Course, header: dict[str, Any], arrays: NamedArrays) -> None:
+    stacking = course.stacking
     weighed, calibrated = header["weighed"], header.get("calibrated")  # older versions lack it
     if stacking is None:
         if weighed is not None or calibrated is not None:
             raise ValueError("weighed and calibrated must be None if no rows come late")
         return
     if weighed is not None:
-        # Older versions add two values.
-        weight = floats("weighed", weighed, 3 if len(weighed) == 3 else 1)[0]
-        if weight < 0 or (weight > 0 and stacking.weight is not None):
-            raise ValueError(f"weighed={weight} does not go with the prototypes")
-        stacking.weight = weight
+        # Older versions have one value, or add two that mean something else.
+        values = floats("weighed", weighed, len(weighed) if len(weighed) in (1, 3) else 2)
+        weight, svm_weight = values[0], values[1] if len(values) == 2 else 0.0
+        may_weigh = stacking.tries_prototypes and stacking.held_out is None
+        if min(weight, svm_weight) < 0 or (max(weight, svm_weight) > 0 and not may_weigh):
+            raise ValueError(f"weighed={weighed} does not go with the prototypes")
+        if svm_weight > 0:
+            like = np.zeros((len(course.data), stacking.n_hard), np.int32)
+            stacking.hard = _hard("negatives", like, course, arrays)
+        stacking.weight, stacking.svm_weight = weight, svm_weight
     if calibrated is not None:
         slope, offset, *confidence = floats("calibrated", calibrated, 6)
         if weighed is None or slope <= 0:

@@ -27,6 +27,7 @@ def network_forms(
     settings: Settings,
     optional: Iterable[str],
     n_values: int | None,
+    with_biases: bool,
     n_directions: Sequence[int],
 ) -> Forms:
     """The forms of all arrays of a network.
@@ -40,6 +41,8 @@ def network_forms(
         Which of these arrays there are.
     n_values : int or None
         Values of the prototypes; None: there are no prototypes.
+    with_biases : bool
+        Whether the prototypes have biases, those of SVMs.
     n_directions : list of int
         Directions of the retrieval of every layer; 0: none.
     """
@@ -51,7 +54,8 @@ def network_forms(
     }
     forms = {name: known[name] for name in optional}
     if n_values is not None:
-        forms.update(prefixed(PROTOTYPES, prototypes_forms(n_values, widths[0])))
+        own = prototypes_forms(n_values, widths[0], widths[-1] if with_biases else None)
+        forms.update(prefixed(PROTOTYPES, own))
     layers = zip(settings.layers, pairwise(widths), n_directions, strict=True)
     for i, (chosen, (n_in, n_out), n) in enumerate(layers):
         by_feature = i == 0 and not chosen.n_active
@@ -87,11 +91,12 @@ def layer_forms(
     return forms
 
 
-def prototypes_forms(n_values: int, n_features: int) -> Forms:
+def prototypes_forms(n_values: int, n_features: int, n_biases: int | None) -> Forms:
     """The forms of `Prototypes.arrays`."""
-    return {
+    forms: Forms = {
         "values": ("float32", (n_values,)),
         "labels": ("int32", (n_values,)),
         "indptr": ("int64", (n_features + 1,)),
         "feature_weights": ("float32", (n_features,)),
     }
+    return forms if n_biases is None else {**forms, "biases": ("float32", (n_biases,))}

@@ -57,7 +57,7 @@ _NETWORK_RULES = {
     ),
 }
 # These values tell whether there are a mean row and prototypes.
-_PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0}
+_PARTS_RULES = {"centered": BOOL, "prototype_weight": NOT_BELOW_0, "svm_weight": NOT_BELOW_0}
 # The header's values that tell whether there are arrays of these names.
 _OPTIONAL = {"center": "centered", "columns": "n_announced", "started": "some_started"}
 _EARLY_RULES = {
@@ -98,7 +98,7 @@ def network_state(network: Network) -> tuple[dict[str, Any], NamedArrays]:
     header.update(
         n_announced=None if network.columns is None else network.columns.n_announced,
         centered=network.x_mean is not None,
-        prototype_weight=0.0 if network.prototypes is None else network.prototypes.weight,
+        **_prototype_weights(network),
         hidden_layer_sizes=list(network.hidden_layer_sizes),
         settings=settings,
         tally=tally_header(network.tally),
@@ -125,6 +125,12 @@ def _reduced(network: Network) -> tuple[Any, ...]:
 
 
 copyreg.pickle(Network, _reduced)
+
+
+def _prototype_weights(network: Network) -> dict[str, float]:
+    made = network.prototypes
+    weights = (0.0, 0.0) if made is None else (made.weight, made.svm_weight)
+    return dict(zip(("prototype_weight", "svm_weight"), weights, strict=True))
 
 
 def _arrays(network: Network) -> NamedArrays:
@@ -169,6 +175,7 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
         When a value is out of range or an array does not fit. Values of a wrong type may also
         raise TypeError, KeyError and the like.
     """
+    header = {"svm_weight": 0.0, **header}  # older versions lack it
     widths = _widths(header, source)
     settings = _settings(header["settings"], widths)
     forms = _forms(header, widths, settings, source)
@@ -178,8 +185,8 @@ def network_from_state(header: dict[str, Any], source: Source) -> Network:
     prototypes = part_of(forms, PROTOTYPES)
     if prototypes:
         found = {name: source.read(f"{PROTOTYPES}.{name}") for name in prototypes}
-        n_classes, weight = network.n_classes, header["prototype_weight"]
-        network.set_prototypes(Prototypes.from_arrays(**found, n_classes=n_classes, weight=weight))
+        weights = header["prototype_weight"], header["svm_weight"]
+        network.set_prototypes(Prototypes.from_arrays(found, network.n_classes, *weights))
     if network.x_mean is not None:
         network.x_mean[...] = source.read("center")
         check_finite("center", network.x_mean)
@@ -210,7 +217,7 @@ def _widths(header: dict[str, Any], source: Source) -> list[int]:
 def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source: Source) -> Forms:
     """The forms of the network's arrays. The source decides two sizes that no setting tells."""
     n_values = None
-    if header["prototype_weight"]:
+    if header["prototype_weight"] or header["svm_weight"]:
         n_values = source.shape(f"{PROTOTYPES}.values")[0]
     n_directions = []
     for i, (layer, n_in) in enumerate(zip(settings.layers, widths[:-1], strict=True)):
@@ -221,7 +228,8 @@ def _forms(header: dict[str, Any], widths: list[int], settings: Settings, source
             raise ValueError(f"layers.{i} has {n} directions; at most {most}")
         n_directions.append(n)
     optional = [name for name, key in _OPTIONAL.items() if header.get(key)]
-    return network_forms(widths, settings, optional, n_values, n_directions)
+    with_biases = header["svm_weight"] > 0
+    return network_forms(widths, settings, optional, n_values, with_biases, n_directions)
 
 
 def _unfilled(

@@ -36,7 +36,8 @@ _SPARSE_STEP = 5400.0
 _SPARSE_STEP_DEEPER = 1.35
 _SPARSE_OUTPUT = 4.5
 
-_SEVERAL = 1.5  # mean labels of a row from which on lists and a longer tail pay
+_SEVERAL = 1.5  # mean labels of a row from which on a longer tail pays
+_FEW_VALUES = 4  # mean values of a row from which on SVMs tell labels apart
 _TAIL_OF_SEVERAL = 300  # tail for one label a row; it grows with the root of their number
 _COMPUTED = 256  # hidden neurons that a micro-batch computes
 _WIDE_DROPOUT = 0.75  # dropout of a layer of four times as many
@@ -63,7 +64,10 @@ def resolve(params: Params, shape: DataShape) -> Settings:
     batch_size = given("batch_size", auto_batch_size(shape.n_samples))
     n_together = min(batch_size, shape.n_samples)
     rows_per_class = shape.n_labels / shape.n_classes
-    max_iter = given("max_iter", auto_max_iter(shape.n_samples, n_together, rows_per_class))
+    prototypes = _prototypes(params, shape)
+    with_svms = prototypes and not shape.one_label
+    epochs = auto_max_iter(shape.n_samples, n_together, rows_per_class, with_svms)
+    max_iter = given("max_iter", epochs)
     hidden = _hidden_layers(params, shape)
     any_sparse = any(layer.n_active for layer in hidden)
     all_neurons, tail_size = _active_output(params, shape, n_together, any_sparse)
@@ -87,16 +91,22 @@ def resolve(params: Params, shape: DataShape) -> Settings:
         rehash_at_last=max(rehash_every, at_last),
         centroid_logit=_CENTROID_LOGIT,
         warm_up=min(300, steps // 10 + 1),
-        prototypes=_prototypes(params["prototypes"], shape),
+        prototypes=prototypes,
         weight_dtype=params["weight_dtype"],
         **{name: params[name] for name in of_solver},
     )
 
 
-def _prototypes(wanted: Any, shape: DataShape) -> bool:
-    """Whether to try prototypes. "auto": for sparse X, many classes and enough rows to judge by."""
+def _prototypes(params: Params, shape: DataShape) -> bool:
+    """Whether to try prototypes and SVMs.
+
+    "auto": for sparse X, many classes and enough rows to judge by, if the hidden layers are a
+    bottleneck (Delicious has 500 features, fewer than hidden neurons, and gains nothing).
+    """
+    wanted = params["prototypes"]
     if wanted == "auto":
-        return shape.sparse and shape.n_classes >= 100 and shape.n_samples >= 1000
+        narrow = shape.n_features > min(params["hidden_layer_sizes"])
+        return shape.sparse and narrow and shape.n_classes >= 100 and shape.n_samples >= 1000
     if wanted and not shape.sparse:
         raise ValueError(
             "prototypes must be 'auto' or False for dense features: prototypes need sparse ones, "
@@ -191,13 +201,12 @@ def expected_square_norm(n_neurons: int, n_active: int) -> float:
 def _n_hard_kept(params: Params, shape: DataShape, hidden: list[LayerSettings]) -> int:
     """Number of hard neurons in every row's list; 0: there are no lists.
 
-    "auto": lists where every row has exactly one label (planted siblings: P@1 .51 to .62), or
-    where rows have _SEVERAL labels or more on average (EURLEX57K, 5.1 labels, tail of 200: .904 to
-    .916). Where most rows have one label but may lack others, many hard neurons are right: lists
-    change nothing on OEWN (1.03 labels) and take 1.6 times as long. Five per row are enough; one
-    gives half the gain.
+    "auto": lists where every row has exactly one label (planted siblings: P@1 .53 to .65), or
+    where rows have _SEVERAL labels or more on average and fewer than _FEW_VALUES values (word
+    windows: .20 to .25). With more values the SVMs gain the same without lists (EURLEX57K: P@5 .698
+    with and without). Five per row are enough; one gives half the gain.
     """
-    several = shape.n_labels >= _SEVERAL * shape.n_samples
+    several = shape.n_labels >= _SEVERAL * shape.n_samples and shape.n_values < _FEW_VALUES
     pays = (shape.one_label or several) and not hidden[-1].n_active
     wanted = params["retrieval"] == "lists" or (params["retrieval"] == "auto" and pays)
     return min(5, shape.n_classes - 1) if wanted else 0
@@ -235,18 +244,19 @@ def auto_batch_size(n_samples: int) -> int:
     return max(8, min(64, n_samples // 40))
 
 
-def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float) -> int:
+def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float, prototypes: bool) -> int:
     """Epochs: the more rows there are, the fewer epochs, but still the more updates.
 
-    Bibtex (6,000 rows) is best after about 12 passes and overfits after 20, OEWN (75,000) still
-    gains from the eighth; a million rows get 5. Where classes have more than 15 rows each, there is
+    Without SVMs, OEWN (75,000 rows) still gains from the eighth epoch; with them six are as good as
+    eight, if rows may have several labels (planted siblings, one label: P@1 .640 after 7 epochs,
+    .653 after 9). A million rows get 5. Where classes have more than 15 rows each, there is
     more to learn and less to overfit: up to twice as many epochs, but then no more than 20
-    (EURLEX57K, 55 rows: P@5 .6875 after 9, .6924 after 19). If an epoch has few updates (few rows
+    (EURLEX57K, 55 rows: P@5 .6935 after 6, .6995 after 13). If an epoch has few updates (few rows
     or large batches), there are enough epochs for 1,000 updates, but no more than MLPClassifier's
     200.
     """
     updates = math.ceil(n_samples / batch_size)
-    usual = 80 * math.pow(n_samples, -0.2)
+    usual = (60 if with_svms else 80) * math.pow(n_samples, -0.2)
     more = usual * min(2.0, math.sqrt(rows_per_class / 15))
     usual = max(usual, min(more, 20.0))
     return max(5, round(usual), min(200, math.ceil(1000 / updates)))

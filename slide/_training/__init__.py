@@ -7,7 +7,8 @@ Map of the package::
     course        Course: epochs, learning rate, validation, when to stop
     batch         one batch of `partial_fit`
     mining        hard neurons of every training row
-    stacking      weight of the prototypes and calibration, found on late rows
+    stacking      prototypes, SVMs and calibration, made and found on late rows
+    weighing      the weights of prototypes and SVMs in a score
     unseen        judging rows as rows after training would be
     calibration   scale of the scores, and confidence of one label's probabilities
     divergence    detection of a diverged training, and its error

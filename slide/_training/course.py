@@ -172,15 +172,17 @@ class Course:
         self._report(f"Iteration {epoch + 1}, loss = {done.mean_loss:.8f}")
 
     def _open_epoch(self, epoch: int) -> None:
-        """Before certain epochs, once each: weigh prototypes, calibrate, find the hard neurons."""
+        """Before certain epochs, once each: find hard neurons, weigh prototypes, calibrate."""
         network, stacking = self.network, self.stacking
+        if network.settings.n_hard_kept and mining.mines_before(epoch, self.max_iter):
+            n_kept = self.trainer.hard.shape[1]
+            hard, cost = mining.hard_neurons(network, self.data, n_kept, self.n_threads)
+            self.trainer.hard[...] = hard
+            network.tally.multiply_adds += cost
         if stacking is not None and stacking.weighs_before(epoch, self.max_iter):
             stacking.weigh(network, self.n_threads)
         if stacking is not None and stacking.calibrates_before(epoch, self.max_iter):
             stacking.calibrate(network, self.n_threads)
-        if network.settings.n_hard_kept and mining.mines_before(epoch, self.max_iter):
-            cost = mining.mine_hard_neurons(network, self.trainer, self.data, self.n_threads)
-            network.tally.multiply_adds += cost
 
     def _rows(self) -> Array:
         return np.arange(len(self.data)) if self.stacking is None else self.stacking.rows

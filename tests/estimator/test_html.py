@@ -44,7 +44,10 @@ def test_sparse_network(classifier, planted):
 def test_prototypes(classifier, multilabel):
     assert "prototypes of weight" not in classifier().fit(*multilabel)._repr_html_()
     clf = classifier(prototypes=True).fit(*multilabel)
-    assert f"prototypes of weight {clf.prototype_weight_:.3g}." in clf._repr_html_()
+    assert clf.prototype_weight_ > 0 and clf.svm_weight_ > 0
+    page = clf._repr_html_()
+    assert f"prototypes of weight {clf.prototype_weight_:.3g}, linear SVMs of weight" in page
+    assert f"{clf.svm_weight_:.3g}." in page
 
 
 def test_every_network_has_a_page(network, classifier, planted):

@@ -83,7 +83,6 @@ def test_a_change_leaves_what_is_derived_behind(classifier, planted):
     network = model._fitted.network
     for change in (
         network.changed,
-        lambda: network.set_prototypes(None),
         lambda: note_inputs(network, X, 1),
         lambda: model.partial_fit(X[:50], y[:50]),
     ):

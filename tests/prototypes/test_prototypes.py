@@ -16,7 +16,6 @@ from slide._engine import predict
 from slide._engine.model import Model
 from slide._network import start as network_start
 from slide._network.layer import Layer
-from slide._prediction import lookup
 from slide._prediction.shortlist import Shortlist
 from slide._prototypes import prototypes
 from slide._prototypes.prototypes import Prototypes, make_prototypes
@@ -116,18 +115,18 @@ def test_long_lists_keep_their_largest_weights(monkeypatch):
     assert_array_equal(*(-np.sort(-np.abs(table), axis=0)[:4] for table in (cut, whole)))
 
 
-def test_cosines_are_those_of_the_twin():
+def test_products_are_those_of_the_twin():
     x, labels = sparse_rows(40), random_labels(40, 30)
     made = make_prototypes(x, label_rows(labels, 30), None, 1)
     ids = np.random.default_rng(3).integers(30, size=(40, 3)).astype(np.int32)
     expected = twin.prototype_scores(x, made.by_feature.toarray(), made.feature_weights, 1.0)
-    assert_allclose(made.cosines(x, ids), np.take_along_axis(expected, ids, axis=1), atol=1e-6)
+    assert_allclose(made.products(x, ids), np.take_along_axis(expected, ids, axis=1), atol=1e-6)
 
 
-def test_cosines_of_rows_without_features():
+def test_products_of_rows_without_features():
     made = make_prototypes(sparse_rows(40), label_rows(random_labels(40, 30), 30), None, 1)
     ids = np.zeros((2, 5), np.int32)
-    assert_array_equal(made.cosines(np.zeros((2, N_FEATURES), np.float32), ids), np.zeros((2, 5)))
+    assert_array_equal(made.products(np.zeros((2, N_FEATURES), np.float32), ids), np.zeros((2, 5)))
 
 
 # ----------------------------------------------------------------- scores --
@@ -211,56 +210,6 @@ def test_hidden_layers_know_nothing_of_prototypes(scored):
 # ----------------------------------------------------------------- weight --
 
 
-def test_the_best_weight_is_found():
-    """Scores are noise and cosines are right, or the other way round."""
-    rng = np.random.default_rng(8)
-    right = np.zeros((400, 20), bool)
-    right[np.arange(400), rng.integers(20, size=400)] = True
-    signal, noise = right + 0.1 * rng.standard_normal(right.shape), rng.random(right.shape)
-    ones = np.ones(400)
-    assert stacking._best_weight(noise, signal, right, ones) > 0
-    assert stacking._best_weight(signal, noise, right, ones) == 0
-
-
-def test_no_weight_without_evidence():
-    """A gain on one row of many may be chance, and gives no weight."""
-    right = np.zeros((200, 6), bool)
-    right[:, 0] = True
-    scores = np.tile(np.arange(6, 0, -1.0), (200, 1))
-    cosines = np.zeros((200, 6))
-    scores[0, 0], cosines[0, 0] = -1.0, 1.0
-    ones = np.ones(200)
-    gains = stacking._precisions(scores + 64 * cosines, right) - stacking._precisions(scores, right)
-    assert gains.sum() > 0
-    assert stacking._best_weight(scores, cosines, right, ones) == 0
-    # A gain on many rows is evidence.
-    scores[:100, 0], cosines[:100, 0] = -1.0, 1.0
-    assert stacking._best_weight(scores, cosines, right, ones) > 0
-
-
-def test_short_lists_hold_the_candidates(classifier, rare, monkeypatch):
-    """Labels of the judging rows come from short lists where these pay, and few are missed."""
-    X, y = rare
-    found, candidates = [], stacking._candidates
-
-    def both(network, *args):
-        found.append(candidates(network, *args))
-        monkeypatch.setattr(lookup, "pays", lambda network, n_candidates: True)
-        monkeypatch.setattr(lookup, "candidates_for", lambda k: 200)
-        found.append(candidates(network, *args))
-        assert network.derived.get("shortlist") is None and network.prototypes is None
-        return [array.copy() for array in found[0]]
-
-    monkeypatch.setattr(stacking, "_candidates", both)
-    classifier(max_iter=4).fit(X, y)
-    exact, listed = found
-    merits = [
-        [stacking._precisions(s + w * c, right).mean() for w in stacking._WEIGHTS]
-        for s, c, right in (exact, listed)
-    ]
-    assert_allclose(merits[1], merits[0], atol=0.01)
-
-
 def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, rare, monkeypatch):
     X, y = rare
     seen, make, start = [], stacking.make_prototypes, network_start.set_weights
@@ -278,13 +227,14 @@ def test_late_labels_stay_out_of_the_start_and_the_first_prototypes(classifier, 
     clf = classifier(max_iter=2).fit(X, y)
     assert clf.prototype_weight_ > 0
     assert [len(labels) for labels in seen] == [3000] * 4
-    # Start, prototypes that decide the weight, those that decide the calibration, all.
+    # Start, prototypes that decide the weight, those that the last rows judge, all.
     assert [len(labels.indices) for labels in seen] == [2700, 2700, 2880, 3000]
     assert_array_equal(seen[0].indptr, seen[1].indptr)
     seen.clear()
     clf = classifier(max_iter=2, early_stopping=True).fit(X, y)  # held-out rows judge
     assert clf.prototype_weight_ > 0
-    assert [len(labels.indices) for labels in seen] == [2700, 2700]  # start; prototypes once
+    # Start; prototypes to decide the weights of cosines, then of margins; those that stay.
+    assert [len(labels.indices) for labels in seen] == [2700] * 4
 
 
 def test_late_rows_come_in_the_second_half_and_some_last(classifier, rare, monkeypatch):
@@ -409,7 +359,7 @@ def test_arrays_that_are_no_index_are_refused(change, message):
         for name, value in {**arrays, **change}.items()
     }
     with pytest.raises(ValueError, match=message):
-        Prototypes.from_arrays(**arrays, n_classes=3, weight=1.0)
+        Prototypes.from_arrays(arrays, 3, 1.0, 0.0)
 
 
 def test_sample_weights_count(classifier, rare):

@@ -24,6 +24,7 @@ from sklearn.preprocessing import MaxAbsScaler
 import slide
 from slide import SparseMLPClassifier
 from slide._saving import model_file
+from slide._training import stacking
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
@@ -32,6 +33,8 @@ ROOT = Path(slide.__file__).parents[1]  # for child processes; a checkout may la
 KINDS = {
     "lists and prototypes": {},
     "early stopping": {"early_stopping": True},
+    "SVMs": {"max_iter": 5},
+    "SVMs, early stopping": {"early_stopping": True},
     "sparse": {"hidden_layer_sizes": (64, 32), "active_fraction": (0.25, 0.5, 0.9),
                "rehash_every": 200},
     "scan": {"hidden_layer_sizes": (256,), "active_fraction": (0.1, 1.0), "retrieval": "scan",
@@ -77,15 +80,17 @@ def assert_same(one, other, X):
         for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
             assert_array_equal(ours.view(np.int32), theirs.view(np.int32))
     for name in ("loss_curve_", "validation_scores_", "t_", "n_iter_", "compute_fraction_",
-                 "prototype_weight_", "best_loss_"):  # fmt: skip
+                 "prototype_weight_", "svm_weight_", "best_loss_"):  # fmt: skip
         assert getattr(one, name) == getattr(other, name), name
     assert_array_equal(one.decision_function(X), other.decision_function(X))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("every", [{}, {"every_n_seconds": 1e-9}], ids=["epochs", "chunks"])
-def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life):
+def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life, monkeypatch):
     X, y = rows
+    if kind.startswith("SVMs"):
+        monkeypatch.setattr(stacking, "best_weights", lambda *args: (2.0, 1.5))
     params = {"max_iter": 4, **KINDS[kind]}
     never_killed = classifier(**params).fit(X, y)
     n_runs = 0
@@ -103,6 +108,7 @@ def test_goes_on_bit_by_bit(kind, every, rows, path, classifier, life):
     assert n_runs >= 2
     life.left = None
     assert_same(clf, never_killed, X)
+    assert not kind.startswith("SVMs") or clf.svm_weight_ > 0
     # Training after the checkpoint gives the same result too.
     for one in (clf, never_killed):
         one.set_params(early_stopping=False).partial_fit(X, y)

@@ -25,7 +25,8 @@ def test_forms_are_those_of_the_arrays(kind, is_sparse, classifier, planted):
     widths = [network.n_features, *network.hidden_layer_sizes, network.n_classes]
     parts = {"center": network.x_mean, "columns": network.columns, "started": network.started}
     optional = [name for name, part in parts.items() if part is not None]
-    forms = network_forms(widths, network.settings, optional, n_values, n_directions)
+    with_biases = prototypes is not None and prototypes.svm_weight > 0
+    forms = network_forms(widths, network.settings, optional, n_values, with_biases, n_directions)
     assert forms_of(arrays) == forms
     if kind == "wide" and not is_sparse:
         assert n_directions[0]

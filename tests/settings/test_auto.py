@@ -53,17 +53,26 @@ def test_the_tail_grows_with_the_classes_and_the_labels_of_a_row():
 
 
 def test_epochs_grow_with_the_rows_of_a_class():
-    assert [auto.auto_max_iter(45_000, 64, r) for r in (1, 15, 60, 1000)] == [9, 9, 19, 19]
-    assert auto.auto_max_iter(10_000_000, 64, 1) == 5
-    assert auto.auto_max_iter(20, 8, 1) == 200
+    for with_svms, expected in ((False, [9, 9, 19, 19]), (True, [7, 7, 14, 14])):
+        epochs = [auto.auto_max_iter(45_000, 64, r, with_svms) for r in (1, 15, 60, 1000)]
+        assert epochs == expected
+    assert auto.auto_max_iter(10_000_000, 64, 1, True) == 5
+    assert auto.auto_max_iter(20, 8, 1, True) == 200
 
 
 @pytest.mark.parametrize(
-    ("labels", "listed"), [([1] * 200, True), ([0, 2] * 100, False), ([1, 3] * 100, True)], ids=str
+    ("labels", "n_values", "listed"),
+    [
+        ([1] * 200, 30, True),
+        ([0, 2] * 100, 3, False),
+        ([1, 3] * 100, 30, False),
+        ([1, 3] * 100, 3, True),
+    ],
+    ids=["one label", "one on average", "several", "several, few values"],
 )
-def test_lists(labels, listed):
+def test_lists(labels, n_values, listed):
     rng = np.random.default_rng(0)
-    X = csr_array(random_array((200, 300), density=0.1, rng=rng))
+    X = csr_array(random_array((200, 300), density=n_values / 300, rng=rng))
     rows = [rng.choice(1000, n, replace=False) for n in labels]
     indptr = np.concatenate([[0], np.cumsum(labels)])
     Y = csr_array((np.ones(indptr[-1], np.int8), np.concatenate(rows), indptr), (200, 1000))

@@ -61,20 +61,20 @@ def test_lists_hold_the_hardest_wrong_neurons(lookup, classifier, siblings, monk
         monkeypatch.setattr("slide._prediction.lookup._LEAST", 100)
         monkeypatch.setattr("slide._prediction.lookup._LEAST_PER_CANDIDATE", 1)
         monkeypatch.setattr("slide._prediction.lookup._LEAST_WEIGHTS", 100)
-    seen, found = mining.mine_hard_neurons, {}
+    seen, found = mining.hard_neurons, {}
 
-    def spy(network, trainer, data, n_threads):
-        cost = seen(network, trainer, data, n_threads)
+    def spy(network, data, n_kept, n_threads):
+        listed, cost = seen(network, data, n_kept, n_threads)
         assert (network.derived.get("shortlist") is not None) == (lookup == "codes")
         z = np.maximum(data.x @ network.layers[0].w + network.layers[0].b, 0)
         scores = z @ network.layers[1].w.T + network.layers[1].b
         scores[np.arange(len(data)), data.labels.indices] = -np.inf
-        best = np.argsort(-scores, axis=1)[:, :5]
-        hits = [np.isin(a, b).mean() for a, b in zip(best, trainer.hard, strict=True)]
-        found.update(recall=np.mean(hits), cost=cost, listed=trainer.hard.copy(), data=data)
-        return cost
+        best = np.argsort(-scores, axis=1)[:, :n_kept]
+        hits = [np.isin(a, b).mean() for a, b in zip(best, listed, strict=True)]
+        found.update(recall=np.mean(hits), cost=cost, listed=listed, data=data)
+        return listed, cost
 
-    monkeypatch.setattr(mining, "mine_hard_neurons", spy)
+    monkeypatch.setattr(mining, "hard_neurons", spy)
     clf = classifier(retrieval="lists", max_iter=4).fit(X, y)
     assert found["recall"] == 1 if lookup == "exact" else found["recall"] > 0.8
     right = found["listed"] == found["data"].labels.indices[:, np.newaxis]
@@ -122,6 +122,8 @@ def test_where_lists_are_made(classifier, siblings, multilabel, monkeypatch):
     assert Y.nnz == 3000
     classifier(max_iter=1).fit(X[:3000], Y.tocsr())
     assert not epochs
-    # Several labels per row.
+    # Several labels per row, only where they are wanted.
     several.set_params(retrieval="auto").fit(*multilabel)
+    assert not epochs
+    several.set_params(retrieval="lists").fit(*multilabel)
     assert any(made for _, made in epochs)

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from slide import SparseMLPClassifier
 from slide._saving import model_file
 from slide._saving.tensors import TensorFile, checksum, write_tensors
+from slide._training import stacking
 from slide.callback import Checkpoint
 from slide.datasets import make_extreme_classification
 
@@ -21,6 +22,7 @@ KINDS = {
     "between epochs": (HASHED, {"every_n_epochs": 2}),
     "with lists": ({"active_fraction": (1.0, 0.5), "batch_size": 16, "retrieval": "lists",
                     "prototypes": False}, {"every_n_epochs": 1}),
+    "with SVMs": ({"max_iter": 10}, {"every_n_seconds": 1e-9}),
 }  # fmt: skip
 
 
@@ -37,14 +39,17 @@ def trained(rows, tmp_path_factory):
         path = folder / kind
         with pytest.MonkeyPatch.context() as patch:
             life = make_mortal(patch)
+            if kind == "with SVMs":
+                patch.setattr(stacking, "best_weights", lambda *args: (2.0, 1.5))
             whole = make(kind).fit(*rows)
-            life.left = life.n * 3 // 4
+            life.left = life.n - 1 if kind == "with SVMs" else life.n * 3 // 4
             with pytest.raises(Killed):
                 make(kind).set_callbacks(Checkpoint(path, **every)).fit(*rows)
         found[kind] = whole, *contents(path)
     assert found["in an epoch"][1]["training"]["course"]["so_far"] is not None
     assert found["between epochs"][1]["training"]["course"]["so_far"] is None
     assert found["with lists"][2]["training.listed"].size
+    assert found["with SVMs"][2]["training.negatives"].size
     return found
 
 
@@ -182,6 +187,18 @@ CHANGES = {
         array("listed", swap(0, 2**31 - 1)),
         array("listed", lambda old: old[1:]),
         array("listed", lambda old: old.astype(np.int64)),
+    ],
+    "with SVMs": [
+        put(C, "weighed", value=[]),
+        put(C, "weighed", value=[-1.0, 2.0]),
+        put(C, "weighed", value=[1.0, -2.0]),
+        put(C, "weighed", value=[1.0, 2.0, 3.0, 4.0]),
+        array("negatives", None),
+        array("negatives", swap(0, 120)),
+        array("negatives", swap(0, -2)),
+        array("negatives", lambda old: old[1:]),
+        array("negatives", lambda old: old[:, 1:]),
+        array("negatives", lambda old: old.astype(np.int64)),
     ],
 }  # fmt: skip
 CASES = [(kind, i) for kind, changes in CHANGES.items() for i in range(len(changes))]

@@ -244,7 +244,7 @@ def auto_batch_size(n_samples: int) -> int:
     return max(8, min(64, n_samples // 40))
 
 
-def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float, prototypes: bool) -> int:
+def auto_max_iter(n_samples: int, batch_size: int, rows_per_class: float, with_svms: bool) -> int:
     """Epochs: the more rows there are, the fewer epochs, but still the more updates.
 
     Without SVMs, OEWN (75,000 rows) still gains from the eighth epoch; with them six are as good as

@@ -68,6 +68,7 @@ WIDTHS = ((256, 0.3), (512, 0.5), (1024, 0.75))
 TAILS = (200, 600, 1800)
 LISTS = ("none", "lists")
 EPOCHS = (1, 2)  # times the usual number
+RATES = (7e-4, 1.5e-3)  # instead of 1e-3
 
 
 def load_problem(name):
@@ -96,8 +97,11 @@ def usual_epochs(X):
 
 
 def grid(X, Y):
-    """Settings for a problem: width with its dropout, tail, lists, epochs."""
-    tails = [size for size in TAILS if size < Y.shape[1] / 2] or [TAILS[0]]
+    """Settings for a problem, 30 or more: width with its dropout, tail, lists, epochs.
+
+    Where classes are few, tails and lists coincide; then also learning rate and prototypes.
+    """
+    tails = [size for size in TAILS if size < Y.shape[1] / 2]
     if Y.shape[1] <= 5 * TAILS[-1]:
         tails.append("all")
     settings = {}
@@ -115,6 +119,13 @@ def grid(X, Y):
         if Y.shape[1] * width > 6e8:
             continue  # more than the memory of a small machine
         settings[f"{width} {tail} {lists} x{times}"] = params
+    for name, values in (("learning_rate_init", RATES), ("prototypes", (False,))):
+        if len(settings) < 30:
+            settings |= {
+                f"{key} {name}={value}": {**params, name: value}
+                for key, params in settings.items()
+                for value in values
+            }
     return settings
 
 

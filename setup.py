@@ -60,6 +60,7 @@ MODULES = {
     "_engine.initial": True,
     "_prediction.coding": True,
     "_prediction.shortlist": True,
+    "_prediction.sieve": True,
     "_core": True,
 }
 C_SOURCES = {"_simd.dispatch": ["slide/_simd/tables.c"]}

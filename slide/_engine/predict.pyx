@@ -19,7 +19,12 @@ from slide._engine.forward cimport allocate_hidden, forward_layer, HiddenScratch
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.sparse cimport pair_all, pairs_forward
-from slide._prototypes.index cimport add_postings, open_postings, PostingsCursor
+from slide._prototypes.index cimport (
+    allocate_cursors,
+    open_postings,
+    PostingsCursor,
+    sum_postings,
+)
 
 from slide._base.memory import aligned_zeros
 
@@ -120,34 +125,31 @@ cdef int _run(Model owner, InputRows x, int64_t first, int64_t last, int n_threa
                                                keep_alive)
     cursors = <PostingsCursor *>scratch_array(n_threads * sizeof(PostingsCursor), np.uint8,
                                               keep_alive)
-    n_values = 0
-    if model.postings != NULL and wanted.hidden == NULL:
-        if x.is_dense:
-            raise ValueError("rows must be sparse where there are prototypes; got dense ones")
-        starts = x.indptr[first:last:n_rows]
-        n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
     cdef float32_t[:, ::1] z = aligned_zeros((n_threads, PREDICT_ROWS * n_output))
+    cdef float32_t[:, ::1] more = z
+    if model.postings != NULL and wanted.hidden == NULL:
+        allocate_cursors(cursors, n_threads, x, first, last, n_rows, keep_alive)
+        more = aligned_zeros((n_threads, PREDICT_ROWS * n_output))
     for i in range(n_threads):
         allocate_hidden(&scratches[i], owner, x, PREDICT_ROWS, n_output, keep_alive)
-        cursors[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
-        cursors[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
-        cursors[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
     start_watch(&watch)
     for i in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _block(model, rows, first + i * n_rows, min(n_rows, n - i * n_rows), first,
                &scratches[omp_get_thread_num()], &cursors[omp_get_thread_num()],
-               &z[omp_get_thread_num(), 0], n_output, wanted, &watch)
+               &z[omp_get_thread_num(), 0], &more[omp_get_thread_num(), 0], n_output, wanted,
+               &watch)
     return end_watch(&watch)
 
 
 cdef void _block(const ModelView *model, const InputView *x, int64_t first, int64_t n,
                  int64_t origin, HiddenScratch *hidden, PostingsCursor *cursors, float32_t *z,
-                 int64_t n_output, const Wanted *wanted, Watch *watch) noexcept nogil:
+                 float32_t *more, int64_t n_output, const Wanted *wanted,
+                 Watch *watch) noexcept nogil:
     """Forward n rows from `first` on and write the wanted results.
 
-    IN model, x; OUT the rows' own places in `wanted`. hidden, cursors and z (PREDICT_ROWS,
-    n_output) belong to the thread; watch is shared. The output weights are read once for all
-    n rows. Cost: n times the number of weights that are used.
+    IN model, x; OUT the rows' own places in `wanted`. hidden, cursors, z and more, both
+    (PREDICT_ROWS, n_output), belong to the thread; watch is shared. The output weights are read
+    once for all n rows. Cost: n times the number of weights that are used.
     """
     cdef int64_t last = model.n_layers - 2, place = first - origin, k = wanted.k, step, u, size, i
     cdef int64_t n_out = model.layers[last + 1].n_out, ld
@@ -174,7 +176,9 @@ cdef void _block(const ModelView *model, const InputView *x, int64_t first, int6
                 offer(z + i * size, NULL, u, size, wanted.apart_scores + (place + i) * k,
                       wanted.apart_ids + (place + i) * k, k)
         if model.postings != NULL:
-            add_postings(model.postings, x, first, n, u, size, cursors, z)
+            sum_postings(model.postings, x, first, n, u, size, cursors, more)
+            for i in range(n * size):
+                z[i] += more[i]
         for i in range(n):
             if k == 0:
                 memcpy(wanted.scores + (place + i) * n_out + u, z + i * size,

@@ -152,7 +152,7 @@ class SparseMLPClassifier(
         are not lost. Biases and sums are always float32.
     predict_mode : {"exact", "lsh"}, default="exact"
         "exact": `predict` and `predict_topk` score every class. "lsh": they score only the classes
-        that SimHash codes rank highest; see `predict_topk`. With fewer than 8,192 classes both are
+        that SimHash codes rank highest; see `predict_topk`. With fewer than 16,384 classes both are
         exact. The mode can change after `fit`.
     verbose : bool or int, default=False
         Whether to print a line per epoch.

@@ -184,7 +184,7 @@ class Prediction(FittedAttributes):
 
         In these cases exact prediction is as fast and is used instead:
 
-        - there are fewer than 8,192 classes, or fewer than 16 times `n_candidates`;
+        - there are fewer than 16,384 classes, or fewer than 16 times `n_candidates`;
         - there are fewer than 1,048,576 output weights;
         - the last hidden layer is sparse or has more than 1,024 neurons.
 

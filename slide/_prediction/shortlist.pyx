@@ -232,10 +232,9 @@ cdef class Shortlist:
              int64_t n_candidates, int n_threads, bint apart=False):
         """The k best of the n_candidates most promising neurons of rows first..last, best first.
 
-        Scores are exact. They equal those of `_engine.predict.topk` to the bit, except for the
-        rounding of the prototypes' part. Among equal scores the lower id wins. With prototypes, the
-        n_candidates // 4 labels with the nearest prototypes join the list. A row's result depends
-        on that row alone.
+        Scores are exact: they equal those of `_engine.predict.topk` to the bit. Among equal scores
+        the lower id wins. With prototypes, the n_candidates // 4 labels to whose scores these add
+        most join the list. A row's result depends on that row alone.
 
         Parameters
         ----------

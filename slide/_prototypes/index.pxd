@@ -1,4 +1,4 @@
-from slide._base.rows cimport InputView
+from slide._base.rows cimport InputRows, InputView
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint8_t
 
 # The inverted index of `slide._prototypes.prototypes.Prototypes`: read only.
@@ -19,7 +19,7 @@ cdef struct PostingsCursor:
 # The prototypes' scores of one row at a time; private to a thread. Every array is (n_classes,).
 cdef struct PostingsSums:
     float32_t *sums                 # zeros between two rows
-    uint8_t *seen                   # zeros between two rows: whether a sum was begun
+    uint8_t *seen                   # zeros between two rows: whether a sum was begun, or listed
     int32_t *labels                 # the labels whose sums were begun
     float32_t *values               # the sums of these labels
     uint32_t *keys
@@ -38,5 +38,8 @@ cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive
 cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_t row,
                             int64_t n_best, PostingsSums *scratch, int32_t *ids,
                             int64_t n) noexcept nogil
-cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
-                       int64_t u, int64_t size, PostingsCursor *cursor, float32_t *z) noexcept nogil
+cdef void sum_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+                       int64_t u, int64_t size, PostingsCursor *cursor,
+                       float32_t *sums) noexcept nogil
+cdef int allocate_cursors(PostingsCursor *cursors, int n_threads, InputRows x, int64_t first,
+                          int64_t last, int64_t n_rows, list keep_alive) except -1

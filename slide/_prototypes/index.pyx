@@ -7,12 +7,17 @@ from where the block before stopped.
 import numpy as np
 
 from libc.math cimport sqrt
+from libc.string cimport memcpy, memset
 
 from slide._base.largest cimport largest
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint8_t
+
+cdef enum:
+    BEGUN = 1                  # the sum of a label is begun
+    LISTED = 2                 # the label is listed
 
 
 cdef class Postings:
@@ -128,34 +133,50 @@ cdef float64_t inverse_length(const float32_t *feature_weights, const InputView 
     return 1 / sqrt(norm2) if norm2 > 0 else 0
 
 
-cdef void add_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
+cdef void sum_postings(const PostingsView *view, const InputView *x, int64_t first, int64_t n,
                        int64_t u, int64_t size, PostingsCursor *cursor,
-                       float32_t *z) noexcept nogil:
-    """Add the prototypes' scores of a block of labels, the labels l in u..u + size.
+                       float32_t *sums) noexcept nogil:
+    """What the prototypes add to the scores of a block of labels, the labels l in u..u + size.
 
-    z[i, l - u] += bias_l + sum over f of v_if prototype_lf
+    sums[i, l - u] = bias_l + sum over f of v_if prototype_lf
 
-    IN view, x, first and n, as in the call of `open_postings`; INOUT z (n, size) and cursor,
+    IN view, x, first and n, as in the call of `open_postings`; OUT sums (n, size); INOUT cursor,
     private to the thread. The blocks of labels must come in order, from label 0 on. Cost: a
-    multiply-add per posting. Additions are in the order of the row's features, so that the scores
-    of a row do not depend on other rows.
+    multiply-add per posting. Additions are in the order of the row's features, so that the sums of
+    a row do not depend on other rows.
     """
     cdef int64_t i, _p, q, end, place = 0
     cdef int32_t last = <int32_t>(u + size)
     cdef float32_t v
     for i in range(n):
         if view.biases != NULL:
-            for q in range(size):
-                z[i * size + q] += view.biases[u + q]
+            memcpy(sums + i * size, view.biases + u, size * sizeof(float32_t))
+        else:
+            memset(sums + i * size, 0, size * sizeof(float32_t))
         for _p in range(x.indptr[first + i + 1] - x.indptr[first + i]):
             q = cursor.places[place]
             end = cursor.ends[place]
             v = cursor.values[place]
             while q < end and view.labels[q] < last:
-                z[i * size + view.labels[q] - u] += v * view.values[q]
+                sums[i * size + view.labels[q] - u] += v * view.values[q]
                 q += 1
             cursor.places[place] = q
             place += 1
+
+
+cdef int allocate_cursors(PostingsCursor *cursors, int n_threads, InputRows x, int64_t first,
+                          int64_t last, int64_t n_rows, list keep_alive) except -1:
+    """Set the pointers of the cursors of all threads, for blocks of n_rows rows from `first` on."""
+    cdef int64_t i
+    if x.is_dense:
+        raise ValueError("rows must be sparse where there are prototypes; got dense ones")
+    starts = x.indptr[first:last:n_rows]
+    n_values = np.diff(np.append(starts, x.indptr[last])).max(initial=0)
+    for i in range(n_threads):
+        cursors[i].places = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        cursors[i].ends = <int64_t *>scratch_array(n_values, np.int64, keep_alive)
+        cursors[i].values = <float32_t *>scratch_array(n_values, np.float32, keep_alive)
+    return 0
 
 
 cdef int allocate_sums(PostingsSums *scratch, int64_t n_classes, list keep_alive) except -1:
@@ -176,7 +197,7 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
 
     INOUT ids (n + n_best,), with n distinct ids on entry; OUT scratch.values, what the prototypes
     add to the scores of these labels. Returns the number of ids. Cost: a multiply-add per posting,
-    in the same order as in `add_postings`, except that biases come last.
+    in the same order as in `sum_postings`.
     """
     cdef int64_t i, p, q, n_seen = 0, total = n
     cdef int32_t label
@@ -187,27 +208,28 @@ cdef int64_t offer_postings(const PostingsView *view, const InputView *x, int64_
         for q in range(view.indptr[x.indices[p]], view.indptr[x.indices[p] + 1]):
             label = view.labels[q]
             if not scratch.seen[label]:
-                scratch.seen[label] = 1
+                scratch.seen[label] = BEGUN
                 scratch.labels[n_seen] = label
                 n_seen += 1
+                if view.biases != NULL:
+                    scratch.sums[label] = view.biases[label]
             scratch.sums[label] += v * view.values[q]
     for i in range(n_seen):
         scratch.values[i] = scratch.sums[scratch.labels[i]]
-        if view.biases != NULL:
-            scratch.values[i] += view.biases[scratch.labels[i]]
     n_best = largest(scratch.values, n_seen, n_best, scratch.keys, scratch.best)
     for i in range(n):
-        scratch.seen[ids[i]] = 2
+        scratch.seen[ids[i]] |= LISTED
     for i in range(n_best):
         label = scratch.labels[scratch.best[i]]
-        if scratch.seen[label] != 2:
+        if not scratch.seen[label] & LISTED:
             ids[total] = label
             total += 1
     for i in range(total):
-        scratch.values[i] = scratch.sums[ids[i]]
-        if view.biases != NULL:
-            scratch.values[i] += view.biases[ids[i]]
-        scratch.seen[ids[i]] = 0
+        label = ids[i]
+        scratch.values[i] = scratch.sums[label]
+        if view.biases != NULL and not scratch.seen[label] & BEGUN:
+            scratch.values[i] = view.biases[label]
+        scratch.seen[label] = 0
     for i in range(n_seen):
         label = scratch.labels[i]
         scratch.sums[label] = 0

@@ -10,6 +10,7 @@ Map of the package::
     blocks.h      kernels over one row of weights, or over some of its columns
     half.h        kernels of bfloat16 weights
     pairs.h       products of pairs of bfloat16 numbers
+    sift.h        products of bytes, which rule neurons out
     codes.h       sums of table entries for the scan of codes
     hash.h        transform and codes of SimHash
     shortlist.h   scan of the short list's one-bit codes

@@ -1,5 +1,6 @@
 from slide._base.typedefs cimport (
     float32_t,
+    int8_t,
     int16_t,
     int32_t,
     int64_t,
@@ -19,6 +20,28 @@ cdef extern from "slide/_simd/simd.h" nogil:
         float32_t scale_unit
         float32_t bias_unit
         float32_t bias_mid
+
+    ctypedef struct slide_bytes:
+        const int8_t *codes
+        int64_t n_fours
+        const float32_t *scale
+        const float32_t *sum
+        const float32_t *bias
+        const float32_t *error
+        const float32_t *length
+
+    ctypedef struct slide_sifter:
+        const uint8_t *codes
+        float32_t scale
+        float32_t low
+        float32_t length
+        float32_t error
+        float32_t threshold
+        const float32_t *more
+        int32_t *ids
+        float32_t *most
+        float32_t *least
+        int64_t *n
 
     ctypedef struct slide_simhash:
         int64_t n_in
@@ -109,6 +132,8 @@ cdef extern from "slide/_simd/simd.h" nogil:
         int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                              const uint8_t *lut, float32_t step, float32_t low,
                              float32_t threshold, int32_t *ids, float32_t *z) noexcept nogil
+        void (*sift)(const slide_bytes *rows, int64_t first, int64_t n, const slide_sifter *x,
+                     int64_t n_x) noexcept nogil
         const slide_pairs *pairs
         int entry_bits
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from slide._base.arrays import Array, Bytes, Floats, Halves, Ids, Words, Words32
+from slide._base.arrays import Array, Bytes, Floats, Halves, Ids, Ints, Words, Words32
 
 def available() -> tuple[str, ...]: ...
 def instruction_set() -> str: ...
@@ -176,3 +176,15 @@ def shortlist(
     ids: Ids,
     z: Floats,
 ) -> int: ...
+def multiplies_bytes(name: str) -> bool: ...
+def sift(
+    name: str,
+    rows: dict[str, Array],
+    first: int,
+    n: int,
+    x: dict[str, Array | None],
+    ids: Ids,
+    most: Floats,
+    least: Floats,
+    counts: Ints,
+) -> None: ...

@@ -5,6 +5,7 @@ one instruction set; without it the widest one that the processor has is used.
 """
 import os
 
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from slide._base.typedefs cimport (
@@ -289,3 +290,37 @@ def shortlist(str name, const uint8_t[:, :, ::1] codes, const float32_t[::1] sca
         index.scale_unit, index.bias_unit, index.bias_mid = units
     return _table(name).shortlist(&index, first, n, &lut[0], step, low, threshold, &ids[0],
                                   _out(z))
+
+
+def multiplies_bytes(str name):
+    return _table(name).sift != NULL
+
+
+def sift(str name, dict rows, int64_t first, int64_t n, dict x, int32_t[:, ::1] ids,
+         float32_t[:, ::1] most, float32_t[:, ::1] least, int64_t[::1] counts):
+    """Run the kernel `sift`; rows and x: arrays by the names of slide_bytes and slide_sifter."""
+    cdef const int8_t[:, :, :, ::1] codes = rows["codes"]
+    cdef const float32_t[::1] scale = rows["scale"], total = rows["sum"], bias = rows["bias"]
+    cdef const float32_t[::1] error = rows["error"], length = rows["length"]
+    cdef const uint8_t[:, ::1] x_codes = x["codes"]
+    cdef const float32_t[:, ::1] more = x["more"]
+    cdef slide_bytes view
+    cdef slide_sifter sifter
+    cdef int64_t i
+    if _table(name).sift == NULL:
+        raise ValueError(f"{name} does not multiply bytes on this machine")
+    view.codes, view.n_fours = &codes[0, 0, 0, 0], codes.shape[1]
+    view.scale, view.sum, view.bias = &scale[0], &total[0], &bias[0]
+    view.error, view.length = &error[0], &length[0]
+    cdef slide_sifter *sifters = <slide_sifter *>malloc(counts.shape[0] * sizeof(slide_sifter))
+    for i in range(counts.shape[0]):
+        sifter.codes, sifter.scale, sifter.low = &x_codes[i, 0], x["scale"][i], x["low"][i]
+        sifter.length, sifter.error = x["length"][i], x["error"][i]
+        sifter.threshold, sifter.more = x["threshold"][i], NULL
+        if more is not None:
+            sifter.more = &more[i, 0]
+        sifter.ids, sifter.most, sifter.least = &ids[i, 0], &most[i, 0], &least[i, 0]
+        sifter.n = &counts[i]
+        sifters[i] = sifter
+    _table(name).sift(&view, first, n, sifters, counts.shape[0])
+    free(sifters)

@@ -32,6 +32,31 @@ typedef struct {
     float scale_unit, bias_unit, bias_mid;
 } slide_codes;
 
+/* Rows of weights in bytes: weight j of row i is about scale[i] times its code. The arrays have a
+ * multiple of 64 elements. */
+typedef struct {
+    const int8_t *codes; /* (blocks of 64 rows, n_fours, 64, 4): codes 4 k to 4 k + 3 of each row */
+    int64_t n_fours;
+    const float *scale;
+    const float *sum; /* of the row's weights */
+    const float *bias;
+    const float *error;  /* length of the difference between the row and its codes */
+    const float *length; /* of the row */
+} slide_bytes;
+
+/* A vector in bytes: element j is about low + scale * code. Its list of neurons. */
+typedef struct {
+    const uint8_t *codes; /* (4 n_fours,) */
+    float scale, low;
+    float length; /* of scale * codes */
+    float error;  /* length of the difference, and what float32 rounds, over a row's length */
+    float threshold;
+    const float *more; /* added to the products, or NULL */
+    int32_t *ids;
+    float *most, *least; /* bounds of the listed products */
+    int64_t *n;
+} slide_sifter;
+
 /* The random numbers of SimHash; the class of that name in _hashing/simhash.pyx explains them. */
 typedef struct {
     int64_t n_in, size, last_size, n_blocks, n_rounds, n_padded;
@@ -204,6 +229,14 @@ typedef struct {
     int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                          const uint8_t *lut, float step, float low, float threshold,
                          int32_t *ids, float *z);
+
+    /* List, for every vector b, the neurons i in first..first + n whose products may reach the
+     * threshold: most >= threshold, or NaN, where |most + least - 2 product| <= most - least and
+     *     product = rows[i] . vector b + bias[i] + more[i - first], as computed in float32.
+     * IN rows; first, a multiple of 64; INOUT x (n_x,), whose lists have room for n more each.
+     * Cost: a multiply-add of bytes for each weight and vector. NULL without AVX-512 VNNI. */
+    void (*sift)(const slide_bytes *rows, int64_t first, int64_t n, const slide_sifter *x,
+                 int64_t n_x);
     const slide_pairs *pairs; /* NULL where the processor does not multiply bfloat16 */
     int entry_bits; /* 6 where the processor can look up 64 bytes in a register, else 4 */
 } slide_simd;

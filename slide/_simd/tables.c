@@ -99,7 +99,7 @@ static ALWAYS_INLINE uint32_t bits_scalar(float x)
 #define SUMS sums_scalar
 #define GROUP 1
 #include "shortlist.h"
-#define SHORTLIST shortlist_scalar, NULL, 4
+#define SHORTLIST shortlist_scalar, NULL, NULL, 4
 #define V_TRANSPOSE(t) ((void)(t))
 #define VI uint32_t
 #define VI_DOUBLE(a) ((a) + (a))
@@ -227,7 +227,7 @@ static ALWAYS_INLINE TARGET_AVX2 void transpose_avx2(__m256 *t)
 #define SUMS sums_avx2
 #define GROUP 2
 #include "shortlist.h"
-#define SHORTLIST shortlist_avx2, NULL, 4
+#define SHORTLIST shortlist_avx2, NULL, NULL, 4
 #define V_TRANSPOSE(t) transpose_avx2(t)
 #define VI __m256i
 #define VI_DOUBLE(a) _mm256_add_epi32(a, a)
@@ -358,7 +358,7 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #define SUMS sums_vbmi
 #define GROUP 4
 #include "shortlist.h"
-#define SHORTLIST shortlist_avx2, NULL, 4
+#define SHORTLIST shortlist_avx2, NULL, NULL, 4
 #define V_TRANSPOSE(t) transpose_avx512(t)
 #define VI __m512i
 #define VI_DOUBLE(a) _mm512_add_epi32(a, a)
@@ -393,6 +393,7 @@ static ALWAYS_INLINE TARGET_AVX512 void transpose_avx512(__m512 *t)
 #define HAS_PAIRS 1
 #include "pairs.h"
 #endif
+#include "sift.h"
 
 #endif /* SLIDE_X86 */
 
@@ -414,6 +415,8 @@ const slide_simd *slide_simd_table(const char *name)
             table.shortlist = shortlist_vbmi;
             table.entry_bits = 6;
         }
+        if (__builtin_cpu_supports("avx512vnni"))
+            table.sift = sift_vnni;
 #if HAS_PAIRS
         if (__builtin_cpu_supports("avx512bf16"))
             table.pairs = &pair_kernels;

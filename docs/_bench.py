@@ -16,6 +16,8 @@ SYSTEMS = {
     "random": "slide, 5 % at random (floor)",
     "bfloat16": 'slide, `weight_dtype="bfloat16"`',
     "network": "slide without prototypes",
+    "tail": 'slide, `retrieval="none"`',
+    "lsh+tail": 'slide, `retrieval="lists"`',
     "tables": 'slide, `retrieval="rerank"`',
     "lists": 'slide, `retrieval="lists"`',
     "none": 'slide, `retrieval="none"`',
@@ -29,6 +31,8 @@ SYSTEMS = {
     "torch-bf16-huge": "PyTorch, dense, bf16, huge pages",
     "torch-sampled": "PyTorch, sampled softmax",
     "pecos": "PECOS XR-Linear",
+    "omikuji": "Omikuji, 3 Parabel trees",
+    "bonsai": "Omikuji, 3 Bonsai trees",
     "napkinxc": "napkinXC PLT",
 }
 PROBLEMS = {
@@ -58,8 +62,10 @@ def write(results, folder):
         "hash-ablation": hash_ablation,
         "xmc-oewn": xmc,
         "xmc-oewn-torch": xmc,
+        "xmc-eurlex57k": xmc,
         "xmc-bibtex": xmc,
         "xmc-delicious": xmc,
+        "blocks": blocks,
         "scale": scale,
         "text": text,
         "predict": predict,
@@ -161,6 +167,19 @@ def widths(result):
     ]
     head = ["neurons", "accuracy", "share of dense", "multiplications", "µs per sample", "peak, MB"]
     return table(head, [[row["name"], *figures(row, columns)] for row in result["networks"]])
+
+
+def blocks(result):
+    columns = [("first_us_per_sample", 1), ("us_per_sample", 1), ("ratio", 2), ("train_s", 1)]
+    columns.append(("peak_mb", 0))
+    names = {"oewn": "OEWN", "eurlex57k-dev": "EURLEX57K", "classes": "670,091 classes"}
+    rows = [
+        [names[problem], layer, *figures(row, columns)]
+        for problem, layers in result["problems"].items()
+        for layer, row in layers.items()
+    ]
+    head = ["", "neurons", "µs per sample, first pass", "later passes", "× 256 neurons", "`fit`, s"]
+    return table([*head, "peak, MB"], rows)
 
 
 def hash_ablation(result):

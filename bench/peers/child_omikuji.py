@@ -30,7 +30,8 @@ def write_rows(path, X, Y):
             labels = Y.indices[Y.indptr[i] : Y.indptr[i + 1]]
             pairs = zip(X.indices[values], X.data[values], strict=True)
             features = " ".join(f"{feature}:{value:.8g}" for feature, value in pairs)
-            file.write(f"{','.join(map(str, labels))} {features}\n")
+            # Omikuji reads no line without features.
+            file.write(f"{','.join(map(str, labels))} {features or '0:0'}\n")
 
 
 def train(X, Y, threads):

@@ -27,7 +27,8 @@ _LEAST = 0.2
 _C = 1.0  # cost of a row inside the margin, in squared lengths of w
 _SWEEPS = 6  # EURLEX57K: P@5 .700 after 5, .702 after 10
 _TOLERANCE = 0.1
-_FEWEST = 50  # negatives of a label
+_FEWEST = 50  # negatives of a label, but ...
+_PER_ROW = 10  # ... no more for each of its rows
 _TINY = np.float32(1e-20)  # below all feature weights that are not 0
 _ROOM = 1 << 22  # most weights that one call of the compiled loop makes room for
 _PARTS = 4  # parts per thread
@@ -121,7 +122,8 @@ def _topped_up(
     """
     rows = np.flatnonzero(np.diff(labels.indptr)).astype(np.int32)
     counts, n_right = np.diff(wrong[0]), np.diff(right[0])
-    lacking = np.where(n_right > 0, np.maximum(np.maximum(n_right, _FEWEST) - counts, 0), 0)
+    wanted = np.maximum(n_right, np.minimum(_FEWEST, _PER_ROW * n_right))
+    lacking = np.maximum(wanted - counts, 0)
     if not len(rows) or not lacking.any():
         return wrong
     ids = np.repeat(np.arange(labels.n_classes), lacking)

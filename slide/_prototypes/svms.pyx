@@ -16,7 +16,7 @@ machine per label, small weights cut).
 import numpy as np
 
 from cython.parallel cimport prange
-from libc.math cimport fabs, fabsf, fmax
+from libc.math cimport fabs, fabsf, fmax, isfinite
 
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.random cimport next_below, seed_stream
@@ -167,17 +167,22 @@ cdef void _solve(const SvmsView *view, const SvmPart *part, SvmScratch *scratch,
     cdef int64_t label, j, n_listed = 0, n = 0, before
     cdef int32_t feature
     cdef float32_t weight
+    cdef bint fits
     for label in range(part.first, part.last):
         if interrupted(watch):
             return
         biases[label] = <float32_t>_train(view, label, scratch, &n_listed, watch)
+        # Values near the limits of float32 can overflow; such a machine is left out.
+        fits = isfinite(biases[label])
+        if not fits:
+            biases[label] = 0
         before = n
         for j in range(n_listed):
             feature = scratch.features[j]
             weight = scratch.weights[feature]
             scratch.weights[feature], scratch.seen[feature] = 0, 0
             part.features[n], part.weights[n] = feature, weight
-            n += fabsf(weight) >= view.least
+            n += fits and fabsf(weight) >= view.least and isfinite(weight)
         lengths[label] = <int32_t>(n - before)
 
 

@@ -172,6 +172,14 @@ def test_the_size_of_values_changes_nothing(factor):
     assert np.isfinite(margins(made_too, svms_too, scaled)).all()
 
 
+def test_values_near_the_limits_of_float32_leave_finite_machines():
+    x, labels, hard = problem()
+    x[::3] *= np.float32(1e38) / np.abs(x).max()
+    made, svms = trained(x, labels, hard)
+    assert np.isfinite(svms.by_label.data).all() and np.isfinite(svms.biases).all()
+    assert np.isfinite(made.of_weight(1.0).with_svms(svms, 1.0).by_feature.data).all()
+
+
 def test_arguments_that_do_not_fit_are_refused():
     x, labels, _ = problem(30)
     right = rows_of_labels(label_rows(labels).indptr, label_rows(labels).indices, N_CLASSES)

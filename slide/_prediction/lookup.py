@@ -27,7 +27,8 @@ _LEAST = 16_384
 _LEAST_PER_CANDIDATE = 16
 _LEAST_WEIGHTS = 1 << 20
 
-# With fewer neurons, inputs or rows (where the Sieve is not made yet), scoring all is as fast.
+# With fewer neurons, or neurons of fewer inputs, scoring all is as fast. So it is with fewer rows,
+# if the Sieve is not made yet.
 _LEAST_SIEVED = 2048
 _LEAST_INPUTS = 64
 _LEAST_ROWS = 64
@@ -114,7 +115,7 @@ def _sieve_pays(network: Network, x: InputRows, k: int) -> bool:
         sieve.pays()
         and last.n_active == 0
         and output.n_out >= _LEAST_SIEVED
-        and output.n_in >= _LEAST_INPUTS
+        and _LEAST_INPUTS <= output.n_in <= sieve.MAX_WIDTH
         and k <= sieve.MAX_K
         and (made or x.n_rows >= _LEAST_ROWS)
     )

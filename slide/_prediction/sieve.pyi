@@ -3,6 +3,7 @@ from slide._base.rows import InputRows
 from slide._engine.model import Model
 
 MAX_K: int
+MAX_WIDTH: int
 
 def pays() -> bool: ...
 

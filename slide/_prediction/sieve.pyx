@@ -1,13 +1,15 @@
 """Exact top k of a wide output layer: products of bytes rule out the neurons that cannot be in it.
 
-Neuron l has its weights in bytes, w = s c + e, and a hidden vector h = t q + m + f has its own,
-with codes c and q. By Cauchy and Schwarz
+A neuron has its weights in bytes c, w = s c + e, with a step s and an error e. A hidden vector has
+its own bytes q, h = m + t q + f, with its smallest value m, a step t and an error f. By Cauchy and
+Schwarz the difference
 
-    |w.h - s t (c.q) - m sum(w)|  <=  |e| |t q| + |w| |f|
+    w.h - s t (c.q) - m sum(w)  =  e.(t q) + w.f
 
-so a product of bytes bounds the score from both sides. A neuron whose upper bound is below the k
-largest lower bounds so far is out. The others, a few dozen of a row, are scored exactly. A quarter
-of the weights' bytes is read, and four times as many of them are multiplied at once.
+is at most the length of e times that of t q, plus the length of w times that of f. So a product of
+bytes bounds the score from both sides. A neuron whose upper bound is below the k largest lower
+bounds so far is out. The others, a few dozen of a row, are scored exactly. A quarter of the
+weights' bytes is read, and four times as many of them are multiplied at once.
 """
 import numpy as np
 
@@ -39,8 +41,10 @@ cdef enum:
     HEAP = 256                 # lower bounds that a row keeps
 
 MAX_K = HEAP                   # best neurons that a row may want
+MAX_WIDTH = 65_536             # of the last hidden layer: sums of products must fit 32 bits
 
-# Rounding of a product of d numbers in float32, in lengths of its vectors: d + SLACK times this.
+# A product of two vectors of d numbers in float32 errs by at most (d + SLACK) times this times the
+# lengths of both.
 cdef float64_t ROUNDING = 1.2e-7
 cdef enum:
     SLACK = 64
@@ -75,7 +79,8 @@ def pays():
 cdef class Sieve:
     """The output neurons in bytes. Read-only once built.
 
-    Memory: a byte per weight and 20 bytes per neuron.
+    Memory: a byte per weight and 20 bytes per neuron (64 neurons stand together), and 5 MB for each
+    thread that predicts.
 
     Parameters
     ----------
@@ -89,8 +94,11 @@ cdef class Sieve:
 
     def __init__(self, weights, const float32_t[::1] biases, int n_threads):
         cdef int64_t n = weights.shape[0], d = weights.shape[1], block, n_blocks
-        if biases.shape[0] != n:
-            raise ValueError(f"{n} neurons must have as many biases; got {biases.shape[0]}")
+        if not 1 <= d <= MAX_WIDTH or biases.shape[0] != n:
+            raise ValueError(
+                f"{n} neurons of at most {MAX_WIDTH} inputs must have as many biases; got {d} "
+                f"inputs and {biases.shape[0]} biases"
+            )
         n_blocks = blocks_of(n, BLOCK)
         self.n_neurons, self.n_in, self.view.n_fours = n, d, blocks_of(d, 4)
         self.codes = aligned_zeros((n_blocks, self.view.n_fours, BLOCK, 4), np.int8)
@@ -258,7 +266,6 @@ cdef class Sieve:
                     SieveScratch *scratch) noexcept nogil:
         """List the neurons u..u + size that may be among the k best of n rows; raise thresholds."""
         cdef int64_t i, j, part, before[ROWS]
-        cdef float32_t root
         cdef slide_sifter *sifter
         # A first part gives the thresholds for the rest of the first block.
         cdef int64_t done = 0
@@ -279,9 +286,8 @@ cdef class Sieve:
                       scratch.counts[i] - before[i], scratch.heaps + i * HEAP,
                       scratch.heap_ids + i * HEAP, k)
                 scratch.seen[i] += scratch.counts[i] - before[i]
-                root = scratch.heaps[i * HEAP]
-                if scratch.seen[i] >= k and root == root:
-                    sifter.threshold = root
+                if scratch.seen[i] >= k:
+                    sifter.threshold = scratch.heaps[i * HEAP]
             done += part
 
 

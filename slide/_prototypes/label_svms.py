@@ -29,6 +29,7 @@ _SWEEPS = 6  # EURLEX57K: P@5 .700 after 5, .702 after 10
 _TOLERANCE = 0.1
 _FEWEST = 50  # negatives of a label, but ...
 _PER_ROW = 10  # ... no more for each of its rows
+_DRAWN = 1 << 20  # random negatives that are drawn at a time
 _TINY = np.float32(1e-20)  # below all feature weights that are not 0
 _ROOM = 1 << 22  # most weights that one call of the compiled loop makes room for
 _PARTS = 4  # parts per thread
@@ -104,6 +105,7 @@ def train_svms(
         for bounds in _turns(work, rooms, _PARTS * n_threads)
     ]
     features, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    del found
     starts = np.concatenate(([0], np.cumsum(svms.lengths, dtype=np.int64)))
     # Features that are left out have weights 0.
     weights *= np.float32(svms.scale) / np.maximum(feature_weights[features], _TINY)
@@ -118,7 +120,7 @@ def _topped_up(
     """Rows where each label is wrong, with random ones for the labels that have few.
 
     A label that is almost never a hard neuron would else not learn what most rows lack, and its
-    margin would be large on any of them.
+    margin would be large on any of them. A row that is drawn twice counts twice.
     """
     rows = np.flatnonzero(np.diff(labels.indptr)).astype(np.int32)
     counts, n_right = np.diff(wrong[0]), np.diff(right[0])
@@ -126,14 +128,18 @@ def _topped_up(
     lacking = np.maximum(wanted - counts, 0)
     if not len(rows) or not lacking.any():
         return wrong
-    ids = np.repeat(np.arange(labels.n_classes), lacking)
-    drawn = rows[np.random.RandomState(0).randint(len(rows), size=len(ids))]
-    fits = ~labels.take(drawn).contain(ids[:, np.newaxis])[:, 0]
-    ids, drawn = ids[fits], drawn[fits]
-    ids = np.concatenate((np.repeat(np.arange(labels.n_classes), counts), ids))
-    order = np.argsort(ids, kind="stable")
+    ends, random, found = np.cumsum(lacking), np.random.RandomState(0), []
+    for first in range(0, int(ends[-1]), _DRAWN):
+        places = np.arange(first, min(first + _DRAWN, int(ends[-1])))
+        ids = np.searchsorted(ends, places, side="right").astype(np.int32)
+        drawn = rows[random.randint(len(rows), size=len(ids))]
+        fits = ~labels.take(drawn).contain(ids[:, np.newaxis])[:, 0]
+        found.append((ids[fits], drawn[fits]))
+    ids, drawn = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    known = np.repeat(np.arange(labels.n_classes, dtype=np.int32), counts)
+    ids, drawn = np.concatenate((known, ids)), np.concatenate((wrong[1], drawn))
     indptr = np.concatenate(([0], np.cumsum(np.bincount(ids, minlength=labels.n_classes))))
-    return indptr, np.concatenate((wrong[1], drawn))[order]
+    return indptr, drawn[np.argsort(ids, kind="stable")]
 
 
 def _without(x: csr_array, unused: Array) -> csr_array:

@@ -107,8 +107,9 @@ class Prototypes:
         """These prototypes, of a weight, and the machines in one index."""
         if not svm_weight:
             return self
-        index = svms.by_label.tocsc() * np.float32(svm_weight)
+        index = svms.by_label.tocsc()
         _shorten(index, max(_SVMS_LONGEST, min(_LONGEST, index.shape[0] // 64)))
+        index.data *= np.float32(svm_weight)
         if self.weight:
             index = csc_array(index + self.by_feature * np.float32(self.weight))
         index.sum_duplicates()
@@ -157,7 +158,7 @@ class Prototypes:
         They are the cosines if there are no SVMs. float32 (n, k).
         """
         alone = replace(self, weight=1.0, svm_weight=0.0)
-        return Postings(alone).scores(csr_array(x), labels)
+        return Postings(alone).scores(csr_array(x), np.ascontiguousarray(labels))
 
 
 def make_prototypes(

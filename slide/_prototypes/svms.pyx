@@ -105,8 +105,8 @@ cdef float64_t _move(const SvmsView *view, int32_t row, float32_t y, float32_t *
         weights, features, values, size) + bias[0]) - 1 + soft * before
     if before == 0 and gradient >= 0:
         return 0
-    after = fmax(0, before - gradient / (view.squares[row] + soft))
-    dual[0] = <float32_t>after
+    dual[0] = <float32_t>fmax(0, before - gradient / (view.squares[row] + soft))
+    after = dual[0]
     bias[0] += y * (after - before)
     step = <float32_t>(y * (after - before) * view.factors[row])
     for p in range(size):
@@ -260,7 +260,8 @@ cdef class Svms:
         bounds : int64 (n_parts + 1,), IN
             First label of each range, and the last label + 1.
         rooms : int64 (n_parts,), IN
-            The most weights that each range can have: as many as its rows have values.
+            The most weights that each range can have: for each label as many as its rows have
+            values, or n_features if that is less.
 
         Returns
         -------

@@ -132,7 +132,7 @@ def _set_stacking(course: Course, header: dict[str, Any], arrays: NamedArrays) -
             raise ValueError("weighed and calibrated must be None if no rows come late")
         return
     if weighed is not None:
-        # Older versions have one value, or add two that mean something else.
+        # Older versions have the first value alone, or add two that mean something else.
         values = floats("weighed", weighed, len(weighed) if len(weighed) in (1, 3) else 2)
         weight, svm_weight = values[0], values[1] if len(values) == 2 else 0.0
         may_weigh = stacking.tries_prototypes and stacking.held_out is None

@@ -62,7 +62,11 @@ static ALWAYS_INLINE TARGET_VNNI void sift_tile(const int nx, const slide_bytes 
                 _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
             _mm512_mask_compressstoreu_epi32(x[b].ids + n, listed, ids);
             _mm512_mask_compressstoreu_ps(x[b].most + n, listed, most);
-            _mm512_mask_compressstoreu_ps(x[b].least + n, listed, _mm512_sub_ps(z, bound));
+            /* NaN would spoil a heap of the lower bounds. */
+            __m512 least = _mm512_sub_ps(z, bound);
+            least = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY),
+                                       _mm512_cmp_ps_mask(least, least, _CMP_ORD_Q), least);
+            _mm512_mask_compressstoreu_ps(x[b].least + n, listed, least);
             *x[b].n = n + POPCOUNT(listed);
         }
     }

@@ -49,9 +49,11 @@ typedef struct {
     const uint8_t *codes; /* (4 n_fours,) */
     float scale, low;
     float length; /* of scale * codes */
-    float error;  /* length of the difference, and what float32 rounds, over a row's length */
+    /* Length of the difference, plus this: how much a product in float32 is rounded, divided by
+     * the length of the row. */
+    float error;
     float threshold;
-    const float *more; /* added to the products, or NULL */
+    const float *more; /* added to the products, from that of neuron `first` on; or NULL */
     int32_t *ids;
     float *most, *least; /* bounds of the listed products */
     int64_t *n;
@@ -231,8 +233,10 @@ typedef struct {
                          int32_t *ids, float *z);
 
     /* List, for every vector b, the neurons i in first..first + n whose products may reach the
-     * threshold: most >= threshold, or NaN, where |most + least - 2 product| <= most - least and
+     * threshold: most >= threshold, or NaN, where least <= product <= most and
      *     product = rows[i] . vector b + bias[i] + more[i - first], as computed in float32.
+     * A bound `least` that is NaN becomes -inf. Sums of products of bytes must fit into 32 bits:
+     * at most 65,536 inputs.
      * IN rows; first, a multiple of 64; INOUT x (n_x,), whose lists have room for n more each.
      * Cost: a multiply-add of bytes for each weight and vector. NULL without AVX-512 VNNI. */
     void (*sift)(const slide_bytes *rows, int64_t first, int64_t n, const slide_sifter *x,

@@ -44,7 +44,7 @@ def hard_neurons(
     """
     n_classes, n = network.n_classes, len(data)
     # So many that n_kept are left after an average row leaves out its own labels.
-    k = min(n_classes, n_kept + math.ceil(len(data.labels.indices) / n))
+    k = min(n_classes, n_kept + math.ceil(len(data.labels.indices) / max(n, 1)))
     n_candidates = max(k, _CANDIDATES)
     note_inputs(network, data.x, n_threads)
     width, found = network.layers[-1].n_in, np.full((n, n_kept), -1, np.int32)

@@ -63,7 +63,7 @@ class Stacking:
     scale : tuple of two floats or None
         Slope and offset of the scores; None until they are found.
     hard : int32 (n, n_hard) or None
-        Hard neurons of all rows, mined before the last rows decided.
+        Hard neurons of the rows, mined before the last rows decided; -1 in rows that were not.
     """
 
     n_hard = 15  # hard neurons of a row that are negatives of the SVMs
@@ -117,7 +117,7 @@ class Stacking:
     @np.errstate(under="ignore")
     def weigh(self, network: Network, n_threads: int) -> None:
         """Find the weight of the prototypes that ranks the labels of the judging rows best."""
-        judges = self.data.take(self.late) if self.held_out is None else self.held_out
+        judges = self._late_judges()
         note_inputs(network, self.data.x, n_threads)
         made = self._make(self.rows, n_threads)
         candidates = find_candidates(network, made, None, judges, n_threads)
@@ -138,13 +138,15 @@ class Stacking:
                 self.weight, self.svm_weight = best_weights(candidates, judges, self.weight)
                 self._of_all = svms if self.held_out is not None else None
                 self._add(network, made, svms)
-            if self.multilabel or self.tries_prototypes:
-                scale, self.confidence = calibrate_scores(
-                    network, judges, self.multilabel, n_threads
-                )
-            if not self.multilabel:
-                self.confidence = confidence_of(network, judges, *scale, n_threads)
-            network.set_prototypes(None)
+            try:
+                if self.multilabel or self.tries_prototypes:
+                    scale, self.confidence = calibrate_scores(
+                        network, judges, self.multilabel, n_threads
+                    )
+                if not self.multilabel:
+                    self.confidence = confidence_of(network, judges, *scale, n_threads)
+            finally:
+                network.set_prototypes(None)
         self.scale = scale
 
     def apply(self, network: Network, n_threads: int) -> None:
@@ -190,7 +192,8 @@ class Stacking:
         """Hard neurons of the rows, or of a random share of them where labels have few rows."""
         n, labels = len(self.data), self.data.labels
         share = min(1.0, len(labels.indices) / (_ROWS_OF_A_LABEL * labels.n_classes))
-        rows = np.sort(np.random.RandomState(0).permutation(n)[: math.ceil(share * n)])
+        size = max(1, math.ceil(share * n))
+        rows = np.sort(np.random.RandomState(0).permutation(n)[:size])
         data = self.data if len(rows) == n else self.data.take(rows)
         found, cost = hard_neurons(network, data, self.n_hard, n_threads)
         network.tally.multiply_adds += cost
@@ -205,6 +208,12 @@ class Stacking:
         return train_svms(
             csr_array(data.x), data.labels.only(rows), self.hard, data.weights, weights, n_threads
         )
+
+    def _late_judges(self) -> TrainingRows:
+        """Rows that decide the weight of the prototypes."""
+        if self.held_out is None:
+            return self.data.take(self.late)
+        return self.held_out.take(np.arange(min(MOST_ROWS, len(self.held_out))))
 
     def _last_judges(self) -> TrainingRows:
         """Rows that decide the calibration; with one label, those whose label has been learnt."""

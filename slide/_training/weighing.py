@@ -25,6 +25,7 @@ _SVM_WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _DEPTH = 50  # labels ranked per row, by the smallest weight and again by the largest
 _SCORED = 200  # labels scored for that, if they come from short lists
 _KS = (1, 3, 5)
+_FEWEST = 10  # judging rows; fewer decide nothing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Candidates:
     scores, cosines, margins : float32
         Of network, prototypes and SVMs. If a label is in a row twice, its second score is -inf.
     right : bool
+        False for the second one.
     """
 
     scores: Floats
@@ -66,27 +68,26 @@ def find_candidates(
     With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
     k, x, largest = min(_DEPTH, network.n_classes), judges.x, _WEIGHTS[-1]
-    network.set_prototypes(prototypes.of_weight(largest))
     n, rows = min(_SCORED, network.n_classes), network.rows
-    ids, scores = lookup.topk(network, rows(x), k, n_threads, "lsh", n, apart=True)
-    network.set_prototypes(None)
-    labels, scores = np.hstack(list(ids)), np.hstack(list(scores))
-    cosines = prototypes.products(x, labels)
-    scores[:, k:] -= np.float32(largest) * cosines[:, k:]
-    margins = np.zeros_like(scores)
-    if svms is not None:
-        alone = prototypes.of_weight(0.0).with_svms(svms, 1.0)
-        largest = _SVM_WEIGHTS[-1]
-        network.set_prototypes(alone.times(largest))
-        more, their_scores = lookup.topk(network, rows(x), k, n_threads, "lsh", n)
+    try:
+        network.set_prototypes(prototypes.of_weight(largest))
+        ids, found = lookup.topk(network, rows(x), k, n_threads, "lsh", n, apart=True)
+        labels, scores = np.hstack(list(ids)), np.hstack(list(found))
+        scores[:, k:] -= np.float32(largest) * prototypes.products(x, labels[:, k:])
+        if svms is not None:
+            alone, largest = prototypes.of_weight(0.0).with_svms(svms, 1.0), _SVM_WEIGHTS[-1]
+            network.set_prototypes(alone.times(largest))
+            more, best = lookup.topk(network, rows(x), k, n_threads, "lsh", n)
+            best -= np.float32(largest) * (alone.products(x, more) + svms.biases[more])
+            labels, scores = np.hstack((labels, more)), np.hstack((scores, best))
+    finally:
         network.set_prototypes(None)
-        labels = np.hstack((labels, more))
+    cosines, margins = prototypes.products(x, labels), np.zeros_like(scores)
+    if svms is not None:
         margins = alone.products(x, labels) + svms.biases[labels]
-        their_scores -= np.float32(largest) * margins[:, 2 * k :]
-        scores = np.hstack((scores, their_scores))
-        cosines = prototypes.products(x, labels)
-    scores[_repeated(labels)] = -np.inf
-    return Candidates(scores, cosines, margins, judges.labels.contain(labels))
+    repeated = _repeated(labels)
+    scores[repeated] = -np.inf
+    return Candidates(scores, cosines, margins, judges.labels.contain(labels) & ~repeated)
 
 
 def _repeated(labels: Ids) -> Bools:
@@ -117,6 +118,8 @@ def _better(
     others: Iterable[tuple[float, float]],
 ) -> tuple[float, float]:
     """The best of some other weights if it gains 1.5 standard errors or more, else the usual."""
+    if len(judges) < _FEWEST:
+        return usual
     sample_weights = judges.weights if judges.weights is not None else np.ones(len(judges))
     merits = {weights: candidates.merits(*weights) for weights in others}
     best = max(merits, key=lambda weights: np.average(merits[weights], weights=sample_weights))

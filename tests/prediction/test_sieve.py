@@ -93,6 +93,16 @@ def test_neurons_that_are_not_finite_hide_no_others():
     assert_exact(layers, rows_of(70), 5, activation="logistic")  # no activation is 0
 
 
+def test_the_widest_layers_do_not_overflow():
+    """The largest sum of products of bytes that MAX_WIDTH inputs can have."""
+    n = 65_536
+    layers = layers_of(n, 3)
+    layers[0].w[...], layers[0].b[...], layers[1].w[...] = 0, 1, 1
+    layers[0].b[0] = 0
+    layers[1].w[1] = -1
+    assert_exact(layers, rows_of(2), 1)
+
+
 def test_codes_are_those_of_the_twin():
     layers = layers_of(30, 200)
     made = Sieve(layers[-1].w, layers[-1].b, 2)
@@ -109,6 +119,8 @@ def test_what_does_not_fit_is_refused():
     made, rows = Sieve(layers[-1].w, layers[-1].b, 1), InputRows(rows_of(3))
     with pytest.raises(ValueError, match="as many biases"):
         Sieve(layers[-1].w, layers[-1].b[1:], 1)
+    with pytest.raises(ValueError, match="at most 65536 inputs"):
+        Sieve(np.zeros((2, 65_537), np.float32), np.zeros(2, np.float32), 1)
     with pytest.raises(ValueError, match="200 neurons over 30"):
         made.topk(Model(layers_of(31, 200), "relu", "sigmoid"), rows, 5, 1)
     for k in (0, 201):

@@ -71,6 +71,12 @@ def test_merits_are_mean_precisions():
     assert_allclose(found.merits(0, 0), [(1 + 2 / 3 + 2 / 5) / 3, 0])
 
 
+def test_few_rows_decide_nothing(noise):
+    noise, signal, right = noise
+    few = candidates(noise[:9], signal[:9], right=right[:9])
+    assert best_weight(few, Judges(9)) == 0
+
+
 def test_a_label_counts_once():
     labels = np.array([[3, 1, 3, 2, 1, 3], [1, 2, 3, 4, 5, 6]], np.int32)
     expected = [[False, False, True, False, True, True], [False] * 6]

@@ -66,7 +66,6 @@ cdef struct SieveScratch:
 # The wanted neurons, and the places for them.
 cdef struct Wished:
     int64_t k
-    int64_t first              # row of X that the first result belongs to
     int32_t *ids               # (n, k)
     float32_t *scores          # (n, k)
 
@@ -153,7 +152,7 @@ cdef class Sieve:
         n_rows = min(<int64_t>ROWS, max(<int64_t>LEAST_ROWS, blocks_of(n, max(1, n_threads))))
         n_blocks = blocks_of(n, n_rows)
         n_threads = max(1, min(n_threads, n_blocks))
-        wished = Wished(k, 0, &id_view[0, 0], &score_view[0, 0])
+        wished = Wished(k, &id_view[0, 0], &score_view[0, 0])
         keep_alive = []
         cdef SieveScratch *scratch = <SieveScratch *>scratch_array(
             n_threads * sizeof(SieveScratch), np.uint8, keep_alive)
@@ -210,14 +209,14 @@ cdef class Sieve:
             scratch.more = <float32_t *>scratch_array(ROWS * NEURONS, np.float32, keep_alive)
             scratch.more_of = <float32_t *>scratch_array(ROWS * ROOM, np.float32, keep_alive)
         codes = <uint8_t *>scratch_array(ROWS * 4 * self.view.n_fours, np.uint8, keep_alive)
-        ids = <int32_t *>scratch_array(ROWS * (ROOM + 16), np.int32, keep_alive)
-        most = <float32_t *>scratch_array(ROWS * (ROOM + 16), np.float32, keep_alive)
-        least = <float32_t *>scratch_array(ROWS * (ROOM + 16), np.float32, keep_alive)
+        ids = <int32_t *>scratch_array(ROWS * ROOM, np.int32, keep_alive)
+        most = <float32_t *>scratch_array(ROWS * ROOM, np.float32, keep_alive)
+        least = <float32_t *>scratch_array(ROWS * ROOM, np.float32, keep_alive)
         for i in range(ROWS):
             scratch.sifters[i].codes = codes + i * 4 * self.view.n_fours
-            scratch.sifters[i].ids = ids + i * (ROOM + 16)
-            scratch.sifters[i].most = most + i * (ROOM + 16)
-            scratch.sifters[i].least = least + i * (ROOM + 16)
+            scratch.sifters[i].ids = ids + i * ROOM
+            scratch.sifters[i].most = most + i * ROOM
+            scratch.sifters[i].least = least + i * ROOM
             scratch.sifters[i].n = &scratch.counts[i]
         return 0
 
@@ -231,7 +230,6 @@ cdef class Sieve:
         cdef int64_t last = model.n_layers - 2, step, u, size, i, j, d = self.n_in
         cdef const LayerView *output = &model.layers[last + 1]
         cdef const float32_t *h = scratch.hidden.a[last]
-        cdef slide_sifter *sifter
         if interrupted(watch):
             return
         for i in range(last + 1):
@@ -249,17 +247,15 @@ cdef class Sieve:
             if model.postings != NULL:
                 sum_postings(model.postings, x, first, n, u, size, scratch.cursor, scratch.more)
             for i in range(n):
-                sifter = &scratch.sifters[i]
-                sifter.more = scratch.more + i * size if scratch.more != NULL else NULL
                 if scratch.counts[i] + size > ROOM:
                     _keep(scratch, i)
                 if scratch.counts[i] + size > ROOM:
-                    _score(output, h + i * d, d, first + i - wished.first, wished, scratch, i)
+                    _score(output, h + i * d, d, first + i, wished, scratch, i)
             self._sift(u, size, n, wished.k, scratch)
         for i in range(n):
             _keep(scratch, i)
-            _score(output, h + i * d, d, first + i - wished.first, wished, scratch, i)
-            j = (first + i - wished.first) * wished.k
+            _score(output, h + i * d, d, first + i, wished, scratch, i)
+            j = (first + i) * wished.k
             sort_heap(wished.scores + j, wished.ids + j, wished.k)
 
     cdef void _sift(self, int64_t u, int64_t size, int64_t n, int64_t k,

@@ -212,7 +212,7 @@ cdef class LabelMeans:
                  const int64_t[::1] indptr, const int32_t[::1] rows, float64_t least,
                  const int64_t[::1] bounds, rooms, int n_threads):
         cdef int64_t i, n_features = x.view.n_features, room = np.sum(rooms)
-        _check_shapes(x, weights, feature_weights, indptr, rows)
+        check_shapes(x, weights, feature_weights, indptr, rows)
         self.n_threads, self.n_parts = n_threads, bounds.shape[0] - 1
         factors = _factors(x, weights, feature_weights, n_threads)
         starts = np.concatenate(([0], np.cumsum(rooms)))
@@ -283,8 +283,8 @@ cdef class LabelMeans:
         return values[:n], labels[:n], indptr
 
 
-def _check_shapes(InputRows x, weights, feature_weights, indptr, rows):
-    """Raise ValueError unless the arguments of LabelMeans fit the rows of x."""
+def check_shapes(InputRows x, weights, feature_weights, indptr, rows):
+    """Raise ValueError unless weights and the rows of every label fit the rows of x."""
     starts, numbers = np.asarray(indptr), np.asarray(rows)
     if x.is_dense or feature_weights.shape[0] != x.view.n_features or (
             weights is not None and len(weights) != x.n_rows):

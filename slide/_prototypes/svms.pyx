@@ -35,6 +35,8 @@ from slide._base.typedefs cimport (
 from slide._prototypes.index cimport inverse_length
 from slide._simd.dispatch cimport chosen, slide_prefetch
 
+from slide._prototypes.means import check_shapes
+
 cdef enum:
     AHEAD = 2                  # rows between a prefetch and its use
     CHECKED = 1024             # rows between two looks at signals
@@ -224,7 +226,13 @@ cdef class Svms:
         cdef const int64_t[::1] right_indptr = right[0], wrong_indptr = wrong[0]
         cdef const int32_t[::1] right_rows = right[1], wrong_rows = wrong[1]
         cdef int64_t i, n_features = x.view.n_features
-        _check(x, feature_weights, sample_weights, right, wrong)
+        if len(right[0]) != len(wrong[0]) or len(right[0]) < 2:
+            raise ValueError(
+                f"right and wrong must be of as many labels; got {len(right[0]) - 1} and "
+                f"{len(wrong[0]) - 1}"
+            )
+        for rows_of_labels in (right, wrong):
+            check_shapes(x, sample_weights, feature_weights, *rows_of_labels)
         self._keep_alive = keep_alive = [x, sample_weights, right, wrong]
         self.n_threads = n_threads
         factors, squares, self.scale = _factors(x, feature_weights, n_threads)
@@ -293,20 +301,6 @@ cdef class Svms:
                  for i in range(n_parts)]
         return (np.concatenate([features[at] for at in found]),
                 np.concatenate([weights[at] for at in found]))
-
-
-def _check(InputRows x, feature_weights, sample_weights, right, wrong):
-    """Raise ValueError unless the arguments of Svms fit the rows of x."""
-    if x.is_dense or feature_weights.shape[0] != x.view.n_features or (
-            sample_weights is not None and len(sample_weights) != x.n_rows):
-        raise ValueError("weights must be of the rows and features of x, which must be sparse")
-    if len(right[0]) != len(wrong[0]) or len(right[0]) < 2:
-        raise ValueError(f"right and wrong must be of as many labels; got {len(right[0]) - 1} and "
-                         f"{len(wrong[0]) - 1}")
-    for indptr, rows in (right, wrong):
-        if indptr[0] != 0 or indptr.max() != len(rows) or (np.diff(indptr) < 0).any() or (
-                len(rows) and not 0 <= rows.min() <= rows.max() < x.n_rows):
-            raise ValueError(f"the rows of every label must lie within the {x.n_rows} rows of x")
 
 
 def _factors(InputRows x, const float32_t[::1] feature_weights, int n_threads):

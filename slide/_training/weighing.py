@@ -67,24 +67,24 @@ def find_candidates(
 
     With very many classes the labels come from short lists (`slide._prediction.lookup`).
     """
-    k, x, largest = min(_DEPTH, network.n_classes), judges.x, _WEIGHTS[-1]
-    n, rows = min(_SCORED, network.n_classes), network.rows
+    k, x, rows = min(_DEPTH, network.n_classes), judges.x, network.rows
+    n = min(_SCORED, network.n_classes)
     try:
-        network.set_prototypes(prototypes.of_weight(largest))
-        ids, found = lookup.topk(network, rows(x), k, n_threads, "lsh", n, apart=True)
-        labels, scores = np.hstack(list(ids)), np.hstack(list(found))
-        scores[:, k:] -= np.float32(largest) * prototypes.products(x, labels[:, k:])
+        network.set_prototypes(prototypes.of_weight(_WEIGHTS[-1]))
+        ids, best = lookup.topk(network, rows(x), k, n_threads, "lsh", n, apart=True)
+        found = [*zip(ids, best, strict=True)]
         if svms is not None:
-            alone, largest = prototypes.of_weight(0.0).with_svms(svms, 1.0), _SVM_WEIGHTS[-1]
-            network.set_prototypes(alone.times(largest))
-            more, best = lookup.topk(network, rows(x), k, n_threads, "lsh", n)
-            best -= np.float32(largest) * (alone.products(x, more) + svms.biases[more])
-            labels, scores = np.hstack((labels, more)), np.hstack((scores, best))
+            alone = prototypes.of_weight(0.0).with_svms(svms, 1.0)
+            network.set_prototypes(alone.times(_SVM_WEIGHTS[-1]))
+            found.append(lookup.topk(network, rows(x), k, n_threads, "lsh", n))
     finally:
         network.set_prototypes(None)
+    labels, scores = (np.hstack(parts) for parts in zip(*found, strict=True))
     cosines, margins = prototypes.products(x, labels), np.zeros_like(scores)
+    scores[:, k : 2 * k] -= np.float32(_WEIGHTS[-1]) * cosines[:, k : 2 * k]
     if svms is not None:
         margins = alone.products(x, labels) + svms.biases[labels]
+        scores[:, 2 * k :] -= np.float32(_SVM_WEIGHTS[-1]) * margins[:, 2 * k :]
     repeated = _repeated(labels)
     scores[repeated] = -np.inf
     return Candidates(scores, cosines, margins, judges.labels.contain(labels) & ~repeated)

@@ -1,20 +1,24 @@
 """Training: forward pass, backward pass and update of micro-batches, in parallel.
 
-The only parallel loop over training samples is here. A thread takes a micro-batch and forwards its
-rows to the last hidden layer. It unites the labels, the hardest neurons that retrieval finds and a
-uniform tail into one active set. It scores that set for all rows at once and goes backward through
-the same set: every weight row is read and updated once per micro-batch. Threads share the weights
-without locks (HOGWILD; Niu et al., NIPS 2011). Everything else is private to a thread.
+The only parallel loops over training samples are here. Where the output layer computes an active
+set, a thread takes a micro-batch and forwards its rows to the last hidden layer. It unites the
+labels, the hardest neurons that retrieval finds and a uniform tail into one active set. It scores
+that set for all rows at once and goes backward through the same set: every weight row is read and
+updated once per micro-batch. Threads share the weights without locks (HOGWILD; Niu et al., NIPS
+2011). Everything else is private to a thread.
+
+Where the output layer computes all of its neurons, the threads share each micro-batch
+(`slide._engine.team`).
 """
 import numpy as np
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 from libc.string cimport memcpy, memset
 
 from slide._base.clock cimport seconds
-from slide._base.openmp cimport omp_get_thread_num
+from slide._base.openmp cimport omp_get_num_threads, omp_get_thread_num
 from slide._base.random cimport next64, seed_stream
-from slide._base.rows cimport InputRows, Vector, vector_at
+from slide._base.rows cimport InputRows
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport (
     blocks_of,
@@ -26,18 +30,24 @@ from slide._base.typedefs cimport (
     uint64_t,
     uint8_t,
 )
-from slide._engine.activations cimport activate_backward, drop, scale
 from slide._engine.active cimport choose_active
-from slide._engine.bag cimport input_backward
+from slide._engine.bag cimport input_backward, Share
 from slide._engine.blocks cimport keep_blocks
+from slide._engine.cost cimport dense_cost
 from slide._engine.dense cimport multiplies_halves, rows_backward
-from slide._engine.forward cimport forward_layer, HiddenScratch
+from slide._engine.forward cimport HiddenScratch
+from slide._engine.hidden cimport activations_backward, add_queries, forward_hidden
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.output cimport output_step
-from slide._engine.sparse cimport pairs_backward, vector_of, Vectors
+from slide._engine.sparse cimport pairs_to_inputs, pairs_update
+from slide._engine.team cimport train_together
 from slide._engine.workspace cimport allocate_workspaces, Counts, set_train, TrainView, Workspace
+
+
+cdef enum:
+    FEW = 64                   # with fewer micro-batches an epoch, one thread takes them all
 
 
 # ---------------------------------------------------------- micro-batch --
@@ -56,7 +66,7 @@ cdef void _train_micro_batch(const TrainView *train, Workspace *ws, int64_t firs
     if interrupted(solver.watch):
         return
     keep_blocks(model, train.n_blocks_kept, ws.block_starts, ws.kept, &rng)
-    cost = _forward_hidden(model, train, ws, first, n, &rng)
+    cost = forward_hidden(model, train, ws, first, n, 0, n, &rng)
     cost += _choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
     solver.decay = train.solver.decay / n
     solver.seed = <uint32_t>next64(&rng)
@@ -65,42 +75,18 @@ cdef void _train_micro_batch(const TrainView *train, Workspace *ws, int64_t firs
     ws.counts.n_samples += n
     ws.counts.n_micro_batches += 1
     ws.counts.multiply_adds += cost
-    ws.counts.dense_multiply_adds += _dense_cost(model, train, first, n)
-
-
-cdef int64_t _forward_hidden(ModelView *model, const TrainView *train, Workspace *ws,
-                             int64_t first, int64_t n, uint64_t *rng) noexcept nogil:
-    """Forward to the last hidden layer, with dropout; returns the multiply-adds."""
-    cdef HiddenScratch *hidden = &ws.hidden
-    cdef int64_t i, cost = 0
-    cdef float64_t began = seconds()
-    hidden.retrieval_seconds = 0
-    for i in range(model.n_layers - 1):
-        if train.tracked[i] and i > 0:
-            cost += _add_queries(&hidden.x[i], n, ws.query_sums[i], ws.query_norms2 + i)
-        cost += forward_layer(model, &train.x, i, first, n, hidden, rng)
-        if train.dropout[i] > 0:
-            drop(hidden.a[i], ws.mask[i], n * hidden.ld[i], train.dropout[i], rng)
-        elif train.keep[i] < 1:
-            scale(hidden.a[i], n * hidden.ld[i], 1 / train.keep[i])
-    ws.counts.forward_seconds += seconds() - began - hidden.retrieval_seconds
-    ws.counts.retrieval_seconds += hidden.retrieval_seconds
-    return cost
+    ws.counts.dense_multiply_adds += dense_cost(model, train, first, n)
 
 
 cdef int64_t _choose_active(ModelView *model, const TrainView *train, Workspace *ws,
                             int64_t first, int64_t n, uint64_t *rng, int64_t *n_exact,
                             int64_t *n_active) noexcept nogil:
-    """Choose the active set of the output layer: by `choose_active`, or all of its neurons."""
-    cdef int64_t last = model.n_layers - 1, cost = 0
-    cdef float64_t began
-    if train.all_neurons:
-        n_exact[0] = n_active[0] = model.layers[last].n_out
-        return 0
-    began = seconds()
-    if train.tracked[last]:
-        cost += _add_queries(&ws.hidden.x[last], n, ws.query_sums[last],
-                             ws.query_norms2 + last)
+    """Choose the active set of the output layer, and sum the inputs of hashed layers."""
+    cdef int64_t i, cost = 0
+    cdef float64_t began = seconds()
+    for i in range(1, model.n_layers):
+        if train.tracked[i]:
+            cost += add_queries(&ws.hidden.x[i], n, ws.query_sums[i], ws.query_norms2 + i)
     cost += choose_active(model, train, ws, first, n, rng, n_exact, n_active)
     ws.counts.retrieval_seconds += seconds() - began
     return cost
@@ -110,67 +96,38 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
                               Workspace *ws, int64_t n) noexcept nogil:
     """Back-propagate through the hidden layers and update them.
 
-    On entry ws.delta is the gradient of the last hidden layer's activations. Every row of weights
-    is updated once. Returns the multiply-adds.
+    On entry ws.delta of the last hidden layer is the gradient of its activations. Every row of
+    weights is updated once. Returns the multiply-adds.
     """
     cdef int64_t i, cost = 0, ld_below = 0
     cdef LayerView *layer
     cdef HiddenScratch *hidden = &ws.hidden
-    cdef float32_t *delta = ws.delta
-    cdef float32_t *x_delta = ws.delta_next
+    cdef float32_t *below = NULL
     cdef float64_t began = seconds()
     for i in range(model.n_layers - 2, -1, -1):
         layer = &model.layers[i]
-        activate_backward(model.activation, hidden.a[i], delta, train.keep[i],
-                          ws.mask[i] if train.dropout[i] > 0 else NULL, n * hidden.ld[i])
+        activations_backward(model, train, ws, i, n)
         if i > 0:
-            ld_below = hidden.ld[i - 1]
-            memset(x_delta, 0, n * ld_below * sizeof(float32_t))
+            below, ld_below = ws.delta[i - 1], hidden.ld[i - 1]
+            memset(below, 0, n * ld_below * sizeof(float32_t))
         if layer.n_active > 0 or (i > 0 and hidden.x[i].dense == NULL):
-            cost += pairs_backward(layer, solver, &hidden.x[i], &hidden.pairs[i], delta,
-                                   x_delta if i > 0 else NULL, ld_below, &hidden.scratch)
+            if i > 0:
+                cost += pairs_to_inputs(
+                    layer, &hidden.x[i], hidden.active[i] if layer.n_active > 0 else NULL,
+                    layer.n_active, layer.n_active if layer.n_active > 0 else layer.n_out, n,
+                    ws.delta[i], below, ld_below, &hidden.scratch)
+            cost += pairs_update(layer, solver, &hidden.x[i], &hidden.pairs[i], ws.delta[i],
+                                 &hidden.scratch)
         elif i > 0:
-            cost += rows_backward(layer, solver, layer.kept, layer.n_kept, delta, layer.n_kept,
-                                  hidden.x[i].dense, n, x_delta, ws.gradient, hidden.unpacked,
+            cost += rows_backward(layer, solver, layer.kept, layer.n_kept, ws.delta[i],
+                                  layer.n_kept, hidden.x[i].dense, n, below, ws.gradient,
+                                  hidden.unpacked,
                                   &ws.halves if multiplies_halves(layer) else NULL)
         else:
-            cost += input_backward(layer, solver, &train.x, n, hidden.groups, hidden.dense_rows,
-                                   delta, ws.gradient)
-        delta, x_delta = x_delta, delta
+            cost += input_backward(layer, solver, &train.x, n, Share(0, 1), hidden.groups,
+                                   hidden.dense_rows, ws.delta[0], ws.gradient)
     ws.counts.backward_seconds += seconds() - began
     return cost
-
-
-cdef int64_t _add_queries(const Vectors *x, int64_t n, float32_t *total,
-                          float64_t *norms2) noexcept nogil:
-    """Add n vectors to total, and their squared lengths to norms2; returns the cost."""
-    cdef int64_t i, j, cost = 0
-    cdef float32_t v
-    cdef Vector query
-    for i in range(n):
-        query = vector_of(x, i)
-        for j in range(query.size):
-            v = query.values[j]
-            total[query.ids[j] if query.ids != NULL else j] += v
-            norms2[0] += v * v
-        cost += 2 * query.size
-    return cost
-
-
-cdef int64_t _dense_cost(const ModelView *model, const TrainView *train, int64_t first,
-                         int64_t n) noexcept nogil:
-    """Multiply-adds of the same step in a dense network that reads the same input values."""
-    cdef int64_t i, cost, weights, n_pairs = n * train.x.n_features
-    if train.x.indptr != NULL:
-        n_pairs = 0
-        for i in range(n):
-            n_pairs += vector_at(&train.x, first + i).size
-    weights = model.layers[0].n_in * model.layers[0].n_out + model.layers[0].n_out
-    cost = 2 * n_pairs * model.layers[0].n_out
-    for i in range(1, model.n_layers):
-        cost += 3 * n * model.layers[i].n_in * model.layers[i].n_out
-        weights += (model.layers[i].n_in + 1) * model.layers[i].n_out
-    return cost + weights * train.solver.update_cost
 
 
 # -------------------------------------------------------------- trainer --
@@ -200,16 +157,27 @@ cdef class Trainer:
         model.check_rows(x, 0, x.n_rows)
         _check_targets(model, x.n_rows, y_indptr, y_indices, sample_weight, settings["dropout"])
         self.model = model
-        self.n_threads = max(1, min(n_threads, blocks_of(x.n_rows, settings["micro_batch"])))
         self.micro_batch = max(1, min(settings["micro_batch"], x.n_rows))
         self._keep_alive = []
         # `slide._training.mining` writes the hard neurons between two runs.
         self.hard = np.full((x.n_rows, settings["n_hard_kept"]), -1, np.int32)
         set_train(&self.train, model, x, y_indptr, y_indices, sample_weight, self.hard, settings,
                   self._keep_alive)
+        self.n_threads = max(1, min(n_threads, self._most_threads(x.n_rows)))
         self._workspace_memory = np.zeros(self.n_threads * sizeof(Workspace), np.uint8)
         allocate_workspaces(self._workspaces(), self.n_threads, model, x, &self.train, y_indptr,
                             self.micro_batch, self._keep_alive)
+
+    def _most_threads(self, n_rows):
+        """The most threads that may train n_rows rows.
+
+        Threads that share micro-batches have four samples or more. Else they take micro-batches of
+        their own, and few rows have one thread: so small problems can be repeated bit by bit.
+        """
+        if self.train.all_neurons:
+            return blocks_of(self.micro_batch, 4)
+        n_micro = blocks_of(n_rows, self.micro_batch)
+        return n_micro if n_micro >= FEW else 1
 
     cdef Workspace *_workspaces(self) noexcept:
         cdef uint8_t[::1] memory = self._workspace_memory
@@ -240,16 +208,21 @@ cdef class Trainer:
         cdef ModelView *model = &self.model.view
         cdef TrainView *train = &self.train
         cdef Workspace *workspaces = self._workspaces()
-        cdef int n_threads = max(1, min(self.n_threads, n_micro))
+        cdef int n_threads = max(1, min(self.n_threads, n_micro)), stop = 0
         cdef Watch watch
         train.x.rows = &rows[0] if n else NULL
         train.solver.learning_rate, train.solver.watch = learning_rate, &watch
         for i in range(self.n_threads):
             _clear(model, train, &workspaces[i])
         start_watch(&watch)
-        for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
-            _train_micro_batch(train, &workspaces[omp_get_thread_num()], i * size,
-                               min(size, n - i * size), counter + i)
+        if train.all_neurons:
+            with nogil, parallel(num_threads=self.n_threads):
+                train_together(train, workspaces, n, size, counter, omp_get_thread_num(),
+                               omp_get_num_threads(), &stop)
+        else:
+            for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
+                _train_micro_batch(train, &workspaces[omp_get_thread_num()], i * size,
+                                   min(size, n - i * size), counter + i)
         train.x.rows = NULL
         end_watch(&watch)
         return self._totals()

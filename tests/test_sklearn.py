@@ -45,9 +45,8 @@ DEEP_SPARSE = {
     "rehash_every": 50,
 }
 
-# HOGWILD needs two micro-batches at a time; the checks' data sets have 10 to 300 rows. Where
-# scikit-learn wants two fits to agree, the 80 rows of that check are one micro-batch.
-TWO_THREADS = {"n_jobs": 2, "batch_size": 80}
+# scikit-learn wants two fits to agree, also with two threads.
+TWO_THREADS = {"n_jobs": 2}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")

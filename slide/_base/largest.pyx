@@ -1,52 +1,103 @@
 """The k largest of many scores, which come as one list or part by part."""
 import numpy as np
 
-from libc.string cimport memset
+from libc.string cimport memcpy
 
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
+
+cdef enum:
+    BY_VALUE = 24              # counts before the bisection turns from numbers to keys
+    MOST = 0x7FFFFFFF
+
+
+cdef inline int32_t _key(float32_t x) noexcept nogil:
+    # A signed integer that rises with x: `sortable` without its offset.
+    cdef int32_t bits
+    memcpy(&bits, &x, sizeof(bits))
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+cdef inline float32_t _score(int32_t key) noexcept nogil:
+    # The number whose key it is.
+    cdef float32_t x
+    key ^= (key >> 31) & 0x7FFFFFFF
+    memcpy(&x, &key, sizeof(x))
+    return x
+
+
+cdef inline int64_t _count(const int32_t *keys, int64_t n, int32_t least) noexcept nogil:
+    """How many of n keys are at least `least`."""
+    cdef int32_t i, part = 0
+    cdef int64_t start, total = 0
+    for start in range(0, n, 1 << 16):
+        part = 0
+        for i in range(<int32_t>min(<int64_t>1 << 16, n - start)):
+            part += keys[start + i] >= least
+        total += part
+    return total
+
+
+cdef int32_t _threshold(const int32_t *keys, int64_t n, int64_t k) noexcept nogil:
+    """The largest key that at least k of n keys reach, or a smaller one that exactly k reach.
+
+    The method is bisection: first of the numbers between the smallest and the largest one, which
+    takes some ten counts where they are spread out; then of their keys, at most 32 counts.
+    """
+    cdef int32_t low = keys[0], high = keys[0], mid
+    cdef int64_t i, count
+    cdef int step
+    cdef float32_t between
+    for i in range(n):
+        low = min(low, keys[i])
+        high = max(high, keys[i])
+    for step in range(64):
+        if low >= high:
+            break
+        mid = <int32_t>(<int64_t>low + (<int64_t>high - low + 1) // 2)
+        if step < BY_VALUE:
+            between = 0.5 * _score(low) + 0.5 * _score(high)
+            if between == between:
+                mid = max(<int32_t>(low + 1), min(high, _key(between)))
+        count = _count(keys, n, mid)
+        if count >= k:
+            low = mid
+            if count == k:
+                break
+        else:
+            high = <int32_t>(mid - 1)
+    return low
 
 
 cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *keys,
                      int32_t *out) noexcept nogil:
     """Find the places of the k largest of n scores, rising; on ties the lower place is taken.
 
-    The method is radix selection. IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns
-    the number of places. Cost: O(n), no multiplication.
+    IN scores (n,); scratch keys (n,); OUT out (min(k, n),). Returns the number of places. NaNs lie
+    beyond the infinities. Cost: O(n), no multiplication.
     """
-    cdef int64_t histogram[2048]
-    cdef int64_t i, room = k, kept = 0
-    cdef int shift, digit, width
-    cdef uint32_t prefix = 0, mask = 0, key
+    cdef int32_t *places = <int32_t *>keys
+    cdef int32_t least, i
+    cdef int64_t room, kept = 0
     if n <= k:
-        for i in range(n):
-            out[i] = <int32_t>i
+        for i in range(<int32_t>n):
+            out[i] = i
         return n
     if k <= 0:
         return 0
-    for i in range(n):
-        keys[i] = sortable(scores[i])
-    shift = 32
-    while shift > 0:
-        width = 11 if shift > 10 else 10
-        shift -= width
-        memset(histogram, 0, sizeof(histogram))
-        for i in range(n):
-            if (keys[i] & mask) == prefix:
-                histogram[(keys[i] >> shift) & ((1 << width) - 1)] += 1
-        digit = (1 << width) - 1
-        while histogram[digit] < room:
-            room -= histogram[digit]
-            digit -= 1
-        prefix |= <uint32_t>digit << shift
-        mask |= <uint32_t>((1 << width) - 1) << shift
-        if histogram[digit] == room:
-            break   # all that share these digits are taken
-    for i in range(n):
-        key = keys[i] & mask
-        if key > prefix or (key == prefix and room > 0):
-            room -= key == prefix
-            out[kept] = <int32_t>i
+    for i in range(<int32_t>n):
+        places[i] = _key(scores[i])
+    least = _threshold(places, n, k)
+    # Those at the threshold share the room that those above it leave.
+    room = k - (_count(places, n, least + 1) if least < MOST else 0)
+    for i in range(<int32_t>n):
+        if kept == k:
+            break
+        out[kept] = i
+        if places[i] > least:
             kept += 1
+        elif places[i] == least and room > 0:
+            kept += 1
+            room -= 1
     return kept
 
 

@@ -20,6 +20,11 @@ cdef inline uint64_t next64(uint64_t *state) noexcept nogil:
     return mix64(state[0])
 
 
+cdef inline uint64_t skipped(uint64_t state, uint64_t n) noexcept nogil:
+    # The state after n more numbers.
+    return state + n * <uint64_t>0x9E3779B97F4A7C15
+
+
 cdef inline uint32_t next_below(uint64_t *state, uint32_t n) noexcept nogil:
     # Multiply-shift (Lemire 2019) without rejection: bias below n / 2^32.
     return <uint32_t>(((next64(state) >> 32) * <uint64_t>n) >> 32)

@@ -8,6 +8,8 @@ Map of the package::
     model         a network's arrays as kernels see them
     workspace     data, settings and scratch memory of a training run
     forward       forward pass of the hidden layers
+    hidden        hidden layers in training: dropout, activations backward
+    team          micro-batches that all threads train together
     bag           dense first layer on rows of X: an embedding bag
     blocks        blocks of hidden neurons that a micro-batch leaves out
     dense         dense layers: forward, backward, update
@@ -19,6 +21,7 @@ Map of the package::
     optimizer     lazy solvers: Adam, SGD, Adagrad
     predict       exact prediction: hidden activations, scores, top k
     initial       random initial weights, by a counter-based generator
+    cost          cost of a dense network, to compare with
     centroids     initial output rows from the labels' centroids
     entry_points  Python entry points to kernels, for tests and benchmarks
 """

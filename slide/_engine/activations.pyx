@@ -4,7 +4,7 @@ Every function works in one thread, on arrays that belong to it.
 """
 from libc.math cimport expf, tanhf
 
-from slide._base.random cimport next64
+from slide._base.random cimport next64, skipped
 from slide._base.typedefs cimport blocks_of, float32_t, int64_t, uint64_t
 
 cdef enum:
@@ -60,20 +60,22 @@ cdef void activate_backward(int activation, const float32_t *a, float32_t *delta
             delta[i] /= keep
 
 
-cdef void drop(float32_t *a, float32_t *mask, int64_t n, float32_t rate,
-               uint64_t *rng) noexcept nogil:
+cdef void drop(float32_t *a, float32_t *mask, int64_t start, int64_t n, float32_t rate,
+               uint64_t rng) noexcept nogil:
     """Inverted dropout: a *= mask; mask is 0 with probability `rate`, else 1 / (1 - rate).
 
-    INOUT a (n,); OUT mask (n,); 16 random bits decide whether an element is kept.
+    INOUT a (n,), the elements from `start` on of a longer array, where start is a multiple of 4;
+    OUT mask (n,). 16 random bits of the stream at rng decide whether an element is kept; which
+    bits depends on its place in the longer array.
     """
     cdef int64_t i, j
-    cdef uint64_t bits
+    cdef uint64_t bits, place = skipped(rng, start // 4)
     cdef uint64_t threshold = <uint64_t>(rate * 65536)
     cdef float32_t keep = 1 / (1 - rate)
     cdef float32_t kept[2]
     kept[0], kept[1] = 0, keep
     for i in range(blocks_of(n, 4)):
-        bits = next64(rng)
+        bits = next64(&place)
         for j in range(4 * i, min(4 * i + 4, n)):
             mask[j] = kept[(bits & 0xFFFF) >= threshold]
             bits >>= 16

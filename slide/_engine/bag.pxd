@@ -19,7 +19,12 @@ cdef struct InputGroups:
     InputPair *pairs           # (max_pairs,) scratch
     InputPair *other_pairs     # (max_pairs,)
 
-cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
+# One of n disjoint shares of the features.
+cdef struct Share:
+    int64_t i
+    int64_t n
+
+cdef void group_by_feature(const InputView *x, int64_t first, int64_t n, Share share,
                            InputGroups *groups) noexcept nogil
 
 cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t first, int64_t n,
@@ -27,5 +32,6 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
                            float32_t *out) noexcept nogil
 
 cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
-                            int64_t n, const InputGroups *groups, const float32_t *dense,
-                            const float32_t *delta, float32_t *gradient) noexcept nogil
+                            int64_t n, Share share, const InputGroups *groups,
+                            const float32_t *dense, const float32_t *delta,
+                            float32_t *gradient) noexcept nogil

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from slide._base.rows cimport InputView, row_at, Vector, vector_at
 from slide._base.signals cimport interrupted
-from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._engine.dense cimport ROW_BLOCK
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport (
@@ -33,11 +33,17 @@ cdef enum:
     FEATURE_AHEAD = 6          # features between the prefetch of a row and its use
 
 
-cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
+cdef inline bint owns(Share share, int32_t feature) noexcept nogil:
+    # Whether a feature is of a thread's share: a multiplicative hash spreads them evenly.
+    cdef uint64_t place = <uint32_t>feature * <uint32_t>2654435769
+    return share.n == 1 or <int64_t>((place * <uint64_t>share.n) >> 32) == share.i
+
+
+cdef void group_by_feature(const InputView *x, int64_t first, int64_t n, Share share,
                            InputGroups *groups) noexcept nogil:
     """Group the (sample, feature) pairs of n CSR rows, from position `first` on, by feature.
 
-    Features ascend, and so do the samples of a feature. The method is a stable radix sort with as
+    Only pairs of features in the share are taken. Features ascend, and so do the samples of a feature. The method is a stable radix sort with as
     few digits as n_features needs. Cost: O(pairs + 2^DIGIT) for each digit.
     """
     cdef int64_t i, j, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
@@ -48,6 +54,8 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n,
     for i in range(n):
         row = vector_at(x, first + i)
         for j in range(row.size):
+            if not owns(share, row.ids[j]):
+                continue
             pairs[n_pairs].feature = row.ids[j]
             pairs[n_pairs].sample = <int32_t>i
             pairs[n_pairs].value = row.values[j]
@@ -167,18 +175,42 @@ cdef int64_t _grouped_forward(const LayerView *layer, const InputGroups *groups,
 # -------------------------------------------------------------- backward --
 
 cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const InputView *x,
-                            int64_t n, const InputGroups *groups, const float32_t *dense,
-                            const float32_t *delta, float32_t *gradient) noexcept nogil:
-    """Update the rows of the first layer from delta (n, n_kept), each feature's row once.
+                            int64_t n, Share share, const InputGroups *groups,
+                            const float32_t *dense, const float32_t *delta,
+                            float32_t *gradient) noexcept nogil:
+    """Update a share of the rows of the first layer from delta (n, n_kept), each row once.
 
     W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
 
-    IN groups, the pairs of the micro-batch, for CSR X; dense (n, n_features), the rows of the
+    The first share has the biases. IN groups, the pairs of the share's features, for CSR X; dense (n, n_features), the rows of the
     micro-batch, for dense X. Features that are zero in all rows are not updated. Scratch gradient
     (ROW_BLOCK, n_kept).
     """
-    cdef int64_t h = layer.n_kept, d = x.n_features, step, f, block, i
-    cdef int64_t cost = h * solver.update_cost
+    cdef int64_t h = layer.n_kept, d = x.n_features, step, f, block, i, cost = 0
+    cdef int64_t low = share.i * d // share.n, high = (share.i + 1) * d // share.n
+    if share.i == 0:
+        cost += _update_input_biases(layer, solver, n, delta, gradient)
+    if x.indptr != NULL:
+        return cost + _grouped_backward(layer, solver, groups, delta, gradient)
+    for step in range(blocks_of(high - low, ROW_BLOCK)):
+        if interrupted(solver.watch):
+            break
+        f = low + step * ROW_BLOCK
+        block = min(<int64_t>ROW_BLOCK, high - f)
+        memset(gradient, 0, block * h * sizeof(float32_t))
+        chosen().accumulate(dense + f, 1, d, delta, h, NULL, n, gradient, h, block, h)
+        cost += block * h * n
+        for i in range(block):
+            if _occurs(dense + f + i, d, n):
+                update_row(layer, solver, f + i, gradient + i * h)
+                cost += h * solver.update_cost
+    return cost
+
+
+cdef int64_t _update_input_biases(LayerView *layer, const SolverView *solver, int64_t n,
+                                  const float32_t *delta, float32_t *gradient) noexcept nogil:
+    """Update the biases of the first layer from delta (n, n_kept); scratch gradient (n_kept,)."""
+    cdef int64_t h = layer.n_kept, i, f
     memset(gradient, 0, h * sizeof(float32_t))
     for i in range(n):
         for f in range(h):
@@ -190,21 +222,7 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
         for i in range(h):
             update_biases(layer, solver, layer.kept[i], 1, layer.progress[layer.n_in].steps,
                           gradient + i)
-    if x.indptr != NULL:
-        return cost + _grouped_backward(layer, solver, groups, delta, gradient)
-    for step in range(blocks_of(d, ROW_BLOCK)):
-        if interrupted(solver.watch):
-            break
-        f = step * ROW_BLOCK
-        block = min(<int64_t>ROW_BLOCK, d - f)
-        memset(gradient, 0, block * h * sizeof(float32_t))
-        chosen().accumulate(dense + f, 1, d, delta, h, NULL, n, gradient, h, block, h)
-        cost += block * h * n
-        for i in range(block):
-            if _occurs(dense + f + i, d, n):
-                update_row(layer, solver, f + i, gradient + i * h)
-                cost += h * solver.update_cost
-    return cost
+    return h * solver.update_cost
 
 
 cdef inline bint _occurs(const float32_t *column, int64_t stride, int64_t n) noexcept nogil:

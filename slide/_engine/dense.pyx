@@ -108,6 +108,32 @@ cdef inline void _take_halves(const LayerView *layer, int64_t first, const int32
                         layer.w.width, scratch.rows)
 
 
+cdef int64_t rows_to_inputs(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                            const float32_t *delta, int64_t ldd, int64_t n, float32_t *x_delta,
+                            float32_t *rows, HalfScratch *halves) noexcept nogil:
+    """Back-propagate from some neurons of a layer to their dense inputs, without an update.
+
+    x_delta += delta W_ids
+
+    The parameters are those of `rows_backward`. A result depends on its own sample alone.
+    """
+    cdef int64_t d = layer.w.width, step, k, block
+    cdef const int32_t *left
+    cdef const float32_t *block_rows
+    for step in range(blocks_of(n_rows, ROW_BLOCK)):
+        k = step * ROW_BLOCK
+        block = min(<int64_t>ROW_BLOCK, n_rows - k)
+        left = ids + k if ids != NULL else NULL
+        if halves != NULL:
+            _pair_up(layer, k, left, block, delta + k, ldd, n, halves)
+            chosen().pairs.accumulate(halves.delta, blocks_of(block, 2), 1, halves.unpacked, d,
+                                      blocks_of(block, 2), x_delta, d, n, d)
+            continue
+        block_rows = rows_of(&layer.w, k, block, &left, rows)
+        chosen().accumulate(delta + k, ldd, 1, block_rows, d, left, block, x_delta, d, n, d)
+    return n_rows * d * n
+
+
 cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int32_t *ids,
                            int64_t n_rows, const float32_t *delta, int64_t ldd,
                            const float32_t *x, int64_t n, float32_t *x_delta,
@@ -143,9 +169,9 @@ cdef int64_t rows_backward(LayerView *layer, const SolverView *solver, const int
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
         pairs = blocks_of(block, 2)
         block_ids = left = ids + k if ids != NULL else NULL
-        if halves == NULL:
+        if halves == NULL and x_delta != NULL:
             block_rows = rows_of(&layer.w, k, block, &left, rows)
-        else:
+        elif halves != NULL:
             _pair_up(layer, k, block_ids, block, delta + k, ldd, n, halves)
         asked = block
         memset(bias_gradients, 0, sizeof(bias_gradients))

@@ -26,7 +26,10 @@ cdef struct HiddenScratch:
     float64_t retrieval_seconds   # time spent on retrieval so far
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
-                           int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil
+                           int64_t n, HiddenScratch *hidden,
+                           const uint64_t *stream) noexcept nogil
 
 cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_t n_rows,
                          int64_t n_output, list keep_alive) except -1
+
+cdef int allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except -1

@@ -5,12 +5,12 @@ from libc.string cimport memcpy
 
 from slide._base.clock cimport seconds
 from slide._base.largest cimport largest
-from slide._base.random cimport mix64
-from slide._base.rows cimport InputRows, InputView, Vector, vector_at
+from slide._base.random cimport mix64, seed_stream
+from slide._base.rows cimport InputRows, InputView, row_at, Vector, vector_at
 from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._engine.activations cimport activate
-from slide._engine.bag cimport group_by_feature, input_forward
+from slide._engine.bag cimport group_by_feature, input_forward, Share
 from slide._engine.dense cimport ROW_BLOCK, rows_forward
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
@@ -47,11 +47,13 @@ cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept
 
 cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int64_t i,
                              int64_t first, int64_t n, HiddenScratch *hidden,
-                             uint64_t *rng) noexcept nogil:
+                             const uint64_t *stream) noexcept nogil:
     """Choose n_active neurons of a layer for every sample and compute their pre-activations.
 
-    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. Where rng is NULL, a sample's
-    own row of X decides its random numbers. Returns the multiply-adds.
+    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. In training, the stream and
+    the number of a sample's row decide its random numbers; where stream is NULL, the values of the
+    row do.
+    Returns the multiply-adds.
     """
     cdef const Vectors *x = &hidden.x[i]
     cdef const LayerView *layer = &model.layers[i]
@@ -65,10 +67,12 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
     hidden.retrieval_seconds -= seconds()
     for s in range(n):
         query = vector_of(x, s)
-        if rng == NULL and view.by_chance:
+        if stream != NULL:
+            own = seed_stream(stream[0], <uint64_t>row_at(rows, first + s))
+        elif view.by_chance:
             own = _seed_of(rows, first + s, i)
-        hidden.sizes[s] = <int32_t>retrieve(view, &query, rng if rng != NULL else &own,
-                                            &hidden.retrieval[i], ids + s * stride, &cost)
+        hidden.sizes[s] = <int32_t>retrieve(view, &query, &own, &hidden.retrieval[i],
+                                            ids + s * stride, &cost)
     hidden.retrieval_seconds += seconds()
     group_by_neuron(ids, hidden.sizes, n, stride, hidden.scratch.slot_of, pairs)
     if stride == k:
@@ -84,11 +88,12 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
 
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
-                           int64_t n, HiddenScratch *hidden, uint64_t *rng) noexcept nogil:
+                           int64_t n, HiddenScratch *hidden,
+                           const uint64_t *stream) noexcept nogil:
     """Compute the activations of hidden layer i for n rows from position `first`.
 
     They become the input of the next layer. The layers below must have been computed before. IN
-    model, x; INOUT hidden; rng as in `_forward_sparse`. Returns the multiply-adds.
+    model, x; INOUT hidden; stream as in `_forward_sparse`. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[i]
     cdef float32_t *a = hidden.a[i]
@@ -96,13 +101,13 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
     if i == 0 and layer.n_active > 0:
         point_at_input(&hidden.x[0], x, first, n)
     if layer.n_active > 0:
-        cost = _forward_sparse(model, x, i, first, n, hidden, rng)
+        cost = _forward_sparse(model, x, i, first, n, hidden, stream)
         point_at_active(&hidden.x[i + 1], hidden.active[i], a, n, layer.n_active)
     else:
         hidden.ld[i] = layer.n_kept
         if i == 0:
             if hidden.groups != NULL:
-                group_by_feature(x, first, n, hidden.groups)
+                group_by_feature(x, first, n, Share(0, 1), hidden.groups)
             cost = input_forward(layer, x, first, n, hidden.groups, hidden.dense_rows,
                                  hidden.unpacked, a)
         elif hidden.x[i].dense != NULL:
@@ -153,16 +158,16 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
             stride = max(found.n_candidates, k)
             most = max(most, stride if stride > k else 0)
             active = max(active, k)
-            _allocate_pairs(&hidden.pairs[i], min(layer.n_out, n_rows * k), n_rows * k, keep_alive)
+            allocate_pairs(&hidden.pairs[i], min(layer.n_out, n_rows * k), n_rows * k, keep_alive)
             hidden.active[i] = <int32_t *>scratch_array(n_rows * k, np.int32, keep_alive)
         elif sparse_input and i > 0:
             n_pairs = n_output if i == n_layers - 1 else layer.n_out
-            _allocate_pairs(&hidden.pairs[i], n_pairs, n_rows * n_pairs, keep_alive)
+            allocate_pairs(&hidden.pairs[i], n_pairs, n_rows * n_pairs, keep_alive)
         if i < n_layers - 1:
             hidden.ld[i] = k if k > 0 else layer.n_out
             hidden.a[i] = <float32_t *>scratch_array(n_rows * hidden.ld[i], np.float32, keep_alive)
         sparse_input = k > 0
-    _allocate_pairs(&hidden.candidates, min(widest, n_rows * most), n_rows * most, keep_alive)
+    allocate_pairs(&hidden.candidates, min(widest, n_rows * most), n_rows * most, keep_alive)
     hidden.candidate_ids = <int32_t *>scratch_array(n_rows * most, np.int32, keep_alive)
     hidden.z = <float32_t *>scratch_array(n_rows * most, np.float32, keep_alive)
     hidden.keys = <uint32_t *>scratch_array(most, np.uint32, keep_alive)
@@ -184,7 +189,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
     return 0
 
 
-cdef int _allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except -1:
+cdef int allocate_pairs(Pairs *pairs, n_rows, n_pairs, list keep_alive) except -1:
     if n_pairs > 2**31 - 1:
         raise ValueError(
             f"batch_size must be smaller: a micro-batch would have {n_pairs} pairs of a sample and "

@@ -33,5 +33,8 @@ cdef void move_row(LayerView *layer, const SolverView *solver, int64_t row,
 cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t row,
                           const int32_t *columns, int64_t n, float32_t *gradient) noexcept nogil
 
+cdef int64_t update_some(LayerView *layer, const SolverView *solver, int64_t row,
+                         float32_t *gradient) noexcept nogil
+
 cdef void update_biases(LayerView *layer, const SolverView *solver, int64_t first_bias, int64_t n,
                         int32_t steps, const float32_t *gradient) noexcept nogil

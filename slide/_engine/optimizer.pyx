@@ -247,6 +247,26 @@ cdef void update_elements(LayerView *layer, const SolverView *solver, int64_t ro
         gradient[columns[j]] = 0
 
 
+cdef int64_t update_some(LayerView *layer, const SolverView *solver, int64_t row,
+                         float32_t *gradient) noexcept nogil:
+    """Do the same as `update_elements` for the columns that have a gradient; returns their number.
+
+    IN gradient (width,). Float32 weights only. Cost: update_cost times the columns that move.
+    """
+    cdef int64_t d = layer.w.width, start = row * layer.w.stride, j
+    cdef float32_t step
+    cdef Progress *progress = layer.progress + row
+    progress.steps += 1
+    if solver.decay > 0:
+        for j in range(d):
+            if gradient[j] != 0:
+                gradient[j] += solver.decay * layer.w.single[start + j]
+    step = _step_size(solver, layer.rate, progress.steps, &progress.w_v,
+                      chosen().square_sum(gradient, d) / layer.w.stride)
+    return chosen().momentum_some(layer.w.single + start, layer.w_m.single + start, gradient, d,
+                                  step, solver.beta_1)
+
+
 cdef inline float32_t _value(const Weights *w, int64_t i) noexcept nogil:
     return w.single[i] if w.half == NULL else slide_half_to_float(w.half[i])
 

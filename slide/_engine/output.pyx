@@ -9,8 +9,15 @@ from slide._engine.layer cimport LayerView
 from slide._engine.losses cimport loss_gradient
 from slide._engine.model cimport ModelView
 from slide._engine.optimizer cimport SolverView
-from slide._engine.sparse cimport pair_all, Pairs, pairs_backward, pairs_forward, Vectors
+from slide._engine.sparse cimport pair_all, Pairs, pairs_forward, pairs_to_inputs, pairs_update, Vectors
 from slide._engine.workspace cimport TrainView, Workspace
+
+
+cdef inline float64_t weight_at(const TrainView *train, int64_t position) noexcept nogil:
+    # The sample weight of the row of X at a position of the run.
+    if train.sample_weight == NULL:
+        return 1.0
+    return train.sample_weight[row_at(&train.x, position)]
 
 
 cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverView *solver,
@@ -18,32 +25,31 @@ cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverV
                          int64_t n_active) noexcept nogil:
     """Train the output layer on n rows from position `first` of the run.
 
-    z = h W^T + b over the active neurons; ws.delta = dL/dz W; W, b <- step(dL/dz)
+    z = h W^T + b over the active neurons; delta = dL/dz W; W, b <- step(dL/dz)
 
     IN ws.hidden.x[n_layers - 1], the inputs h; ws.active (n_active,), the active neurons, the first
     n_exact of which are not part of the tail; ws.label_slots, the places of the rows' labels among
-    them. Where train.all_neurons is set, neither ws.active nor ws.label_slots is read. OUT ws.delta
-    (n, ld), where ld is hidden.ld of the last hidden layer; ws.z is scratch; ws.counts grow. Raced:
-    the output layer of `model`. Every active row is read first, and then updated once. Returns the
+    them. OUT ws.delta of the last hidden layer; ws.z is scratch; ws.counts grow. Raced: the output
+    layer of `model`. Every active row is read first, and then updated once. Returns the
     multiply-adds.
     """
-    cdef const int32_t *active = NULL if train.all_neurons else ws.active
     cdef float64_t began = seconds(), now
-    cdef int64_t cost = _forward(model, ws, active, n_active, n)
-    _lose(model, train, ws, first, n, n_exact, n_active)
+    cdef int64_t cost = output_forward(model, ws, ws.active, n_active, n)
+    output_loss(model, train, ws, first, n, n, n_exact, n_active)
+    add_losses(train, ws, first, n)
     now = seconds()
     ws.counts.forward_seconds += now - began
-    cost += _backward(model, solver, ws, active, n_active, n)
+    cost += _backward(model, solver, ws, n_active, n)
     ws.counts.backward_seconds += seconds() - now
     ws.counts.active_neurons += n_active
     return cost
 
 
-cdef int64_t _forward(const ModelView *model, Workspace *ws, const int32_t *active,
-                      int64_t n_active, int64_t n) noexcept nogil:
-    """Compute the pre-activations of the active neurons.
+cdef int64_t output_forward(const ModelView *model, Workspace *ws, const int32_t *active,
+                            int64_t n_active, int64_t n) noexcept nogil:
+    """Compute the pre-activations of the active neurons of the output layer.
 
-    OUT ws.z (n, n_active). Where active is NULL, the first n_active neurons are the active ones.
+    IN active (n_active,), or NULL for the first n_active neurons; OUT ws.z (n, n_active).
     """
     cdef const LayerView *output = &model.layers[model.n_layers - 1]
     cdef const Vectors *h = &ws.hidden.x[model.n_layers - 1]
@@ -57,9 +63,14 @@ cdef int64_t _forward(const ModelView *model, Workspace *ws, const int32_t *acti
                         ws.hidden.unpacked)
 
 
-cdef void _lose(const ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
-                int64_t n, int64_t n_exact, int64_t n_active) noexcept nogil:
-    """Turn ws.z into the gradient of the rows' mean loss, and add the losses to ws.counts."""
+cdef void output_loss(const ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
+                      int64_t n, int64_t n_together, int64_t n_exact,
+                      int64_t n_active) noexcept nogil:
+    """Turn ws.z (n, n_active) into the gradient of the mean loss of n_together rows.
+
+    The n rows are some of these, from position `first` of the run. OUT ws.losses (n,), the rows'
+    losses times their weights.
+    """
     cdef int64_t n_out = model.layers[model.n_layers - 1].n_out, i, row, n_labels, n_slots = 0
     cdef float32_t tail_weight = 1
     cdef float64_t loss, weight
@@ -74,26 +85,37 @@ cdef void _lose(const ModelView *model, const TrainView *train, Workspace *ws, i
         else:
             labels = ws.label_slots + n_slots
             n_slots += n_labels
-        weight = train.sample_weight[row] if train.sample_weight != NULL else 1.0
+        weight = weight_at(train, first + i)
         loss = loss_gradient(model.loss, ws.z + i * n_active, n_active, n_exact, tail_weight,
-                             labels, n_labels, <float32_t>(weight / n))
-        ws.counts.loss += weight * loss
-        ws.counts.weight += weight
+                             labels, n_labels, <float32_t>(weight / n_together))
+        ws.losses[i] = weight * loss
+
+
+cdef void add_losses(const TrainView *train, Workspace *ws, int64_t first,
+                     int64_t n) noexcept nogil:
+    """Add the losses of n rows from position `first`, and their weights, to ws.counts."""
+    cdef int64_t i
+    for i in range(n):
+        ws.counts.loss += ws.losses[i]
+        ws.counts.weight += weight_at(train, first + i)
 
 
 cdef int64_t _backward(ModelView *model, const SolverView *solver, Workspace *ws,
-                       const int32_t *active, int64_t n_active, int64_t n) noexcept nogil:
-    """Back-propagate from ws.z to ws.delta, and update the active rows.
+                       int64_t n_active, int64_t n) noexcept nogil:
+    """Back-propagate from ws.z to ws.delta of the layer below, and update the active rows.
 
     ws.z is the gradient of the pre-activations.
     """
-    cdef LayerView *output = &model.layers[model.n_layers - 1]
-    cdef const Vectors *h = &ws.hidden.x[model.n_layers - 1]
-    cdef int64_t ld = ws.hidden.ld[model.n_layers - 2]
-    memset(ws.delta, 0, n * ld * sizeof(float32_t))
+    cdef int64_t last = model.n_layers - 1, ld = ws.hidden.ld[last - 1], cost
+    cdef LayerView *output = &model.layers[last]
+    cdef const Vectors *h = &ws.hidden.x[last]
+    cdef float32_t *h_delta = ws.delta[last - 1]
+    memset(h_delta, 0, n * ld * sizeof(float32_t))
     if h.dense == NULL:
-        return pairs_backward(output, solver, h, &ws.hidden.pairs[model.n_layers - 1], ws.z,
-                              ws.delta, ld, &ws.hidden.scratch)
-    return rows_backward(output, solver, active, n_active, ws.z, n_active, h.dense, n, ws.delta,
+        cost = pairs_to_inputs(output, h, ws.active, 0, n_active, n, ws.z, h_delta, ld,
+                               &ws.hidden.scratch)
+        return cost + pairs_update(output, solver, h, &ws.hidden.pairs[last], ws.z,
+                                   &ws.hidden.scratch)
+    return rows_backward(output, solver, ws.active, n_active, ws.z, n_active, h.dense, n, h_delta,
                          ws.gradient, ws.hidden.unpacked,
                          &ws.halves if multiplies_halves(output) else NULL)

@@ -19,9 +19,13 @@ from slide._engine.optimizer cimport (
     update_biases,
     update_elements,
     update_row,
+    update_some,
 )
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport prefetch_row, row_of
+
+cdef enum:
+    WHOLE = 16                 # a row is updated as a whole if more than 1 / WHOLE of it moves
 
 
 # --------------------------------------------------------------- vectors --
@@ -105,6 +109,45 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
     pairs.n_pairs = total
 
 
+cdef void group_in_range(const int32_t *ids, int64_t n, int64_t k, int32_t low, int32_t high,
+                         const float32_t *delta, Pairs *pairs) noexcept nogil:
+    """Group the pairs with a gradient of the neurons low..high by neuron: O(pairs of all neurons).
+
+    IN ids (n, k), the neurons of every sample, or NULL where every sample has the first k neurons
+    of the layer; delta (n, k). Neurons ascend, and so do the samples of a neuron; a neuron may have
+    no pairs. The place of a pair is the index of its neuron in ids.
+    """
+    cdef int64_t i, j, n_rows = high - low
+    cdef int32_t slot, neuron, count, total = 0
+    memset(pairs.starts, 0, (n_rows + 1) * sizeof(int32_t))
+    for i in range(n):
+        for j in range(i * k if ids != NULL else i * k + low,
+                       (i + 1) * k if ids != NULL else i * k + high):
+            neuron = ids[j] if ids != NULL else <int32_t>(j - i * k)
+            if low <= neuron < high and delta[j] != 0:
+                pairs.starts[neuron - low] += 1
+    for slot in range(<int32_t>n_rows):
+        pairs.neurons[slot] = low + slot
+        count = pairs.starts[slot]
+        pairs.starts[slot] = total
+        total += count
+    pairs.starts[n_rows] = total
+    for i in range(n):
+        for j in range(i * k if ids != NULL else i * k + low,
+                       (i + 1) * k if ids != NULL else i * k + high):
+            neuron = ids[j] if ids != NULL else <int32_t>(j - i * k)
+            if low <= neuron < high and delta[j] != 0:
+                slot = neuron - low
+                pairs.samples[pairs.starts[slot]] = <int32_t>i
+                pairs.places[pairs.starts[slot]] = <int32_t>j
+                pairs.starts[slot] += 1
+    for slot in range(<int32_t>n_rows, 0, -1):
+        pairs.starts[slot] = pairs.starts[slot - 1]
+    pairs.starts[0] = 0
+    pairs.n_neurons = n_rows
+    pairs.n_pairs = total
+
+
 cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil:
     """Pair every one of n_rows neurons with every one of n samples.
 
@@ -154,36 +197,72 @@ cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs
     return cost
 
 
-cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Vectors *x,
-                            const Pairs *pairs, const float32_t *delta, float32_t *x_delta,
-                            int64_t ld_delta, PairScratch *scratch) noexcept nogil:
-    """Back-propagate along the pairs, then update every row of weights once.
+cdef int64_t pairs_to_inputs(const LayerView *layer, const Vectors *x, const int32_t *neurons,
+                             int64_t ld_neurons, int64_t k, int64_t n, const float32_t *delta,
+                             float32_t *x_delta, int64_t ld_delta,
+                             PairScratch *scratch) noexcept nogil:
+    """Back-propagate from the pairs to their inputs, one sample after the other.
 
-    x_delta[sample] += delta[place] W[row]; W[row] <- step(sum delta[place] x[sample]);
-    b[row] <- step(sum delta[place])
+    x_delta[i] += sum over the k neurons u of sample i of delta[i, u] W[u]
 
-    IN x; delta, laid out as z in `pairs_forward`; INOUT x_delta (n, ld_delta), or NULL where it is
-    not needed. A row of x_delta has an element for every element of a dense input, or for every id
-    of a sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
-    changed. Returns the multiply-adds.
+    IN neurons, whose row i starts at i * ld_neurons, or NULL where every sample has the first k
+    neurons of the layer; delta (n, k); INOUT x_delta (n, ld_delta), a row of which has an element for every element of a dense
+    input, or for every id of a sparse one. Neurons without a gradient are skipped. A result depends
+    on its own sample alone. Returns the multiply-adds.
+    """
+    cdef int64_t s, j, i, size, d = layer.w.width, cost = 0
+    cdef int32_t row
+    cdef float32_t coef
+    cdef const float32_t *w
+    cdef float32_t *xd
+    cdef const int32_t *ids
+    for s in range(n):
+        xd = x_delta + s * ld_delta
+        for j in range(k):
+            coef = delta[s * k + j]
+            if coef == 0:
+                continue
+            row = neurons[s * ld_neurons + j] if neurons != NULL else <int32_t>j
+            w = row_of(&layer.w, row, scratch.row)
+            if x.dense != NULL:
+                chosen().accumulate(&coef, 0, 0, w, d, NULL, 1, xd, d, 1, d)
+                cost += d
+                continue
+            ids, size = x.ids[s], x.sizes[s]
+            for i in range(size):
+                xd[i] += coef * w[ids[i]]
+            cost += size
+    return cost
+
+
+cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vectors *x,
+                          const Pairs *pairs, const float32_t *delta,
+                          PairScratch *scratch) noexcept nogil:
+    """Update the row of weights of every neuron of the pairs once.
+
+    W[row] <- step(sum delta[place] x[sample]); b[row] <- step(sum delta[place])
+
+    IN x; delta, laid out as z in `pairs_forward`. Pairs and neurons without a gradient are skipped.
+    Returns the multiply-adds.
     """
     cdef int64_t u, j, i, m, first, d = layer.w.width, n_columns, n_used, cost = 0, size
     cdef int32_t row, sample, c
     cdef float32_t bias_gradient, coef
-    cdef const float32_t *w
     cdef float32_t *g = scratch.gradient
-    cdef float32_t *xd
     cdef const int32_t *ids
     cdef const float32_t *values
+    cdef bint whole
     for u in range(pairs.n_neurons):
         if interrupted(solver.watch):
             break
         row = pairs.neurons[u]
-        w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
         bias_gradient = 0
         n_used = n_columns = 0
+        # Many elements of a row are faster by vectors, few of them one by one.
+        whole = x.dense == NULL and layer.w.half == NULL and (
+            m * x.sizes[pairs.samples[first]] * WHOLE >= d) if m > 0 else False
         for j in range(first, first + m):
             sample = pairs.samples[j]
             coef = delta[pairs.places[j]]
@@ -193,21 +272,15 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
             if x.dense != NULL:
                 scratch.row_numbers[n_used] = x.rows[sample] if x.rows != NULL else sample
                 scratch.values[n_used] = coef
-                if x_delta != NULL:
-                    chosen().accumulate(scratch.values + n_used, 0, 0, w, d, NULL, 1,
-                                        x_delta + sample * ld_delta, d, 1, d)
-                    cost += d
                 n_used += 1
                 continue
             n_used += 1
-            ids = x.ids[sample]
-            values = x.values[sample]
-            size = x.sizes[sample]
-            if x_delta != NULL:
-                xd = x_delta + sample * ld_delta
+            ids, values, size = x.ids[sample], x.values[sample], x.sizes[sample]
+            if whole:
                 for i in range(size):
-                    xd[i] += coef * w[ids[i]]
+                    g[ids[i]] += coef * values[i]
                 cost += size
+                continue
             for i in range(size):
                 # An input of 0 gives no gradient: a step would only let the moment decay.
                 if values[i] != 0:
@@ -221,12 +294,16 @@ cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Ve
             continue
         if x.dense != NULL:
             if u + 1 < pairs.n_neurons:
+                prefetch_row(&layer.w, pairs.neurons[u + 1])
                 prefetch_update(layer, pairs.neurons[u + 1])
             chosen().accumulate(scratch.values, 0, 1, x.dense, x.ld, scratch.row_numbers, n_used,
                                 g, d, 1, d)
             update_row(layer, solver, row, g)
             memset(g, 0, d * sizeof(float32_t))
             cost += d * (n_used + solver.update_cost)
+        elif whole:
+            cost += solver.update_cost * update_some(layer, solver, row, g)
+            memset(g, 0, d * sizeof(float32_t))
         else:
             update_elements(layer, solver, row, scratch.columns, n_columns, g)
             for i in range(n_columns):

@@ -5,6 +5,7 @@ from slide._engine.dense cimport HalfScratch
 from slide._engine.forward cimport HiddenScratch
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
+from slide._engine.sparse cimport Pairs
 
 # The data and settings of a training run; no thread writes to it.
 cdef struct TrainView:
@@ -37,7 +38,8 @@ cdef struct Counts:
     float64_t forward_seconds
     float64_t backward_seconds    # including the updates
 
-# Private to one thread.
+# Private to one thread; where threads share a step, the results of all threads lie in the arrays
+# of the first one.
 cdef struct Workspace:
     ModelView model            # the network with the neurons that a micro-batch keeps
     int32_t **block_starts     # (n_hidden,) for layers that drop blocks
@@ -46,10 +48,12 @@ cdef struct Workspace:
     HiddenScratch hidden
     HalfScratch halves         # used by products of bfloat16
     float32_t **mask           # (n_hidden,) shaped like hidden.a, where rows draw neurons
-    float32_t *delta           # (micro_batch, widest hidden.ld)
-    float32_t *delta_next
+    float32_t **delta          # (n_hidden,) gradients of the layers' activations, like hidden.a
     float32_t *gradient        # (ROW_BLOCK, widest row)
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
+    float64_t *losses          # (micro_batch,) of the rows, times their weights
+    Pairs own                  # of the rows that the thread updates, where threads share a step
+    const int32_t *numbers     # (widest layer,) 0, 1, 2, ..., where threads share a step
     int32_t *active            # (max_active,) the active output neurons
     int32_t *slot_of           # (n_classes,) a neuron's place in `active`
     int32_t *label_slots       # (max_labels,) places of the samples' labels in `active`

@@ -7,7 +7,7 @@ from slide._base.typedefs cimport blocks_of, float32_t, float64_t, int32_t, int6
 from slide._engine.blocks cimport n_blocks_kept
 from slide._engine.bag cimport InputGroups, InputPair
 from slide._engine.dense cimport allocate_halves, multiplies_halves, ROW_BLOCK
-from slide._engine.forward cimport allocate_hidden
+from slide._engine.forward cimport allocate_hidden, allocate_pairs
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport set_solver
@@ -113,9 +113,10 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
     for i in range(n_hidden):
         size = n * ws.hidden.ld[i] if train.dropout[i] > 0 else 0
         ws.mask[i] = <float32_t *>scratch_array(size, floats, keep)
-    size = n * max([ws.hidden.ld[i] for i in range(n_hidden)])
-    ws.delta = <float32_t *>scratch_array(size, floats, keep)
-    ws.delta_next = <float32_t *>scratch_array(size, floats, keep)
+    ws.delta = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
+    for i in range(n_hidden):
+        ws.delta[i] = <float32_t *>scratch_array(n * ws.hidden.ld[i], floats, keep)
+    ws.losses = <float64_t *>scratch_array(n, np.float64, keep)
     ws.gradient = <float32_t *>scratch_array(ROW_BLOCK * widest_row, floats, keep)
     ws.query_sums = <float32_t **>scratch_array(n_hidden + 1, np.uint64, keep)
     ws.query_norms2 = <float64_t *>scratch_array(n_hidden + 1, np.float64, keep)
@@ -126,8 +127,29 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
         _allocate_groups(&ws.groups, max_pairs, keep)
         ws.hidden.groups = &ws.groups
     ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
-    if not train.all_neurons:
+    if train.all_neurons:
+        _allocate_own(ws, model, x, n, keep)
+    else:
         _allocate_active(ws, view, train, max_active, max_labels, keep)
+    return 0
+
+
+cdef int _allocate_own(Workspace *ws, Model model, InputRows x, int64_t n, list keep) except -1:
+    """Allocate what a thread needs to update its share of all rows of weights."""
+    cdef const ModelView *view = &model.view
+    cdef int64_t i, k, n_pairs = 0, widest = 0
+    sparse_input = not x.is_dense
+    for i in range(view.n_layers):
+        widest = max(widest, view.layers[i].n_out)
+        k = view.layers[i].n_active
+        if k > 0 or (sparse_input and i > 0):
+            n_pairs = max(n_pairs, n * (k if k > 0 else view.layers[i].n_out))
+        sparse_input = k > 0
+    allocate_pairs(&ws.own, widest, n_pairs, keep)
+    numbers = np.arange(widest, dtype=np.int32)
+    cdef const int32_t[::1] every = numbers
+    keep.append(numbers)
+    ws.numbers = &every[0]
     return 0
 
 

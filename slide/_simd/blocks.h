@@ -37,6 +37,30 @@ FN void NAME(momentum)(float *w, float *m, const float *g, int64_t n, float step
         NAME(momentum_step)(w + i, m + i, g + i, (int)(n - i), s, u1, c1);
 }
 
+/* Where g is zero, w and m keep their bits. The square of a g that is no number is not small. */
+FN_INLINE int NAME(momentum_some_step)(float *w, float *m, const float *g, const int n,
+                                       V step, V b1, V c1)
+{
+    const V gv = V_LOADN(g, n), w0 = V_LOADN(w, n), m0 = V_LOADN(m, n);
+    const V zero = V_SUB(V_SET1(1e-37f), V_MUL(gv, gv));
+    const V m1 = V_FMA(b1, m0, V_MUL(c1, gv));
+    V_STOREN(m, n, V_SELECT_POSITIVE(zero, m0, m1));
+    V_STOREN(w, n, V_SELECT_POSITIVE(zero, w0, V_SUB(w0, V_MUL(step, m1))));
+    return n - (int)POPCOUNT((uint64_t)V_POSITIVE(zero) & ((1ULL << n) - 1));
+}
+
+FN int64_t NAME(momentum_some)(float *w, float *m, const float *g, int64_t n, float step,
+                               float b1)
+{
+    const V s = V_SET1(step), u1 = V_SET1(b1), c1 = V_SET1(1.0f - b1);
+    int64_t i = 0, moved = 0;
+    for (; i + VW <= n; i += VW)
+        moved += NAME(momentum_some_step)(w + i, m + i, g + i, VW, s, u1, c1);
+    if (i < n)
+        moved += NAME(momentum_some_step)(w + i, m + i, g + i, (int)(n - i), s, u1, c1);
+    return moved;
+}
+
 /* -------------------------------------------------------------- blocks -- */
 
 FN void NAME(take)(const float *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,

@@ -94,6 +94,8 @@ cdef extern from "slide/_simd/simd.h" nogil:
         float32_t (*square_sum)(const float32_t *x, int64_t n) noexcept nogil
         void (*momentum)(float32_t *w, float32_t *m, const float32_t *g, int64_t n,
                          float32_t step, float32_t b1) noexcept nogil
+        int64_t (*momentum_some)(float32_t *w, float32_t *m, const float32_t *g, int64_t n,
+                                 float32_t step, float32_t b1) noexcept nogil
         void (*take)(const float32_t *rows, int64_t ldr, const int32_t *ids, int64_t n_rows,
                      const int32_t *starts, int64_t d, float32_t *out) noexcept nogil
         void (*spread_blocks)(const float32_t *row, const int32_t *starts, const float32_t *coef,

@@ -105,6 +105,11 @@ def momentum(str name, float32_t[::1] w, float32_t[::1] m, const float32_t[::1] 
     _table(name).momentum(_out(w), _out(m), _in(g), w.shape[0], step, b1)
 
 
+def momentum_some(str name, float32_t[::1] w, float32_t[::1] m, const float32_t[::1] g,
+                  float step, float b1):
+    return _table(name).momentum_some(_out(w), _out(m), _in(g), w.shape[0], step, b1)
+
+
 def take(str name, const float32_t[::1] rows, int64_t ldr, const int32_t[::1] ids, int64_t n_rows,
          const int32_t[::1] starts, int64_t d, float32_t[::1] out):
     _table(name).take(_in(rows), ldr, &ids[0] if ids is not None else NULL, n_rows, &starts[0], d,

@@ -391,6 +391,7 @@ static const slide_simd NAME(table) = {
     NAME(gather_sum),
     NAME(square_sum),
     NAME(momentum),
+    NAME(momentum_some),
     NAME(take),
     NAME(spread_blocks),
     NAME(momentum_blocks),

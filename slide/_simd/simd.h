@@ -139,6 +139,11 @@ typedef struct {
     void (*momentum)(float *w, float *m, const float *g, int64_t n, float step,
                      float b1);
 
+    /* The same as `momentum` for the elements whose g is not zero (a square below 1e-37 counts as
+     * zero); the others keep their bits. Returns the number of elements that moved. */
+    int64_t (*momentum_some)(float *w, float *m, const float *g, int64_t n, float step,
+                             float b1);
+
     /* Columns of rows, in blocks: out[i * d + :] = the columns of row id(i) that are in the blocks.
      * Block b has SLIDE_BLOCK columns, from starts[b] on; the last block may be shorter, so that
      * there are d columns in all. IN rows (., ldr), ids (n_rows,) or NULL, starts; OUT out

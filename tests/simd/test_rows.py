@@ -270,6 +270,20 @@ def test_momentum(name, n, rng):
 
 
 @each_name
+@each_size
+def test_momentum_some(name, n, rng):
+    w, m, g = rng.standard_normal((3, n)).astype(np.float32)
+    g[rng.random(n) < 0.6] = 0
+    outputs = Output(w), Output(m)
+    moved = dispatch.momentum_some(name, *(o.array for o in outputs), misaligned(g), 0.01, 0.9)
+    *expected, n_moved = reference.momentum_some(w, m, g, 0.01, 0.9)
+    assert moved == n_moved
+    for output, twin, before in zip(outputs, expected, (w, m), strict=True):
+        np.testing.assert_allclose(output.values(), twin, rtol=4 * EPS, atol=4 * EPS)
+        np.testing.assert_array_equal(output.values()[g == 0], before[g == 0])
+
+
+@each_name
 def test_momentum_without_a_gradient(name):
     w, m = np.ones(19, np.float32), np.zeros(19, np.float32)
     dispatch.momentum(name, w, m, np.zeros(19, np.float32), 0.5, 0.9)
@@ -277,12 +291,13 @@ def test_momentum_without_a_gradient(name):
 
 
 @each_name
+@pytest.mark.parametrize("step", [dispatch.momentum, dispatch.momentum_some])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_momentum_shows_a_gradient_that_is_no_number(name, value):
+def test_momentum_shows_a_gradient_that_is_no_number(name, value, step):
     w, m = np.ones((2, 33), np.float32)
     g = np.ones(33, np.float32)
     g[[0, 20, 32]] = value
-    dispatch.momentum(name, w, m, g, 0.1, 0.9)
+    step(name, w, m, g, 0.1, 0.9)
     np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(w)), [0, 20, 32])
 
 

@@ -51,6 +51,12 @@ def momentum(w, m, g, step, beta_1):
     return float64(w) - step * m, m
 
 
+def momentum_some(w, m, g, step, beta_1):
+    """`momentum` of the elements that have a gradient; also returns their number."""
+    moved = momentum(w, m, g, step, beta_1)
+    return *(np.where(g != 0, new, old) for new, old in zip(moved, (w, m))), np.count_nonzero(g)
+
+
 def hadamard(x):
     """Unnormalised Walsh-Hadamard transform along the last axis, whose length is a power of 2."""
     x = float64(x)

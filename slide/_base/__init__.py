@@ -8,7 +8,6 @@ Map of the package, first for kernels, then for Python::
     openmp        OpenMP, or one thread where it is missing (.pxd)
     signals       Ctrl-C inside parallel loops (.pxd)
     rows          rows of X, dense or CSR, as kernels read them
-    largest       selection of the k largest scores
     scratch       memory that a thread works in
     threads       number of threads that OpenMP would start
     guard         locks and temporary folders that no interrupt leaves behind

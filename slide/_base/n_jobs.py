@@ -3,13 +3,17 @@
 import os
 import re
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from joblib import cpu_count
 
 from slide._base.threads import end_threads, max_threads
 from slide._base.values import as_int, shown
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _TASKS = "/proc/self/task"  # a folder per thread, on Linux
 _STACK = 64 * 1024  # least stack of a thread, in bytes; 24 KiB were enough
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -119,6 +123,14 @@ def is_parallel(n_jobs: Any) -> bool:
         return _threads_of(n_jobs) > 1 and _why_one_thread() is None
     except ValueError:
         return False
+
+
+def in_threads(task: Callable[[_T], _R], items: Iterable[_T], n_threads: int) -> list[_R]:
+    """The results of a task for each item, in order: for loops of NumPy, which holds no lock."""
+    if n_threads == 1:
+        return [task(item) for item in items]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(task, items))
 
 
 def _threads_of(n_jobs: Any) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 from libc.string cimport memcpy
 
 from slide._base.clock cimport seconds
-from slide._base.largest cimport largest
+from slide._simd.largest cimport largest
 from slide._base.random cimport mix64, seed_stream
 from slide._base.rows cimport InputRows, InputView, row_at, Vector, vector_at
 from slide._base.scratch cimport scratch_array

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from slide._base.largest cimport offer, sort_heap
+from slide._simd.largest cimport offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array

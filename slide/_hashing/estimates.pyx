@@ -17,7 +17,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memcpy
 
-from slide._base.largest cimport largest
+from slide._simd.largest cimport largest
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport dense_vector, Vector
 from slide._base.scratch cimport scratch_array

@@ -8,7 +8,7 @@ import numpy as np
 
 from libc.string cimport memcpy
 
-from slide._base.largest cimport largest
+from slide._simd.largest cimport largest
 from slide._base.rows cimport Vector
 from slide._base.scratch cimport scratch_array
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t

@@ -13,7 +13,7 @@ import numpy as np
 
 from slide._base.arrays import Ids, Matrix
 from slide._data.columns import occurring
-from slide._engine.initial import uniform_rows
+from slide._engine.initial import draw_rows, uniform_rows
 
 if TYPE_CHECKING:
     from slide._network.network import Network
@@ -63,6 +63,6 @@ def draw_columns(network: Network, n_threads: int) -> None:
 def _draw_rows(network: Network, i: int, rows: Ids, ids: Ids, n_threads: int) -> None:
     """Draw rows of layer i, those of the columns or neurons `ids`."""
     layer, scale = network.layers[i], network.settings.layers[i].scale
+    rows = rows.astype(np.int32, copy=False)
     for part in layer.blocks(len(rows)):
-        width = layer.w.shape[1]
-        layer.w[rows[part]] = uniform_rows(network.seed, i, ids[part], width, scale, n_threads)
+        draw_rows(network.seed, i, ids[part], scale, rows[part], layer.w, n_threads)

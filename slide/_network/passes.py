@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from slide._core import Trainer
     from slide._network.network import Network
 
-# Most rows between two checks of the rebuild schedule (and of Python's signals).
+# Rows between two checks of the rebuild schedule (and of Python's signals). HOGWILD threads wait for
+# each other at its end, so there it grows with their number, up to this share of an epoch.
 _CHUNK = 4096
+_SHARE = 1 / 32
 # Phase of a micro-batch in `history_` -> the engine's clock for it.
 _PHASES = {
     "search": "retrieval_seconds",
@@ -116,10 +118,13 @@ def train(
     warm_up = network.settings.warm_up
     hashed = any(layer.retrieval is not None for layer in network.layers)
     sparse = any(layer.n_active for layer in network.layers)
-    chunk = min(_CHUNK, network.settings.rehash_every) if sparse else _CHUNK
+    longest = _CHUNK
+    if not (network.settings.all_neurons or hashed):
+        longest = max(_CHUNK, min(_CHUNK * n_threads, int(_SHARE * len(rows))))
+    chunk = min(_CHUNK, network.settings.rehash_every) if sparse else longest
     while done.n_rows < len(rows):
         rate = learning_rate(done.n_rows / len(rows))
-        n_samples = min(chunk, max(1, network.samples_to_rebuild)) if hashed else _CHUNK
+        n_samples = min(chunk, max(1, network.samples_to_rebuild)) if hashed else longest
         n_micro_batches = max(1, n_samples // trainer.micro_batch)
         if network.counter < warm_up:
             # The rate rises in 16 stages, which is smooth enough.

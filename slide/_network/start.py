@@ -155,13 +155,13 @@ def _start_output(
         total += more
         squares += more_squares
         add = centroids.add_sparse_label_sums if issparse(h) else centroids.add_label_sums
-        add(h, y.indptr, y.indices, start, rows)
+        add(h, y.indptr, y.indices, start, rows, n_threads)
     network.input_stats[-1] = mean, length = stats_of(total, squares, x.n_rows)
     # Length of an output row: a sample at the typical distance then gets `centroid_logit`.
     length = network.settings.centroid_logit / length
     used = np.bincount(y.indices, minlength=network.n_classes).astype(np.int64)
     for block in output.blocks():
-        centroids.center_and_scale(rows[block], used[block], mean, length)
+        centroids.center_and_scale(rows[block], used[block], mean, length, n_threads)
         if rows is not output.w:
             output.w[block] = rows[block]
         # The scores of the mean input are exactly the prior.

@@ -21,7 +21,7 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, fabsf, sqrt
 
-from slide._base.largest cimport largest, offer, sort_heap
+from slide._simd.largest cimport largest, offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport dense_vector, InputRows, InputView, Vector
 from slide._base.scratch cimport scratch_array

@@ -16,7 +16,7 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.math cimport fabs, INFINITY, isfinite, NAN, rint, sqrt
 
-from slide._base.largest cimport offer, sort_heap
+from slide._simd.largest cimport offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array

@@ -9,7 +9,7 @@ import numpy as np
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
 
-from slide._base.largest cimport largest
+from slide._simd.largest cimport largest
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from slide._base.arrays import Array, Floats, Ids, Matrix
+from slide._base.n_jobs import in_threads
 from slide._base.rows import InputRows
 from slide._prototypes.svms import Svms
 
@@ -88,7 +89,7 @@ def train_svms(
     indptr = np.concatenate(([0], np.cumsum(there.sum(axis=1))))
     right = rows_of_labels(labels.indptr, labels.indices, n_classes)
     wrong = rows_of_labels(indptr, hard[there], n_classes)
-    wrong = _topped_up(wrong, right, labels)
+    wrong = _topped_up(wrong, right, labels, n_threads)
     x = _without(x, feature_weights == 0)
     svms = Svms(
         InputRows(x), feature_weights, sample_weights, right, wrong,
@@ -115,7 +116,7 @@ def train_svms(
 
 
 def _topped_up(
-    wrong: tuple[Array, Ids], right: tuple[Array, Ids], labels: LabelRows
+    wrong: tuple[Array, Ids], right: tuple[Array, Ids], labels: LabelRows, n_threads: int
 ) -> tuple[Array, Ids]:
     """Rows where each label is wrong, with random ones for the labels that have few.
 
@@ -128,13 +129,17 @@ def _topped_up(
     lacking = np.maximum(wanted - counts, 0)
     if not len(rows) or not lacking.any():
         return wrong
-    ends, random, found = np.cumsum(lacking), np.random.RandomState(0), []
-    for first in range(0, int(ends[-1]), _DRAWN):
+    ends = np.cumsum(lacking)
+
+    def draw(first: int) -> tuple[Ids, Ids]:
         places = np.arange(first, min(first + _DRAWN, int(ends[-1])))
         ids = np.searchsorted(ends, places, side="right").astype(np.int32)
+        random = np.random.RandomState(first // _DRAWN)
         drawn = rows[random.randint(len(rows), size=len(ids))]
         fits = ~labels.take(drawn).contain(ids[:, np.newaxis])[:, 0]
-        found.append((ids[fits], drawn[fits]))
+        return ids[fits], drawn[fits]
+
+    found = in_threads(draw, range(0, int(ends[-1]), _DRAWN), n_threads)
     ids, drawn = (np.concatenate(parts) for parts in zip(*found, strict=True))
     known = np.repeat(np.arange(labels.n_classes, dtype=np.int32), counts)
     ids, drawn = np.concatenate((known, ids)), np.concatenate((wrong[1], drawn))

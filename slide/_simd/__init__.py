@@ -4,6 +4,7 @@ Map of the package::
 
     dispatch      choice of the instruction set; Python entry points to kernels
     weights       rows of weights in float32 or bfloat16
+    largest       selection of the k largest scores
     tables.c      one table of kernels for each instruction set
     simd.h        declarations of all kernels
     kernels.h     most vector kernels, written over macros of tables.c

@@ -131,6 +131,8 @@ cdef extern from "slide/_simd/simd.h" nogil:
                             int64_t n, const uint64_t *query, const float32_t *curve,
                             const float32_t *norm, const float32_t *bias,
                             float32_t *out) noexcept nogil
+        void (*rising_keys)(const float32_t *x, int64_t n, int32_t *keys) noexcept nogil
+        int64_t (*reaching)(const int32_t *keys, int64_t n, int32_t least) noexcept nogil
         int64_t (*shortlist)(const slide_codes *index, int64_t first, int64_t n,
                              const uint8_t *lut, float32_t step, float32_t low,
                              float32_t threshold, int32_t *ids, float32_t *z) noexcept nogil

@@ -152,6 +152,14 @@ def momentum_half_blocks(str name, uint16_t[::1] w, uint16_t[::1] m, const int32
     _table(name).momentum_half_blocks(&w[0], &m[0], &starts[0], _in(g), g.shape[0], step, b1, seed)
 
 
+def rising_keys(str name, const float32_t[::1] x, int32_t[::1] keys):
+    _table(name).rising_keys(_in(x), x.shape[0], &keys[0] if keys.shape[0] else NULL)
+
+
+def reaching(str name, const int32_t[::1] keys, int32_t least):
+    return _table(name).reaching(&keys[0] if keys.shape[0] else NULL, keys.shape[0], least)
+
+
 def half_to_float(uint16_t half):
     return slide_half_to_float(half)
 

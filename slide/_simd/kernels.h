@@ -383,6 +383,31 @@ FN void NAME(code_scores)(const uint64_t *codes, int64_t n_words, const int32_t 
     }
 }
 
+/* -------------------------------------------------------------- top k -- */
+
+/* The compiler vectorises these loops for each instruction set. */
+FN void NAME(rising_keys)(const float *x, int64_t n, int32_t *keys)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof(bits));
+        keys[i] = bits ^ ((bits >> 31) & 0x7FFFFFFF);
+    }
+}
+
+FN int64_t NAME(reaching)(const int32_t *keys, int64_t n, int32_t least)
+{
+    int64_t total = 0;
+    for (int64_t start = 0; start < n; start += 1 << 16) {
+        const int length = n - start < 1 << 16 ? (int)(n - start) : 1 << 16;
+        int32_t part = 0;
+        for (int i = 0; i < length; i++)
+            part += keys[start + i] >= least;
+        total += part;
+    }
+    return total;
+}
+
 static const slide_simd NAME(table) = {
     SIMD_NAME,
     NAME(dots),
@@ -408,6 +433,8 @@ static const slide_simd NAME(table) = {
     NAME(sigmoid),
     NAME(gather_dot),
     NAME(code_scores),
+    NAME(rising_keys),
+    NAME(reaching),
     SHORTLIST,
 };
 

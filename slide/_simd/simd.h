@@ -225,6 +225,13 @@ typedef struct {
                         int64_t n, const uint64_t *query, const float *curve,
                         const float *norm, const float *bias, float *out);
 
+    /* Signed integers that rise with x: IN x (n,); OUT keys (n,). Those of NaNs lie beyond those
+     * of the infinities. */
+    void (*rising_keys)(const float *x, int64_t n, int32_t *keys);
+
+    /* How many of n keys are at least `least`. */
+    int64_t (*reaching)(const int32_t *keys, int64_t n, int32_t least);
+
     /* List the neurons i in first..first + n whose estimates z are not below the threshold. NaN
      * is listed, too:
      *     z = scale[i] * (low + step * s[i]) + bias[i]

@@ -121,7 +121,7 @@ class Stacking:
         note_inputs(network, self.data.x, n_threads)
         made = self._make(self.rows, n_threads)
         candidates = find_candidates(network, made, None, judges, n_threads)
-        self.weight = best_weight(candidates, judges)
+        self.weight = best_weight(candidates, judges, n_threads)
 
     @np.errstate(under="ignore")
     def calibrate(self, network: Network, n_threads: int) -> None:
@@ -135,7 +135,9 @@ class Stacking:
                 self.hard = self._mine(network, n_threads)
                 svms = self._train_svms(made, self.rows, n_threads)
                 candidates = find_candidates(network, made, svms, judges, n_threads)
-                self.weight, self.svm_weight = best_weights(candidates, judges, self.weight)
+                self.weight, self.svm_weight = best_weights(
+                    candidates, judges, self.weight, n_threads
+                )
                 self._of_all = svms if self.held_out is not None else None
                 self._add(network, made, svms)
             try:

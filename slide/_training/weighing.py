@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide._base.arrays import Array, Bools, Floats, Ids
+from slide._base.n_jobs import in_threads
 from slide._prediction import lookup
 
 if TYPE_CHECKING:
@@ -99,16 +100,17 @@ def _repeated(labels: Ids) -> Bools:
     return repeated
 
 
-def best_weight(candidates: Candidates, judges: TrainingRows) -> float:
+def best_weight(candidates: Candidates, judges: TrainingRows, n_threads: int) -> float:
     """The weight of the cosine that ranks best; 0 if it does not clearly beat 0."""
-    return _better(candidates, judges, (0.0, 0.0), product(_WEIGHTS[1:], (0.0,)))[0]
+    return _better(candidates, judges, (0.0, 0.0), product(_WEIGHTS[1:], (0.0,)), n_threads)[0]
 
 
 def best_weights(
-    candidates: Candidates, judges: TrainingRows, weight: float
+    candidates: Candidates, judges: TrainingRows, weight: float, n_threads: int
 ) -> tuple[float, float]:
     """The weights of cosine and margin that rank best; if not clearly: `weight`, and no margin."""
-    return _better(candidates, judges, (weight, 0.0), product(_WEIGHTS, _SVM_WEIGHTS))
+    others = product(_WEIGHTS, _SVM_WEIGHTS)
+    return _better(candidates, judges, (weight, 0.0), others, n_threads)
 
 
 def _better(
@@ -116,12 +118,15 @@ def _better(
     judges: TrainingRows,
     usual: tuple[float, float],
     others: Iterable[tuple[float, float]],
+    n_threads: int,
 ) -> tuple[float, float]:
     """The best of some other weights if it gains 1.5 standard errors or more, else the usual."""
     if len(judges) < _FEWEST:
         return usual
     sample_weights = judges.weights if judges.weights is not None else np.ones(len(judges))
-    merits = {weights: candidates.merits(*weights) for weights in others}
+    pairs = list(others)
+    found = in_threads(lambda weights: candidates.merits(*weights), pairs, n_threads)
+    merits = dict(zip(pairs, found, strict=True))
     best = max(merits, key=lambda weights: np.average(merits[weights], weights=sample_weights))
     gains = merits[best] - candidates.merits(*usual)
     mean = np.average(gains, weights=sample_weights)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from twins import random as twin
 
-from slide._engine.initial import uniform_rows
+from slide._engine.initial import draw_rows, uniform_rows
 
 IDS = np.array([0, 1, 77, 2**31 - 1], np.int32)
 
@@ -43,3 +44,18 @@ def test_mean_and_deviation():
 def test_no_rows_and_no_width():
     assert uniform_rows(0, 0, IDS[:0], 5, 1.0, 2).shape == (0, 5)
     assert uniform_rows(0, 0, IDS, 0, 1.0, 2).shape == (4, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, bfloat16])
+def test_rows_are_drawn_in_their_places(dtype):
+    drawn, out = uniform_rows(5, 1, IDS, 33, 0.3, 1), np.ones((9, 33), dtype)
+    rows = np.array([7, 0, 3, 8], np.int32)
+    draw_rows(5, 1, IDS, 0.3, rows, out, 2)
+    np.testing.assert_array_equal(out[rows], drawn.astype(dtype))
+    assert (np.delete(out, rows, axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 1, 2, 9], [-1, 1, 2, 3]])
+def test_rows_that_do_not_fit_are_refused(rows):
+    with pytest.raises(ValueError, match="rows must be 4 rows of the 9 rows of out"):
+        draw_rows(5, 1, IDS, 0.3, np.array(rows, np.int32), np.ones((9, 3), np.float32), 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import hashing as reference
 
-from slide._base.largest import largest_of
+from slide._simd.largest import largest_of
 from slide._hashing.finder import MOVED
 from slide._hashing.retrieval import POLICIES, Retrieval
 

@@ -43,7 +43,7 @@ def label_rows(labels):
 def plain(monkeypatch):
     """No weight is cut, and no label gets random negatives."""
     monkeypatch.setattr(label_svms, "_LEAST", 0.0)
-    monkeypatch.setattr(label_svms, "_topped_up", lambda wrong, right, labels: wrong)
+    monkeypatch.setattr(label_svms, "_topped_up", lambda wrong, *_: wrong)
 
 
 def trained(x, labels, hard, weights=None, n_threads=1):
@@ -125,7 +125,7 @@ def test_labels_with_few_negatives_get_random_ones(monkeypatch):
     hard[hard == 3] = -1
     found = margins(*trained(x, labels, hard), x)[:, 3]
     with monkeypatch.context() as patch:
-        patch.setattr(label_svms, "_topped_up", lambda wrong, right, labels: wrong)
+        patch.setattr(label_svms, "_topped_up", lambda wrong, *_: wrong)
         without = margins(*trained(x, labels, hard), x)[:, 3]
     assert np.mean(without > 0) > 0.9 and np.mean(found > 0) < 0.5
     rows = label_rows(labels)
@@ -133,6 +133,7 @@ def test_labels_with_few_negatives_get_random_ones(monkeypatch):
         rows_of_labels(np.arange(2001) * 0, np.zeros(0, np.int32), N_CLASSES),
         rows_of_labels(rows.indptr, rows.indices, N_CLASSES),
         rows,
+        2,
     )
     for label in range(N_CLASSES):
         drawn = wrong[1][wrong[0][label] : wrong[0][label + 1]]

@@ -376,3 +376,18 @@ def test_code_scores_of_codes_of_n_words(name, n, rng):
     np.testing.assert_allclose(
         run_code_scores(name, *problem), expected, rtol=4 * EPS, atol=8 * EPS
     )
+
+
+# ---------------------------------------------------------------- top k --
+
+
+@each_name
+@each_size
+def test_keys_rise_and_are_counted(name, n, rng):
+    x = misaligned((rng.standard_normal(n) * 10.0 ** rng.integers(-30, 30, n)).astype(np.float32))
+    keys = np.empty(n, np.int32)
+    dispatch.rising_keys(name, x, keys)
+    np.testing.assert_array_equal(keys, reference.rising_keys(x))
+    np.testing.assert_array_equal(np.argsort(keys, kind="stable"), np.argsort(x, kind="stable"))
+    for least in (*keys[:3], 0, np.iinfo(np.int32).max):
+        assert dispatch.reaching(name, keys, least) == np.sum(keys >= least)

@@ -36,11 +36,11 @@ def noise():
 def test_the_best_weight_is_found(noise):
     """Scores are noise and cosines or margins are right, or the other way round."""
     noise, signal, right = noise
-    assert best_weight(candidates(noise, signal, right=right), Judges(400)) > 0
-    assert best_weight(candidates(signal, noise, right=right), Judges(400)) == 0
-    assert best_weights(candidates(noise, margins=signal, right=right), Judges(400), 3.0)[1] > 0
+    assert best_weight(candidates(noise, signal, right=right), Judges(400), 1) > 0
+    assert best_weight(candidates(signal, noise, right=right), Judges(400), 2) == 0
+    assert best_weights(candidates(noise, margins=signal, right=right), Judges(400), 3.0, 2)[1] > 0
     # If margins do not help, the weight of the cosine is the one that was given.
-    assert best_weights(candidates(signal, margins=noise, right=right), Judges(400), 3.0) == (3, 0)
+    assert best_weights(candidates(signal, margins=noise, right=right), Judges(400), 3.0, 1) == (3, 0)
 
 
 def test_no_weight_without_evidence():
@@ -50,18 +50,22 @@ def test_no_weight_without_evidence():
     scores = np.tile(np.arange(6, 0, -1, dtype=np.float32), (200, 1))
     others = np.zeros((200, 6), np.float32)
     scores[0, 0], others[0, 0] = -1.0, 1.0
-    for at, find in (("cosines", best_weight), ("margins", lambda *a: best_weights(*a, 0.0)[1])):
+
+    def svm_weight(found, judges, n_threads):
+        return best_weights(found, judges, 0.0, n_threads)[1]
+
+    for at, find in (("cosines", best_weight), ("margins", svm_weight)):
         found = candidates(scores, right=right, **{at: others})
         weights = (64, 0) if at == "cosines" else (0, 16)
         assert (found.merits(*weights) - found.merits(0, 0)).sum() > 0
-        assert find(found, Judges(200)) == 0
+        assert find(found, Judges(200), 1) == 0
         # A gain on many rows is evidence, unless their weights are 0.
         many, more = scores.copy(), others.copy()
         many[:100, 0], more[:100, 0] = -1.0, 1.0
         found = candidates(many, right=right, **{at: more})
-        assert find(found, Judges(200)) > 0
+        assert find(found, Judges(200), 1) > 0
         few = np.where(np.arange(200) < 100, 0, 1).astype(np.float32)
-        assert find(found, Judges(200, few)) == 0
+        assert find(found, Judges(200, few), 1) == 0
 
 
 def test_merits_are_mean_precisions():
@@ -74,7 +78,7 @@ def test_merits_are_mean_precisions():
 def test_few_rows_decide_nothing(noise):
     noise, signal, right = noise
     few = candidates(noise[:9], signal[:9], right=right[:9])
-    assert best_weight(few, Judges(9)) == 0
+    assert best_weight(few, Judges(9), 1) == 0
 
 
 def test_a_label_counts_once():

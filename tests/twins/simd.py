@@ -57,6 +57,12 @@ def momentum_some(w, m, g, step, beta_1):
     return *(np.where(g != 0, new, old) for new, old in zip(moved, (w, m))), np.count_nonzero(g)
 
 
+def rising_keys(x):
+    """Integers that rise with float32 numbers: their bits, those of negative ones turned round."""
+    bits = np.asarray(x, np.float32).view(np.int32)
+    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+
 def hadamard(x):
     """Unnormalised Walsh-Hadamard transform along the last axis, whose length is a power of 2."""
     x = float64(x)

@@ -4,6 +4,7 @@ import numpy as np
 from libc.string cimport memcpy
 
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
+from slide._simd.dispatch cimport chosen
 
 cdef enum:
     BY_VALUE = 24              # counts before the bisection turns from numbers to keys
@@ -11,7 +12,7 @@ cdef enum:
 
 
 cdef inline int32_t _key(float32_t x) noexcept nogil:
-    # A signed integer that rises with x: `sortable` without its offset.
+    # A signed integer that rises with x, as `rising_keys` computes it.
     cdef int32_t bits
     memcpy(&bits, &x, sizeof(bits))
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
@@ -23,18 +24,6 @@ cdef inline float32_t _score(int32_t key) noexcept nogil:
     key ^= (key >> 31) & 0x7FFFFFFF
     memcpy(&x, &key, sizeof(x))
     return x
-
-
-cdef inline int64_t _count(const int32_t *keys, int64_t n, int32_t least) noexcept nogil:
-    """How many of n keys are at least `least`."""
-    cdef int32_t i, part = 0
-    cdef int64_t start, total = 0
-    for start in range(0, n, 1 << 16):
-        part = 0
-        for i in range(<int32_t>min(<int64_t>1 << 16, n - start)):
-            part += keys[start + i] >= least
-        total += part
-    return total
 
 
 cdef int32_t _threshold(const int32_t *keys, int64_t n, int64_t k) noexcept nogil:
@@ -58,7 +47,7 @@ cdef int32_t _threshold(const int32_t *keys, int64_t n, int64_t k) noexcept nogi
             between = 0.5 * _score(low) + 0.5 * _score(high)
             if between == between:
                 mid = max(<int32_t>(low + 1), min(high, _key(between)))
-        count = _count(keys, n, mid)
+        count = chosen().reaching(keys, n, mid)
         if count >= k:
             low = mid
             if count == k:
@@ -84,11 +73,10 @@ cdef int64_t largest(const float32_t *scores, int64_t n, int64_t k, uint32_t *ke
         return n
     if k <= 0:
         return 0
-    for i in range(<int32_t>n):
-        places[i] = _key(scores[i])
+    chosen().rising_keys(scores, n, places)
     least = _threshold(places, n, k)
     # Those at the threshold share the room that those above it leave.
-    room = k - (_count(places, n, least + 1) if least < MOST else 0)
+    room = k - (chosen().reaching(places, n, least + 1) if least < MOST else 0)
     for i in range(<int32_t>n):
         if kept == k:
             break

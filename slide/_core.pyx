@@ -41,9 +41,16 @@ from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.output cimport output_step
-from slide._engine.sparse cimport pairs_to_inputs, pairs_update
+from slide._engine.sparse cimport pairs_backward
 from slide._engine.team cimport train_together
-from slide._engine.workspace cimport allocate_workspaces, Counts, set_train, TrainView, Workspace
+from slide._engine.workspace cimport (
+    allocate_workspaces,
+    Counts,
+    set_train,
+    SHARES,
+    TrainView,
+    Workspace,
+)
 
 
 cdef enum:
@@ -66,7 +73,7 @@ cdef void _train_micro_batch(const TrainView *train, Workspace *ws, int64_t firs
     if interrupted(solver.watch):
         return
     keep_blocks(model, train.n_blocks_kept, ws.block_starts, ws.kept, &rng)
-    cost = forward_hidden(model, train, ws, first, n, 0, n, &rng)
+    cost = forward_hidden(model, train, ws, first, n, &rng)
     cost += _choose_active(model, train, ws, first, n, &rng, &n_exact, &n_active)
     solver.decay = train.solver.decay / n
     solver.seed = <uint32_t>next64(&rng)
@@ -107,17 +114,13 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
     for i in range(model.n_layers - 2, -1, -1):
         layer = &model.layers[i]
         activations_backward(model, train, ws, i, n)
+        below = NULL
         if i > 0:
             below, ld_below = ws.delta[i - 1], hidden.ld[i - 1]
             memset(below, 0, n * ld_below * sizeof(float32_t))
         if layer.n_active > 0 or (i > 0 and hidden.x[i].dense == NULL):
-            if i > 0:
-                cost += pairs_to_inputs(
-                    layer, &hidden.x[i], hidden.active[i] if layer.n_active > 0 else NULL,
-                    layer.n_active, layer.n_active if layer.n_active > 0 else layer.n_out, n,
-                    ws.delta[i], below, ld_below, &hidden.scratch)
-            cost += pairs_update(layer, solver, &hidden.x[i], &hidden.pairs[i], ws.delta[i],
-                                 &hidden.scratch)
+            cost += pairs_backward(layer, solver, &hidden.x[i], &hidden.pairs[i], ws.delta[i],
+                                   below, ld_below, &hidden.scratch)
         elif i > 0:
             cost += rows_backward(layer, solver, layer.kept, layer.n_kept, ws.delta[i],
                                   layer.n_kept, hidden.x[i].dense, n, below, ws.gradient,
@@ -171,11 +174,12 @@ cdef class Trainer:
     def _most_threads(self, n_rows):
         """The most threads that may train n_rows rows.
 
-        Threads that share micro-batches have four samples or more. Else they take micro-batches of
-        their own, and few rows have one thread: so small problems can be repeated bit by bit.
+        Threads that share micro-batches have four samples or more, and a share of the weights. Else
+        they take micro-batches of their own, and few rows have one thread: so small problems can be
+        repeated bit by bit.
         """
         if self.train.all_neurons:
-            return blocks_of(self.micro_batch, 4)
+            return min(SHARES, blocks_of(self.micro_batch, 4))
         n_micro = blocks_of(n_rows, self.micro_batch)
         return n_micro if n_micro >= FEW else 1
 
@@ -217,8 +221,8 @@ cdef class Trainer:
         start_watch(&watch)
         if train.all_neurons:
             with nogil, parallel(num_threads=self.n_threads):
-                train_together(train, workspaces, n, size, counter, omp_get_thread_num(),
-                               omp_get_num_threads(), &stop)
+                train_together(train, workspaces, n, size, counter,
+                               Share(omp_get_thread_num(), omp_get_num_threads()), &stop)
         else:
             for i in prange(n_micro, nogil=True, num_threads=n_threads, schedule="dynamic"):
                 _train_micro_batch(train, &workspaces[omp_get_thread_num()], i * size,

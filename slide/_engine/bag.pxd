@@ -35,3 +35,6 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
                             int64_t n, Share share, const InputGroups *groups,
                             const float32_t *dense, const float32_t *delta,
                             float32_t *gradient) noexcept nogil
+
+cdef int64_t input_columns(const LayerView *layer, const float32_t *dense, int64_t d, int64_t n,
+                           int64_t low, int64_t high, float32_t *out) noexcept nogil

@@ -112,7 +112,7 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
     """
     cdef int64_t i, cost = 0, h = layer.n_kept, d = x.n_features
     cdef Vector row
-    for i in range(h):
+    for i in range(h if n > 0 else 0):
         out[i] = layer.b[layer.kept[i] if layer.kept != NULL else i]
     for i in range(1, n):
         memcpy(out + i * h, out, h * sizeof(float32_t))
@@ -128,6 +128,20 @@ cdef int64_t input_forward(const LayerView *layer, const InputView *x, int64_t f
         cost += row.size
         _add_rows(layer, row.ids, row.size, row.values, 0, 1, rows, out + i * h)
     return cost * h
+
+
+cdef int64_t input_columns(const LayerView *layer, const float32_t *dense, int64_t d, int64_t n,
+                           int64_t low, int64_t high, float32_t *out) noexcept nogil:
+    """Compute the columns low..high of what `input_forward` does, for n rows of a dense X.
+
+    IN dense (n, d), the rows; OUT out (n, n_out). Float32 weights, all of which are used. Returns
+    the multiply-adds.
+    """
+    cdef int64_t h = layer.n_out, i
+    for i in range(n):
+        memcpy(out + i * h + low, layer.b + low, (high - low) * sizeof(float32_t))
+    chosen().accumulate(dense, d, 1, layer.w.single + low, h, NULL, d, out + low, h, n, high - low)
+    return n * d * (high - low)
 
 
 cdef void _add_rows(const LayerView *layer, const int32_t *ids, int64_t n_rows,

@@ -27,6 +27,10 @@ cdef int64_t rows_forward(const LayerView *layer, const int32_t *ids, int64_t n_
                           const float32_t *x, int64_t ldx, int64_t n, float32_t *out, int64_t ldo,
                           float32_t *rows) noexcept nogil
 
+cdef int64_t rows_to_columns(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                             const float32_t *delta, int64_t ldd, int64_t n, int64_t low,
+                             int64_t high, float32_t *x_delta) noexcept nogil
+
 cdef int64_t rows_to_inputs(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *delta, int64_t ldd, int64_t n, float32_t *x_delta,
                             float32_t *rows, HalfScratch *halves) noexcept nogil

@@ -108,26 +108,43 @@ cdef inline void _take_halves(const LayerView *layer, int64_t first, const int32
                         layer.w.width, scratch.rows)
 
 
+cdef int64_t rows_to_columns(const LayerView *layer, const int32_t *ids, int64_t n_rows,
+                             const float32_t *delta, int64_t ldd, int64_t n, int64_t low,
+                             int64_t high, float32_t *x_delta) noexcept nogil:
+    """Back-propagate from some neurons to the inputs low..high: x_delta = (delta W_ids)[low:high].
+
+    IN ids, delta as in `rows_backward`; OUT columns low..high of x_delta (n, width). Float32
+    weights, all columns of which are used. Nothing is updated. Returns the multiply-adds.
+    """
+    cdef int64_t d = layer.w.width, i
+    for i in range(n):
+        memset(x_delta + i * d + low, 0, (high - low) * sizeof(float32_t))
+    chosen().accumulate(delta, ldd, 1, layer.w.single + low, d, ids, n_rows, x_delta + low, d, n,
+                        high - low)
+    return n_rows * n * (high - low)
+
+
 cdef int64_t rows_to_inputs(const LayerView *layer, const int32_t *ids, int64_t n_rows,
                             const float32_t *delta, int64_t ldd, int64_t n, float32_t *x_delta,
                             float32_t *rows, HalfScratch *halves) noexcept nogil:
-    """Back-propagate from some neurons of a layer to their dense inputs, without an update.
+    """Back-propagate from some neurons of a layer to all their inputs: x_delta = delta W_ids.
 
-    x_delta += delta W_ids
-
-    The parameters are those of `rows_backward`. A result depends on its own sample alone.
+    The parameters are those of `rows_backward`. Nothing is updated. A result depends on its own
+    sample alone. Returns the multiply-adds.
     """
-    cdef int64_t d = layer.w.width, step, k, block
+    cdef int64_t d = layer.w.width, step, k, block, pairs
     cdef const int32_t *left
     cdef const float32_t *block_rows
+    memset(x_delta, 0, n * d * sizeof(float32_t))
     for step in range(blocks_of(n_rows, ROW_BLOCK)):
         k = step * ROW_BLOCK
         block = min(<int64_t>ROW_BLOCK, n_rows - k)
         left = ids + k if ids != NULL else NULL
         if halves != NULL:
+            pairs = blocks_of(block, 2)
             _pair_up(layer, k, left, block, delta + k, ldd, n, halves)
-            chosen().pairs.accumulate(halves.delta, blocks_of(block, 2), 1, halves.unpacked, d,
-                                      blocks_of(block, 2), x_delta, d, n, d)
+            chosen().pairs.accumulate(halves.delta, pairs, 1, halves.unpacked, d, pairs, x_delta,
+                                      d, n, d)
             continue
         block_rows = rows_of(&layer.w, k, block, &left, rows)
         chosen().accumulate(delta + k, ldd, 1, block_rows, d, left, block, x_delta, d, n, d)

@@ -15,7 +15,7 @@ cdef struct HiddenScratch:
     RetrievalScratch *retrieval    # (n_layers,)
     PairScratch scratch
     Pairs candidates
-    int32_t *candidate_ids     # (rows, candidates)
+    int32_t **tried            # (n_hidden,) neurons that a sparse layer tries, (rows, candidates)
     int32_t *sizes             # (rows,)
     float32_t *z               # (rows, candidates)
     uint32_t *keys             # (candidates,)
@@ -24,6 +24,18 @@ cdef struct HiddenScratch:
     InputGroups *groups        # for CSR X and a dense first layer, in training only; else NULL
     float32_t *unpacked        # (ROW_BLOCK, widest row), where rows of weights are copied
     float64_t retrieval_seconds   # time spent on retrieval so far
+
+cdef inline int64_t n_tried(const ModelView *model, int64_t i) noexcept nogil:
+    # The most neurons of sparse layer i whose pre-activations are computed for a sample.
+    return max(model.retrievals[i].n_candidates, model.layers[i].n_active)
+
+
+cdef int64_t find_candidates(const ModelView *model, const InputView *rows, int64_t i,
+                             int64_t first, int64_t n, HiddenScratch *hidden,
+                             const uint64_t *stream) noexcept nogil
+
+cdef void keep_best(const ModelView *model, int64_t i, int64_t n,
+                    HiddenScratch *hidden) noexcept nogil
 
 cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i, int64_t first,
                            int64_t n, HiddenScratch *hidden,

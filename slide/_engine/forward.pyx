@@ -45,23 +45,18 @@ cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept
     return mix64(total)
 
 
-cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int64_t i,
+cdef int64_t find_candidates(const ModelView *model, const InputView *rows, int64_t i,
                              int64_t first, int64_t n, HiddenScratch *hidden,
                              const uint64_t *stream) noexcept nogil:
-    """Choose n_active neurons of a layer for every sample and compute their pre-activations.
+    """Find the neurons of a sparse layer that may be active, for n rows from position `first`.
 
-    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. In training, the stream and
-    the number of a sample's row decide its random numbers; where stream is NULL, the values of the
-    row do.
-    Returns the multiply-adds.
+    OUT hidden.tried[i] (n, stride), hidden.sizes (n,), where stride is `n_tried`. In training, the
+    stream and the number of a sample's row decide its random numbers; where stream is NULL, the
+    values of the row do. Returns the multiply-adds.
     """
     cdef const Vectors *x = &hidden.x[i]
-    cdef const LayerView *layer = &model.layers[i]
     cdef const RetrievalView *view = model.retrievals[i]
-    cdef int64_t s, j, k = layer.n_active, cost = 0
-    cdef int64_t stride = max(view.n_candidates, k)
-    cdef int32_t *ids = hidden.candidate_ids if stride > k else hidden.active[i]
-    cdef Pairs *pairs = &hidden.candidates if stride > k else &hidden.pairs[i]
+    cdef int64_t s, cost = 0, stride = n_tried(model, i)
     cdef Vector query
     cdef uint64_t own = 0
     hidden.retrieval_seconds -= seconds()
@@ -72,18 +67,42 @@ cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int6
         elif view.by_chance:
             own = _seed_of(rows, first + s, i)
         hidden.sizes[s] = <int32_t>retrieve(view, &query, &own, &hidden.retrieval[i],
-                                            ids + s * stride, &cost)
+                                            hidden.tried[i] + s * stride, &cost)
     hidden.retrieval_seconds += seconds()
-    group_by_neuron(ids, hidden.sizes, n, stride, hidden.scratch.slot_of, pairs)
-    if stride == k:
-        return cost + pairs_forward(layer, x, pairs, &hidden.scratch, hidden.a[i])
-    cost += pairs_forward(layer, x, pairs, &hidden.scratch, hidden.z)
+    return cost
+
+
+cdef void keep_best(const ModelView *model, int64_t i, int64_t n,
+                    HiddenScratch *hidden) noexcept nogil:
+    """Keep the n_active best of the neurons that were tried, for n rows.
+
+    IN hidden.tried[i], hidden.sizes and the pre-activations hidden.z (n, stride), whose stride is
+    `n_tried`; OUT hidden.active[i], hidden.a[i] (n, n_active).
+    """
+    cdef int64_t s, j, k = model.layers[i].n_active, stride = n_tried(model, i)
     for s in range(n):
         largest(hidden.z + s * stride, hidden.sizes[s], k, hidden.keys, hidden.best)
         for j in range(k):
-            hidden.active[i][s * k + j] = ids[s * stride + hidden.best[j]]
+            hidden.active[i][s * k + j] = hidden.tried[i][s * stride + hidden.best[j]]
             hidden.a[i][s * k + j] = hidden.z[s * stride + hidden.best[j]]
-    group_by_neuron(hidden.active[i], NULL, n, k, hidden.scratch.slot_of, &hidden.pairs[i])
+
+
+cdef int64_t _forward_sparse(const ModelView *model, const InputView *rows, int64_t i,
+                             int64_t first, int64_t n, HiddenScratch *hidden,
+                             const uint64_t *stream) noexcept nogil:
+    """Choose n_active neurons of a layer for every sample and compute their pre-activations.
+
+    OUT hidden.active[i], hidden.a[i] (n, n_active), hidden.pairs[i]. stream as in
+    `find_candidates`. Returns the multiply-adds.
+    """
+    cdef const LayerView *layer = &model.layers[i]
+    cdef int64_t cost = find_candidates(model, rows, i, first, n, hidden, stream)
+    group_by_neuron(hidden.tried[i], hidden.sizes, n, n_tried(model, i), hidden.scratch.slot_of,
+                    &hidden.candidates)
+    cost += pairs_forward(layer, &hidden.x[i], &hidden.candidates, &hidden.scratch, hidden.z)
+    keep_best(model, i, n, hidden)
+    group_by_neuron(hidden.active[i], NULL, n, layer.n_active, hidden.scratch.slot_of,
+                    &hidden.pairs[i])
     return cost
 
 
@@ -93,7 +112,7 @@ cdef int64_t forward_layer(const ModelView *model, const InputView *x, int64_t i
     """Compute the activations of hidden layer i for n rows from position `first`.
 
     They become the input of the next layer. The layers below must have been computed before. IN
-    model, x; INOUT hidden; stream as in `_forward_sparse`. Returns the multiply-adds.
+    model, x; INOUT hidden; stream as in `find_candidates`. Returns the multiply-adds.
     """
     cdef const LayerView *layer = &model.layers[i]
     cdef float32_t *a = hidden.a[i]
@@ -140,6 +159,7 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
                                                          np.uint8, keep_alive)
     hidden.a = <float32_t **>scratch_array(n_layers, np.uint64, keep_alive)
     hidden.active = <int32_t **>scratch_array(n_layers, np.uint64, keep_alive)
+    hidden.tried = <int32_t **>scratch_array(n_layers, np.uint64, keep_alive)
     hidden.ld = <int64_t *>scratch_array(n_layers, np.int64, keep_alive)
     sparse_input = not x.is_dense
     for i in range(n_layers):
@@ -156,7 +176,8 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
             widest = max(widest, layer.n_out)
             found = view.retrievals[i]
             stride = max(found.n_candidates, k)
-            most = max(most, stride if stride > k else 0)
+            most = max(most, stride)
+            hidden.tried[i] = <int32_t *>scratch_array(n_rows * stride, np.int32, keep_alive)
             active = max(active, k)
             allocate_pairs(&hidden.pairs[i], min(layer.n_out, n_rows * k), n_rows * k, keep_alive)
             hidden.active[i] = <int32_t *>scratch_array(n_rows * k, np.int32, keep_alive)
@@ -168,7 +189,6 @@ cdef int allocate_hidden(HiddenScratch *hidden, Model model, InputRows x, int64_
             hidden.a[i] = <float32_t *>scratch_array(n_rows * hidden.ld[i], np.float32, keep_alive)
         sparse_input = k > 0
     allocate_pairs(&hidden.candidates, min(widest, n_rows * most), n_rows * most, keep_alive)
-    hidden.candidate_ids = <int32_t *>scratch_array(n_rows * most, np.int32, keep_alive)
     hidden.z = <float32_t *>scratch_array(n_rows * most, np.float32, keep_alive)
     hidden.keys = <uint32_t *>scratch_array(most, np.uint32, keep_alive)
     hidden.best = <int32_t *>scratch_array(active, np.int32, keep_alive)

@@ -4,8 +4,10 @@ from slide._engine.sparse cimport Vectors
 from slide._engine.workspace cimport TrainView, Workspace
 
 cdef int64_t forward_hidden(ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
-                            int64_t n, int64_t offset, int64_t n_together,
-                            uint64_t *rng) noexcept nogil
+                            int64_t n, uint64_t *rng) noexcept nogil
+
+cdef void drop_out(const TrainView *train, Workspace *ws, int64_t i, int64_t offset, int64_t n,
+                   int64_t n_together, uint64_t *rng) noexcept nogil
 
 cdef void activations_backward(const ModelView *model, const TrainView *train, Workspace *ws,
                                int64_t i, int64_t n) noexcept nogil

@@ -11,32 +11,39 @@ from slide._engine.workspace cimport TrainView, Workspace
 
 
 cdef int64_t forward_hidden(ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
-                            int64_t n, int64_t offset, int64_t n_together,
-                            uint64_t *rng) noexcept nogil:
-    """Forward n rows to the last hidden layer, with dropout; returns the multiply-adds.
+                            int64_t n, uint64_t *rng) noexcept nogil:
+    """Forward n rows from position `first` to the last hidden layer; returns the multiply-adds.
 
-    They are rows offset..offset + n of a micro-batch of n_together rows, and stand from position
-    `first` of the run on; offset is a multiple of 4. INOUT rng, the state of the micro-batch. A
-    row's random numbers do not depend on n and offset.
+    INOUT rng, the state of the micro-batch.
     """
     cdef HiddenScratch *hidden = &ws.hidden
-    cdef int64_t i, ld, cost = 0
+    cdef int64_t i, cost = 0
     cdef uint64_t stream = 0
     cdef float64_t began = seconds()
     hidden.retrieval_seconds = 0
     for i in range(model.n_layers - 1):
         stream = seed_stream(rng[0], i)
-        if n > 0:
-            cost += forward_layer(model, &train.x, i, first, n, hidden, &stream)
-        ld = hidden.ld[i]
-        if train.dropout[i] > 0:
-            drop(hidden.a[i], ws.mask[i], offset * ld, n * ld, train.dropout[i], rng[0])
-            rng[0] = skipped(rng[0], blocks_of(n_together * ld, 4))
-        elif train.keep[i] < 1:
-            scale(hidden.a[i], n * ld, 1 / train.keep[i])
+        cost += forward_layer(model, &train.x, i, first, n, hidden, &stream)
+        drop_out(train, ws, i, 0, n, n, rng)
     ws.counts.forward_seconds += seconds() - began - hidden.retrieval_seconds
     ws.counts.retrieval_seconds += hidden.retrieval_seconds
     return cost
+
+
+cdef void drop_out(const TrainView *train, Workspace *ws, int64_t i, int64_t offset, int64_t n,
+                   int64_t n_together, uint64_t *rng) noexcept nogil:
+    """Drop out some of the activations of hidden layer i, for n rows of a micro-batch.
+
+    They are rows offset..offset + n of n_together, where offset is a multiple of 4. INOUT rng, the
+    state of the micro-batch. A row's random numbers do not depend on n and offset.
+    """
+    cdef HiddenScratch *hidden = &ws.hidden
+    cdef int64_t ld = hidden.ld[i]
+    if train.dropout[i] > 0:
+        drop(hidden.a[i], ws.mask[i], offset * ld, n * ld, train.dropout[i], rng[0])
+        rng[0] = skipped(rng[0], blocks_of(n_together * ld, 4))
+    elif train.keep[i] < 1:
+        scale(hidden.a[i], n * ld, 1 / train.keep[i])
 
 
 cdef void activations_backward(const ModelView *model, const TrainView *train, Workspace *ws,

@@ -9,7 +9,7 @@ from slide._engine.layer cimport LayerView
 from slide._engine.losses cimport loss_gradient
 from slide._engine.model cimport ModelView
 from slide._engine.optimizer cimport SolverView
-from slide._engine.sparse cimport pair_all, Pairs, pairs_forward, pairs_to_inputs, pairs_update, Vectors
+from slide._engine.sparse cimport pair_all, Pairs, pairs_backward, pairs_forward, Vectors
 from slide._engine.workspace cimport TrainView, Workspace
 
 
@@ -34,7 +34,7 @@ cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverV
     multiply-adds.
     """
     cdef float64_t began = seconds(), now
-    cdef int64_t cost = output_forward(model, ws, ws.active, n_active, n)
+    cdef int64_t cost = _forward(model, ws, n_active, n)
     output_loss(model, train, ws, first, n, n, n_exact, n_active)
     add_losses(train, ws, first, n)
     now = seconds()
@@ -45,21 +45,19 @@ cdef int64_t output_step(ModelView *model, const TrainView *train, const SolverV
     return cost
 
 
-cdef int64_t output_forward(const ModelView *model, Workspace *ws, const int32_t *active,
-                            int64_t n_active, int64_t n) noexcept nogil:
-    """Compute the pre-activations of the active neurons of the output layer.
-
-    IN active (n_active,), or NULL for the first n_active neurons; OUT ws.z (n, n_active).
-    """
+cdef int64_t _forward(const ModelView *model, Workspace *ws, int64_t n_active,
+                      int64_t n) noexcept nogil:
+    """Compute the pre-activations of the active neurons: OUT ws.z (n, n_active)."""
     cdef const LayerView *output = &model.layers[model.n_layers - 1]
     cdef const Vectors *h = &ws.hidden.x[model.n_layers - 1]
     cdef Pairs *pairs = &ws.hidden.pairs[model.n_layers - 1]
     if h.dense == NULL:
-        pair_all(active, n_active, n, pairs)
+        pair_all(ws.active, n_active, n, pairs)
         return pairs_forward(output, h, pairs, &ws.hidden.scratch, ws.z)
     if multiplies_halves(output):
-        return halves_forward(output, active, n_active, h.dense, n, ws.z, n_active, &ws.halves)
-    return rows_forward(output, active, n_active, h.dense, output.w.width, n, ws.z, n_active,
+        return halves_forward(output, ws.active, n_active, h.dense, n, ws.z, n_active,
+                              &ws.halves)
+    return rows_forward(output, ws.active, n_active, h.dense, output.w.width, n, ws.z, n_active,
                         ws.hidden.unpacked)
 
 
@@ -106,16 +104,13 @@ cdef int64_t _backward(ModelView *model, const SolverView *solver, Workspace *ws
 
     ws.z is the gradient of the pre-activations.
     """
-    cdef int64_t last = model.n_layers - 1, ld = ws.hidden.ld[last - 1], cost
+    cdef int64_t last = model.n_layers - 1, ld = ws.hidden.ld[last - 1]
     cdef LayerView *output = &model.layers[last]
     cdef const Vectors *h = &ws.hidden.x[last]
-    cdef float32_t *h_delta = ws.delta[last - 1]
-    memset(h_delta, 0, n * ld * sizeof(float32_t))
+    memset(ws.delta[last - 1], 0, n * ld * sizeof(float32_t))
     if h.dense == NULL:
-        cost = pairs_to_inputs(output, h, ws.active, 0, n_active, n, ws.z, h_delta, ld,
-                               &ws.hidden.scratch)
-        return cost + pairs_update(output, solver, h, &ws.hidden.pairs[last], ws.z,
-                                   &ws.hidden.scratch)
-    return rows_backward(output, solver, ws.active, n_active, ws.z, n_active, h.dense, n, h_delta,
-                         ws.gradient, ws.hidden.unpacked,
+        return pairs_backward(output, solver, h, &ws.hidden.pairs[last], ws.z, ws.delta[last - 1],
+                              ld, &ws.hidden.scratch)
+    return rows_backward(output, solver, ws.active, n_active, ws.z, n_active, h.dense, n,
+                         ws.delta[last - 1], ws.gradient, ws.hidden.unpacked,
                          &ws.halves if multiplies_halves(output) else NULL)

@@ -56,19 +56,17 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
 cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
                           int32_t *slot_of, Pairs *pairs) noexcept nogil
 
-cdef void group_in_range(const int32_t *ids, int64_t n, int64_t k, int32_t low, int32_t high,
-                         const float32_t *delta, Pairs *pairs) noexcept nogil
+cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
+                         int32_t low, int32_t high, const float32_t *delta,
+                         Pairs *pairs) noexcept nogil
+
+cdef Pairs some_pairs(const Pairs *pairs, int64_t first, int64_t last) noexcept nogil
 
 cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil
 
 cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs *pairs,
                            PairScratch *scratch, float32_t *z) noexcept nogil
 
-cdef int64_t pairs_to_inputs(const LayerView *layer, const Vectors *x, const int32_t *neurons,
-                             int64_t ld_neurons, int64_t k, int64_t n, const float32_t *delta,
-                             float32_t *x_delta, int64_t ld_delta,
-                             PairScratch *scratch) noexcept nogil
-
-cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vectors *x,
-                          const Pairs *pairs, const float32_t *delta,
-                          PairScratch *scratch) noexcept nogil
+cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Vectors *x,
+                            const Pairs *pairs, const float32_t *delta, float32_t *x_delta,
+                            int64_t ld_delta, PairScratch *scratch) noexcept nogil

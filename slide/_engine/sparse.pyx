@@ -109,43 +109,61 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
     pairs.n_pairs = total
 
 
-cdef void group_in_range(const int32_t *ids, int64_t n, int64_t k, int32_t low, int32_t high,
-                         const float32_t *delta, Pairs *pairs) noexcept nogil:
-    """Group the pairs with a gradient of the neurons low..high by neuron: O(pairs of all neurons).
+cdef inline bint _in_range(const float32_t *delta, int64_t place, int32_t neuron, int32_t low,
+                           int32_t high) noexcept nogil:
+    return low <= neuron < high and (delta == NULL or delta[place] != 0)
 
-    IN ids (n, k), the neurons of every sample, or NULL where every sample has the first k neurons
-    of the layer; delta (n, k). Neurons ascend, and so do the samples of a neuron; a neuron may have
-    no pairs. The place of a pair is the index of its neuron in ids.
+
+cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
+                         int32_t low, int32_t high, const float32_t *delta,
+                         Pairs *pairs) noexcept nogil:
+    """Group the pairs of the neurons low..high by neuron: O(pairs of all neurons).
+
+    The parameters are those of `group_by_neuron`; where ids is NULL, every sample has the first
+    `stride` neurons. Pairs whose delta is 0 are left out; delta is laid out like ids, or NULL.
+    Neurons ascend, and so do the samples of a neuron. A neuron may have no pairs.
     """
-    cdef int64_t i, j, n_rows = high - low
-    cdef int32_t slot, neuron, count, total = 0
+    cdef int64_t i, j, first, last
+    cdef int32_t slot, neuron, count, total = 0, n_rows = high - low
     memset(pairs.starts, 0, (n_rows + 1) * sizeof(int32_t))
     for i in range(n):
-        for j in range(i * k if ids != NULL else i * k + low,
-                       (i + 1) * k if ids != NULL else i * k + high):
-            neuron = ids[j] if ids != NULL else <int32_t>(j - i * k)
-            if low <= neuron < high and delta[j] != 0:
+        first = i * stride + (low if ids == NULL else 0)
+        last = i * stride + (high if ids == NULL else sizes[i] if sizes != NULL else stride)
+        for j in range(first, last):
+            neuron = ids[j] if ids != NULL else <int32_t>(j - i * stride)
+            if _in_range(delta, j, neuron, low, high):
                 pairs.starts[neuron - low] += 1
-    for slot in range(<int32_t>n_rows):
+    for slot in range(n_rows):
         pairs.neurons[slot] = low + slot
         count = pairs.starts[slot]
         pairs.starts[slot] = total
         total += count
     pairs.starts[n_rows] = total
     for i in range(n):
-        for j in range(i * k if ids != NULL else i * k + low,
-                       (i + 1) * k if ids != NULL else i * k + high):
-            neuron = ids[j] if ids != NULL else <int32_t>(j - i * k)
-            if low <= neuron < high and delta[j] != 0:
+        first = i * stride + (low if ids == NULL else 0)
+        last = i * stride + (high if ids == NULL else sizes[i] if sizes != NULL else stride)
+        for j in range(first, last):
+            neuron = ids[j] if ids != NULL else <int32_t>(j - i * stride)
+            if _in_range(delta, j, neuron, low, high):
                 slot = neuron - low
                 pairs.samples[pairs.starts[slot]] = <int32_t>i
                 pairs.places[pairs.starts[slot]] = <int32_t>j
                 pairs.starts[slot] += 1
-    for slot in range(<int32_t>n_rows, 0, -1):
+    for slot in range(n_rows, 0, -1):
         pairs.starts[slot] = pairs.starts[slot - 1]
     pairs.starts[0] = 0
     pairs.n_neurons = n_rows
     pairs.n_pairs = total
+
+
+cdef Pairs some_pairs(const Pairs *pairs, int64_t first, int64_t last) noexcept nogil:
+    """The pairs of neurons number first to last of the grouped ones; a view."""
+    cdef Pairs part = pairs[0]
+    part.neurons += first
+    part.starts += first
+    part.n_neurons = last - first
+    part.n_pairs = pairs.starts[last] - pairs.starts[first]
+    return part
 
 
 cdef void pair_all(const int32_t *rows, int64_t n_rows, int64_t n, Pairs *pairs) noexcept nogil:
@@ -197,58 +215,25 @@ cdef int64_t pairs_forward(const LayerView *layer, const Vectors *x, const Pairs
     return cost
 
 
-cdef int64_t pairs_to_inputs(const LayerView *layer, const Vectors *x, const int32_t *neurons,
-                             int64_t ld_neurons, int64_t k, int64_t n, const float32_t *delta,
-                             float32_t *x_delta, int64_t ld_delta,
-                             PairScratch *scratch) noexcept nogil:
-    """Back-propagate from the pairs to their inputs, one sample after the other.
+cdef int64_t pairs_backward(LayerView *layer, const SolverView *solver, const Vectors *x,
+                            const Pairs *pairs, const float32_t *delta, float32_t *x_delta,
+                            int64_t ld_delta, PairScratch *scratch) noexcept nogil:
+    """Back-propagate along the pairs, then update every row of weights once.
 
-    x_delta[i] += sum over the k neurons u of sample i of delta[i, u] W[u]
+    x_delta[sample] += delta[place] W[row]; W[row] <- step(sum delta[place] x[sample]);
+    b[row] <- step(sum delta[place])
 
-    IN neurons, whose row i starts at i * ld_neurons, or NULL where every sample has the first k
-    neurons of the layer; delta (n, k); INOUT x_delta (n, ld_delta), a row of which has an element for every element of a dense
-    input, or for every id of a sparse one. Neurons without a gradient are skipped. A result depends
-    on its own sample alone. Returns the multiply-adds.
-    """
-    cdef int64_t s, j, i, size, d = layer.w.width, cost = 0
-    cdef int32_t row
-    cdef float32_t coef
-    cdef const float32_t *w
-    cdef float32_t *xd
-    cdef const int32_t *ids
-    for s in range(n):
-        xd = x_delta + s * ld_delta
-        for j in range(k):
-            coef = delta[s * k + j]
-            if coef == 0:
-                continue
-            row = neurons[s * ld_neurons + j] if neurons != NULL else <int32_t>j
-            w = row_of(&layer.w, row, scratch.row)
-            if x.dense != NULL:
-                chosen().accumulate(&coef, 0, 0, w, d, NULL, 1, xd, d, 1, d)
-                cost += d
-                continue
-            ids, size = x.ids[s], x.sizes[s]
-            for i in range(size):
-                xd[i] += coef * w[ids[i]]
-            cost += size
-    return cost
-
-
-cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vectors *x,
-                          const Pairs *pairs, const float32_t *delta,
-                          PairScratch *scratch) noexcept nogil:
-    """Update the row of weights of every neuron of the pairs once.
-
-    W[row] <- step(sum delta[place] x[sample]); b[row] <- step(sum delta[place])
-
-    IN x; delta, laid out as z in `pairs_forward`. Pairs and neurons without a gradient are skipped.
-    Returns the multiply-adds.
+    IN x; delta, laid out as z in `pairs_forward`; INOUT x_delta (n, ld_delta), or NULL where it is
+    not needed. A row of x_delta has an element for every element of a dense input, or for every id
+    of a sparse one. Pairs and neurons without a gradient are skipped. A weight is read before it is
+    changed. Returns the multiply-adds.
     """
     cdef int64_t u, j, i, m, first, d = layer.w.width, n_columns, n_used, cost = 0, size
     cdef int32_t row, sample, c
     cdef float32_t bias_gradient, coef
+    cdef const float32_t *w
     cdef float32_t *g = scratch.gradient
+    cdef float32_t *xd
     cdef const int32_t *ids
     cdef const float32_t *values
     cdef bint whole
@@ -256,13 +241,14 @@ cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vect
         if interrupted(solver.watch):
             break
         row = pairs.neurons[u]
+        w = row_of(&layer.w, row, scratch.row)
         first = pairs.starts[u]
         m = pairs.starts[u + 1] - first
         bias_gradient = 0
         n_used = n_columns = 0
         # Many elements of a row are faster by vectors, few of them one by one.
-        whole = x.dense == NULL and layer.w.half == NULL and (
-            m * x.sizes[pairs.samples[first]] * WHOLE >= d) if m > 0 else False
+        whole = m > 0 and x.dense == NULL and layer.w.half == NULL and (
+            m * x.sizes[pairs.samples[first]] * WHOLE >= d)
         for j in range(first, first + m):
             sample = pairs.samples[j]
             coef = delta[pairs.places[j]]
@@ -272,14 +258,25 @@ cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vect
             if x.dense != NULL:
                 scratch.row_numbers[n_used] = x.rows[sample] if x.rows != NULL else sample
                 scratch.values[n_used] = coef
+                if x_delta != NULL:
+                    chosen().accumulate(scratch.values + n_used, 0, 0, w, d, NULL, 1,
+                                        x_delta + sample * ld_delta, d, 1, d)
+                    cost += d
                 n_used += 1
                 continue
             n_used += 1
-            ids, values, size = x.ids[sample], x.values[sample], x.sizes[sample]
+            ids = x.ids[sample]
+            values = x.values[sample]
+            size = x.sizes[sample]
+            if x_delta != NULL:
+                xd = x_delta + sample * ld_delta
+                for i in range(size):
+                    xd[i] += coef * w[ids[i]]
+                cost += size
+            cost += size
             if whole:
                 for i in range(size):
                     g[ids[i]] += coef * values[i]
-                cost += size
                 continue
             for i in range(size):
                 # An input of 0 gives no gradient: a step would only let the moment decay.
@@ -289,12 +286,10 @@ cdef int64_t pairs_update(LayerView *layer, const SolverView *solver, const Vect
                     n_columns += 1 - scratch.touched[c]
                     scratch.touched[c] = 1
                     g[c] += coef * values[i]
-            cost += size
         if n_used == 0:
             continue
         if x.dense != NULL:
             if u + 1 < pairs.n_neurons:
-                prefetch_row(&layer.w, pairs.neurons[u + 1])
                 prefetch_update(layer, pairs.neurons[u + 1])
             chosen().accumulate(scratch.values, 0, 1, x.dense, x.ld, scratch.row_numbers, n_used,
                                 g, d, 1, d)

@@ -1,6 +1,7 @@
-from slide._base.typedefs cimport float32_t, int64_t, uint64_t
+from slide._base.typedefs cimport int64_t, uint64_t
+from slide._engine.bag cimport Share
 from slide._engine.workspace cimport TrainView, Workspace
 
 cdef void train_together(const TrainView *train, Workspace *workspaces, int64_t n_rows,
-                         int64_t micro_batch, uint64_t counter, int thread, int n_threads,
+                         int64_t micro_batch, uint64_t counter, Share thread,
                          int *stop) noexcept nogil

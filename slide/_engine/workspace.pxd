@@ -7,6 +7,9 @@ from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.sparse cimport Pairs
 
+cdef enum:
+    SHARES = 16                # of the neurons of a layer, where threads share a step
+
 # The data and settings of a training run; no thread writes to it.
 cdef struct TrainView:
     SolverView solver
@@ -52,7 +55,8 @@ cdef struct Workspace:
     float32_t *gradient        # (ROW_BLOCK, widest row)
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
     float64_t *losses          # (micro_batch,) of the rows, times their weights
-    Pairs own                  # of the rows that the thread updates, where threads share a step
+    Pairs own                  # of the neurons that the thread owns, where threads share a step
+    float32_t *sums            # (SHARES, micro_batch, widest input) see `slide._engine.team`
     const int32_t *numbers     # (widest layer,) 0, 1, 2, ..., where threads share a step
     int32_t *active            # (max_active,) the active output neurons
     int32_t *slot_of           # (n_classes,) a neuron's place in `active`

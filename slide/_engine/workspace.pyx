@@ -7,7 +7,7 @@ from slide._base.typedefs cimport blocks_of, float32_t, float64_t, int32_t, int6
 from slide._engine.blocks cimport n_blocks_kept
 from slide._engine.bag cimport InputGroups, InputPair
 from slide._engine.dense cimport allocate_halves, multiplies_halves, ROW_BLOCK
-from slide._engine.forward cimport allocate_hidden, allocate_pairs
+from slide._engine.forward cimport allocate_hidden, allocate_pairs, n_tried
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport set_solver
@@ -80,7 +80,10 @@ cdef int allocate_workspaces(Workspace *workspaces, int n_threads, Model model, 
             "a micro-batch takes 2147483647: make it smaller"
         )
     for thread in range(n_threads):
-        _allocate(&workspaces[<int>thread], model, x, train, n, max_labels, max_pairs, keep_alive)
+        # The sums of all shares lie in the first workspace; one thread needs them one at a time.
+        n_sums = (SHARES if n_threads > 1 else 1) if thread == 0 else 0
+        _allocate(&workspaces[<int>thread], model, x, train, n, max_labels, max_pairs, n_sums,
+                  keep_alive)
     return 0
 
 
@@ -92,7 +95,7 @@ def _largest_sum(counts, int64_t n):
 
 
 cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *train, int64_t n,
-                   max_labels, max_pairs, list keep_alive) except -1:
+                   max_labels, max_pairs, n_sums, list keep_alive) except -1:
     cdef const ModelView *view = &model.view
     cdef int64_t n_hidden = view.n_layers - 1, i
     cdef const LayerView *output = &view.layers[n_hidden]
@@ -128,24 +131,29 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
         ws.hidden.groups = &ws.groups
     ws.z = <float32_t *>scratch_array(n * max_active, floats, keep)
     if train.all_neurons:
-        _allocate_own(ws, model, x, n, keep)
+        _allocate_own(ws, model, x, n, n_sums, keep)
     else:
         _allocate_active(ws, view, train, max_active, max_labels, keep)
     return 0
 
 
-cdef int _allocate_own(Workspace *ws, Model model, InputRows x, int64_t n, list keep) except -1:
-    """Allocate what a thread needs to update its share of all rows of weights."""
+cdef int _allocate_own(Workspace *ws, Model model, InputRows x, int64_t n, int64_t n_sums,
+                       list keep) except -1:
+    """Allocate what a thread needs for the rows of weights that it owns, and n_sums sums."""
     cdef const ModelView *view = &model.view
-    cdef int64_t i, k, n_pairs = 0, widest = 0
+    cdef int64_t i, n_pairs = 0, widest = 0, size = 0
     sparse_input = not x.is_dense
     for i in range(view.n_layers):
         widest = max(widest, view.layers[i].n_out)
-        k = view.layers[i].n_active
-        if k > 0 or (sparse_input and i > 0):
-            n_pairs = max(n_pairs, n * (k if k > 0 else view.layers[i].n_out))
-        sparse_input = k > 0
+        if view.layers[i].n_active > 0:
+            n_pairs = max(n_pairs, n * n_tried(view, i))
+        elif sparse_input and i > 0:
+            n_pairs = max(n_pairs, n * view.layers[i].n_out)
+        if i > 0 and (sparse_input or view.layers[i].n_active > 0):
+            size = max(size, ws.hidden.ld[i - 1])
+        sparse_input = view.layers[i].n_active > 0
     allocate_pairs(&ws.own, widest, n_pairs, keep)
+    ws.sums = <float32_t *>scratch_array(n_sums * n * size, np.float32, keep)
     numbers = np.arange(widest, dtype=np.int32)
     cdef const int32_t[::1] every = numbers
     keep.append(numbers)

@@ -9,6 +9,7 @@ import functools
 from time import perf_counter
 
 from slide._base.rows import InputRows
+from slide._engine import predict
 from slide._engine.entry_points import OutputRows
 from slide._engine.model import Model
 from slide._hashing.tables import HashTables
@@ -27,6 +28,7 @@ __all__ = [
     "OutputRows",
     "default_candidates",
     "dispatch",
+    "hidden_activations",
     "make_shortlist",
     "model_bytes",
     "replace_settings",
@@ -50,6 +52,14 @@ def model_bytes(model):
     if model.prototypes_ is not None:
         arrays += [model.prototypes_.data, model.prototypes_.indices, model.prototypes_.indptr]
     return sum(array.nbytes for array in arrays)
+
+
+def hidden_activations(model, X):
+    """Activations of every hidden layer of a fitted estimator for rows X, dense or CSR."""
+    network = model._fitted.network
+    rows = InputRows(network.inputs(X))
+    depths = range(1, len(network.layers))
+    return [predict.hidden(network.model(i + 1), rows, 0, rows.n_rows, 1) for i in depths]
 
 
 def default_candidates(k):

@@ -57,7 +57,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
                           int32_t *slot_of, Pairs *pairs) noexcept nogil
 
 cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
-                         int32_t low, int32_t high, const float32_t *delta,
+                         int32_t low, int32_t high, const float32_t *delta, int32_t *found,
                          Pairs *pairs) noexcept nogil
 
 cdef Pairs some_pairs(const Pairs *pairs, int64_t first, int64_t last) noexcept nogil

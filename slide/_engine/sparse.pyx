@@ -109,21 +109,17 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
     pairs.n_pairs = total
 
 
-cdef inline bint _in_range(const float32_t *delta, int64_t place, int32_t neuron, int32_t low,
-                           int32_t high) noexcept nogil:
-    return low <= neuron < high and (delta == NULL or delta[place] != 0)
-
-
 cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
-                         int32_t low, int32_t high, const float32_t *delta,
+                         int32_t low, int32_t high, const float32_t *delta, int32_t *found,
                          Pairs *pairs) noexcept nogil:
     """Group the pairs of the neurons low..high by neuron: O(pairs of all neurons).
 
     The parameters are those of `group_by_neuron`; where ids is NULL, every sample has the first
     `stride` neurons. Pairs whose delta is 0 are left out; delta is laid out like ids, or NULL.
-    Neurons ascend, and so do the samples of a neuron. A neuron may have no pairs.
+    Neurons ascend, and so do the samples of a neuron. A neuron may have no pairs. Scratch found
+    (2 * pairs,).
     """
-    cdef int64_t i, j, first, last
+    cdef int64_t i, j, m = 0, first, last
     cdef int32_t slot, neuron, count, total = 0, n_rows = high - low
     memset(pairs.starts, 0, (n_rows + 1) * sizeof(int32_t))
     for i in range(n):
@@ -131,24 +127,23 @@ cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, in
         last = i * stride + (high if ids == NULL else sizes[i] if sizes != NULL else stride)
         for j in range(first, last):
             neuron = ids[j] if ids != NULL else <int32_t>(j - i * stride)
-            if _in_range(delta, j, neuron, low, high):
+            if low <= neuron < high and (delta == NULL or delta[j] != 0):
                 pairs.starts[neuron - low] += 1
+                found[2 * m] = <int32_t>i
+                found[2 * m + 1] = <int32_t>j
+                m += 1
     for slot in range(n_rows):
         pairs.neurons[slot] = low + slot
         count = pairs.starts[slot]
         pairs.starts[slot] = total
         total += count
     pairs.starts[n_rows] = total
-    for i in range(n):
-        first = i * stride + (low if ids == NULL else 0)
-        last = i * stride + (high if ids == NULL else sizes[i] if sizes != NULL else stride)
-        for j in range(first, last):
-            neuron = ids[j] if ids != NULL else <int32_t>(j - i * stride)
-            if _in_range(delta, j, neuron, low, high):
-                slot = neuron - low
-                pairs.samples[pairs.starts[slot]] = <int32_t>i
-                pairs.places[pairs.starts[slot]] = <int32_t>j
-                pairs.starts[slot] += 1
+    for i in range(m):
+        j = found[2 * i + 1]
+        slot = (ids[j] if ids != NULL else <int32_t>(j - found[2 * i] * stride)) - low
+        pairs.samples[pairs.starts[slot]] = found[2 * i]
+        pairs.places[pairs.starts[slot]] = <int32_t>j
+        pairs.starts[slot] += 1
     for slot in range(n_rows, 0, -1):
         pairs.starts[slot] = pairs.starts[slot - 1]
     pairs.starts[0] = 0

@@ -70,6 +70,7 @@ from slide._engine.sparse cimport (
     Vectors,
 )
 from slide._engine.workspace cimport SHARES, TrainView, Workspace
+from slide._simd.dispatch cimport SLIDE_BLOCK
 from slide._simd.weights cimport copies_rows
 
 # A thread's part in one micro-batch.
@@ -189,8 +190,11 @@ cdef void _aim(Part *part) noexcept nogil:
 
 
 cdef inline int64_t _low(int64_t n_rows, int64_t share) noexcept nogil:
-    # The first of n_rows neurons of a share.
-    return share * n_rows // SHARES
+    # The first of n_rows neurons of a share. In wide layers shares end where cache lines of
+    # float32 numbers do: threads that write neighbouring elements then share no line.
+    if n_rows < SHARES * SLIDE_BLOCK:
+        return share * n_rows // SHARES
+    return min(n_rows, share * blocks_of(n_rows, SLIDE_BLOCK) // SHARES * SLIDE_BLOCK)
 
 
 cdef inline int64_t _first_share(Share thread) noexcept nogil:
@@ -287,10 +291,12 @@ cdef int64_t _score(Part *part, int64_t i) noexcept nogil:
     x = _inputs(part, i)
     if layer.n_active > 0:
         group_in_range(part.joint.hidden.tried[i], part.joint.hidden.sizes, part.n,
-                       n_tried(model, i), <int32_t>low, <int32_t>high, NULL, &ws.own)
+                       n_tried(model, i), <int32_t>low, <int32_t>high, NULL,
+                       ws.found, &ws.own)
         return pairs_forward(layer, &x, &ws.own, &hidden.scratch, part.joint.hidden.z)
     if x.dense == NULL:
-        group_in_range(NULL, NULL, part.n, n_rows, <int32_t>low, <int32_t>high, NULL, &ws.own)
+        group_in_range(NULL, NULL, part.n, n_rows, <int32_t>low, <int32_t>high, NULL,
+                       ws.found, &ws.own)
         return pairs_forward(layer, &x, &ws.own, &hidden.scratch, out)
     ids = layer.kept if layer.kept != NULL else ws.numbers
     if i == last and multiplies_halves(layer):
@@ -369,7 +375,7 @@ cdef int64_t _backward(Part *part, const SolverView *solver, int64_t i) noexcept
     if not _is_dense(model, i):
         group_in_range(part.joint.hidden.active[i] if layer.n_active > 0 else NULL, NULL, part.n,
                        layer.n_active if layer.n_active > 0 else n_rows, <int32_t>start,
-                       <int32_t>high, delta, &ws.own)
+                       <int32_t>high, delta, ws.found, &ws.own)
     else:
         return rows_backward(layer, solver, ids + start, high - start, delta + start, n_rows,
                              x.dense, part.n, NULL, ws.gradient, hidden.unpacked,
@@ -401,8 +407,9 @@ cdef int64_t _to_inputs(Part *part, int64_t i) noexcept nogil:
                               part.high - part.low, ws.delta[i - 1], ws.hidden.unpacked,
                               &ws.halves if multiplies_halves(layer) else NULL)
     return rows_to_columns(layer, ids, n_rows, delta, n_rows, part.n,
-                           part.thread.i * d // part.thread.n,
-                           (part.thread.i + 1) * d // part.thread.n, part.joint.delta[i - 1])
+                           _low(d, _first_share(part.thread)),
+                           _low(d, _first_share(Share(part.thread.i + 1, part.thread.n))),
+                           part.joint.delta[i - 1])
 
 
 cdef int64_t _input_backward(Part *part, const SolverView *solver,

@@ -56,6 +56,7 @@ cdef struct Workspace:
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
     float64_t *losses          # (micro_batch,) of the rows, times their weights
     Pairs own                  # of the neurons that the thread owns, where threads share a step
+    int32_t *found             # (2 * pairs,) see `slide._engine.sparse.group_in_range`
     float32_t *sums            # (SHARES, micro_batch, widest input) see `slide._engine.team`
     const int32_t *numbers     # (widest layer,) 0, 1, 2, ..., where threads share a step
     int32_t *active            # (max_active,) the active output neurons

@@ -153,6 +153,7 @@ cdef int _allocate_own(Workspace *ws, Model model, InputRows x, int64_t n, int64
             size = max(size, ws.hidden.ld[i - 1])
         sparse_input = view.layers[i].n_active > 0
     allocate_pairs(&ws.own, widest, n_pairs, keep)
+    ws.found = <int32_t *>scratch_array(2 * n_pairs, np.int32, keep)
     ws.sums = <float32_t *>scratch_array(n_sums * n * size, np.float32, keep)
     numbers = np.arange(widest, dtype=np.int32)
     cdef const int32_t[::1] every = numbers

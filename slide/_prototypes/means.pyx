@@ -289,7 +289,8 @@ def check_shapes(InputRows x, weights, feature_weights, indptr, rows):
     if x.is_dense or feature_weights.shape[0] != x.view.n_features or (
             weights is not None and len(weights) != x.n_rows):
         raise ValueError("weights must be of the rows and features of x, which must be sparse")
-    if starts[0] != 0 or starts[-1] != len(numbers) or (starts[1:] < starts[:-1]).any() or (
+    if starts[0] != 0 or starts[len(starts) - 1] != len(numbers) or (
+            starts[1:] < starts[:-1]).any() or (
             len(numbers) and not 0 <= numbers.min() <= numbers.max() < x.n_rows):
         raise ValueError(f"the rows of every label must lie within the {x.n_rows} rows of x")
 

@@ -35,7 +35,7 @@ MODULES = {
     "_hashing.tables": True,
     "_hashing.directions": False,
     "_hashing.finder": False,
-    "_hashing.scan": False,
+    "_hashing.scan": True,
     "_hashing.buckets": False,
     "_hashing.estimates": True,
     "_hashing.retrieval": False,

@@ -4,7 +4,6 @@ import numpy as np
 from libc.string cimport memcpy
 
 from slide._base.clock cimport seconds
-from slide._simd.largest cimport largest
 from slide._base.random cimport mix64, seed_stream
 from slide._base.rows cimport InputRows, InputView, row_at, Vector, vector_at
 from slide._base.scratch cimport scratch_array
@@ -27,6 +26,7 @@ from slide._engine.sparse cimport (
 )
 from slide._hashing.finder cimport RetrievalScratch, RetrievalView
 from slide._hashing.retrieval cimport allocate_retrieval, retrieve
+from slide._simd.largest cimport largest
 
 
 cdef uint64_t _seed_of(const InputView *x, int64_t position, int64_t i) noexcept nogil:

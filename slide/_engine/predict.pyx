@@ -8,7 +8,6 @@ from scipy.sparse import csr_array
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from slide._simd.largest cimport offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
@@ -25,6 +24,7 @@ from slide._prototypes.index cimport (
     PostingsCursor,
     sum_postings,
 )
+from slide._simd.largest cimport offer, sort_heap
 
 from slide._base.memory import aligned_zeros
 

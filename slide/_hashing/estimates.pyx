@@ -17,7 +17,6 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtf
 from libc.string cimport memcpy
 
-from slide._simd.largest cimport largest
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport dense_vector, Vector
 from slide._base.scratch cimport scratch_array
@@ -51,6 +50,7 @@ from slide._hashing.hasher cimport cut_codes, DenseRows, hash_vector, HasherView
 from slide._hashing.simhash cimport SimHash, simhash_rows_to_words
 from slide._hashing.tables cimport HashTables
 from slide._simd.dispatch cimport chosen, slide_simhash
+from slide._simd.largest cimport largest
 from slide._simd.weights cimport rows_of, WeightArray, Weights
 
 from slide._base.memory import aligned_zeros

@@ -3,12 +3,12 @@ import numpy as np
 
 from libc.string cimport memset
 
-from slide._simd.largest cimport sortable
 from slide._base.random cimport mix64
 from slide._base.rows cimport Vector
 from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint64_t
 from slide._hashing.bins cimport BinnedHasher, BinsView, densify, pack
 from slide._hashing.hasher cimport HasherView
+from slide._simd.largest cimport sortable
 
 from slide._hashing.bins import draw_seeds
 

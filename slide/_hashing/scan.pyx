@@ -6,20 +6,20 @@ the best neurons exactly, except that weights may have moved since they were cop
 """
 import numpy as np
 
+from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from slide._simd.largest cimport largest
 from slide._base.rows cimport Vector
 from slide._base.scratch cimport scratch_array
-from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t, uint64_t
+from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
+from slide._base.typedefs cimport blocks_of, float32_t, int32_t, int64_t, uint32_t, uint64_t
 from slide._hashing.finder cimport Finder, RetrievalScratch, RetrievalView
-from slide._simd.dispatch cimport chosen
+from slide._simd.dispatch cimport chosen, SLIDE_BLOCK, slide_half_to_float
+from slide._simd.largest cimport largest
+from slide._simd.weights cimport WeightArray, Weights
 
 from slide._base.memory import aligned_zeros
 from slide._hashing.finder import take_moved
-
-cdef enum:
-    BLOCK = 256                # neurons that are copied at a time
 
 cdef struct ScanView:
     const float32_t *columns   # (n_in, n_neurons) the weights of the last rebuild
@@ -40,6 +40,17 @@ cdef int64_t _scan(const RetrievalView *view, const Vector *x, uint64_t *rng,
     chosen().accumulate(x.values, 0, 1, own.columns, n, x.ids, x.size, work.scores, n, 1, n)
     cost[0] += n * x.size
     return largest(work.scores, n, view.n_candidates, work.keys, out)
+
+
+cdef void _copy_inputs(const Weights *rows, const int32_t[::1] neurons, int64_t low, int64_t high,
+                       float32_t[:, ::1] columns) noexcept nogil:
+    """Copy the weights of some neurons for the inputs low..high; OUT columns (n_in, n_neurons)."""
+    cdef int64_t i, j, neuron
+    for i in range(neurons.shape[0]):
+        neuron = neurons[i]
+        for j in range(low, high):
+            columns[j, neuron] = (rows.single[neuron * rows.stride + j] if rows.half == NULL
+                                  else slide_half_to_float(rows.half[neuron * rows.stride + j]))
 
 
 cdef class Scan(Finder):
@@ -67,17 +78,30 @@ cdef class Scan(Finder):
     def rebuild(self, weights, biases, mean, query_length, n_threads, steps=None):
         if steps is not None:
             self.arrays["hashed_at"][...] = steps
-        for i in range(0, self.view.n_neurons, BLOCK):  # blocks are faster, and Ctrl-C works
-            self.arrays["columns"][:, i:i + BLOCK] = weights[i:i + BLOCK].T
+        self._copy(weights, np.arange(self.view.n_neurons, dtype=np.int32), n_threads)
         self.arrays["biases"][...] = biases
         return 0
 
     def follow(self, weights, biases, steps, n_threads):
         moved = take_moved(self.arrays["hashed_at"], steps)
         if len(moved):
-            self.arrays["columns"][:, moved] = weights[moved].T
+            self._copy(weights, moved, n_threads)
             self.arrays["biases"][moved] = biases[moved]
         return 0
+
+    def _copy(self, weights, const int32_t[::1] neurons, int n_threads):
+        """Copy the weights of some neurons; threads take different inputs."""
+        cdef WeightArray rows = WeightArray(weights)
+        cdef float32_t[:, ::1] columns = self.arrays["columns"]
+        cdef int64_t n_in = columns.shape[0], block
+        cdef Watch watch
+        start_watch(&watch)
+        for block in prange(blocks_of(n_in, SLIDE_BLOCK), nogil=True, num_threads=n_threads,
+                            schedule="static"):
+            if not interrupted(&watch):
+                _copy_inputs(&rows.view, neurons, block * SLIDE_BLOCK,
+                             min(n_in, (block + 1) * SLIDE_BLOCK), columns)
+        end_watch(&watch)
 
     cdef int allocate(self, RetrievalScratch *scratch, list keep_alive) except -1:
         cdef int64_t n = self.view.n_neurons

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from slide._core import Trainer
     from slide._network.network import Network
 
-# Rows between two checks of the rebuild schedule (and of Python's signals). HOGWILD threads wait for
-# each other at its end, so there it grows with their number, up to this share of an epoch.
+# Rows between two checks of the rebuild schedule (and of Python's signals). HOGWILD threads wait
+# for each other at its end, so there it grows with their number, up to this share of an epoch.
 _CHUNK = 4096
 _SHARE = 1 / 32
 # Phase of a micro-batch in `history_` -> the engine's clock for it.

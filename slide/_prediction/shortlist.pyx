@@ -21,7 +21,6 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, fabsf, sqrt
 
-from slide._simd.largest cimport largest, offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport dense_vector, InputRows, InputView, Vector
 from slide._base.scratch cimport scratch_array
@@ -45,6 +44,7 @@ from slide._hashing.simhash cimport project, SimHash
 from slide._prediction.coding cimport BLOCK, code_block, Coding
 from slide._prototypes.index cimport allocate_sums, offer_postings, PostingsSums
 from slide._simd.dispatch cimport chosen, slide_codes, slide_simhash
+from slide._simd.largest cimport largest, offer, sort_heap
 from slide._simd.weights cimport WeightArray
 
 from slide._base.memory import aligned_zeros

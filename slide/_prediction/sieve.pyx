@@ -16,7 +16,6 @@ import numpy as np
 from cython.parallel cimport prange
 from libc.math cimport fabs, INFINITY, isfinite, NAN, rint, sqrt
 
-from slide._simd.largest cimport offer, sort_heap
 from slide._base.openmp cimport omp_get_thread_num
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
@@ -28,6 +27,7 @@ from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._prototypes.index cimport allocate_cursors, open_postings, PostingsCursor, sum_postings
 from slide._simd.dispatch cimport chosen, int8_t, slide_bytes, slide_sifter
+from slide._simd.largest cimport offer, sort_heap
 from slide._simd.weights cimport row_of, WeightArray
 
 from slide._base.memory import aligned_zeros

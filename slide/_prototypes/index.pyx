@@ -9,11 +9,11 @@ import numpy as np
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
 
-from slide._simd.largest cimport largest
 from slide._base.rows cimport InputRows, InputView
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, interrupted, start_watch, Watch
 from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t, uint8_t
+from slide._simd.largest cimport largest
 
 cdef enum:
     BEGUN = 1                  # the sum of a label is begun

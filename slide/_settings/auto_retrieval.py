@@ -64,9 +64,9 @@ def hidden_retrieval(
         n_candidates = math.ceil(2.4 * n_active)
     # On Fashion-MNIST (784 features) 2 directions raise the share of right neurons from .47 to .58.
     # In a deep network 24 directions, with twice the codes and 2.4 times the candidates, raise the
-    # accuracy of 3 x 1000 from .888 (8 directions, twice the candidates) to .892. With 10,000 neurons each direction costs 10,000 multiplications: a
-    # second one raises the computation from .0096 of the dense one to .0104, and accuracy from .879
-    # to .881.
+    # accuracy of 3 x 1000 from .888 (8 directions, twice the candidates) to .892. With 10,000
+    # neurons each direction costs 10,000 multiplications: a second one raises the computation from
+    # .0096 of the dense one to .0104, and accuracy from .879 to .881.
     n_directions = 0
     if policy == "estimate" and i == 0 and not (sparse_input or use_tables):
         n_directions = 1 if coarse else 24 if deep else 2

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import hashing as reference
 
-from slide._simd.largest import largest_of
 from slide._hashing.finder import MOVED
 from slide._hashing.retrieval import POLICIES, Retrieval
+from slide._simd.largest import largest_of
 
 few = settings(max_examples=200, deadline=None)
 FAMILIES = ("simhash", "wta", "dwta", "minhash")

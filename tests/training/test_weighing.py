@@ -40,7 +40,8 @@ def test_the_best_weight_is_found(noise):
     assert best_weight(candidates(signal, noise, right=right), Judges(400), 2) == 0
     assert best_weights(candidates(noise, margins=signal, right=right), Judges(400), 3.0, 2)[1] > 0
     # If margins do not help, the weight of the cosine is the one that was given.
-    assert best_weights(candidates(signal, margins=noise, right=right), Judges(400), 3.0, 1) == (3, 0)
+    found = candidates(signal, margins=noise, right=right)
+    assert best_weights(found, Judges(400), 3.0, 1) == (3, 0)
 
 
 def test_no_weight_without_evidence():

@@ -53,8 +53,8 @@ def momentum(w, m, g, step, beta_1):
 
 def momentum_some(w, m, g, step, beta_1):
     """`momentum` of the elements that have a gradient; also returns their number."""
-    moved = momentum(w, m, g, step, beta_1)
-    return *(np.where(g != 0, new, old) for new, old in zip(moved, (w, m))), np.count_nonzero(g)
+    new_w, new_m = momentum(w, m, g, step, beta_1)
+    return np.where(g != 0, new_w, w), np.where(g != 0, new_m, m), np.count_nonzero(g)
 
 
 def rising_keys(x):

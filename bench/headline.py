@@ -3,10 +3,12 @@
     python bench/headline.py --peers-python ../peers/bin/python --threads 2
     python bench/headline.py --rows 2000 --epochs 1 --seeds 1 --systems dense lsh --depths 1
 
-Fashion-MNIST, one and three hidden layers, the same epochs for all. slide centres dense features
-itself, so PyTorch is run on raw and on centred features. Every run is a child process; within a
-seed the systems take turns, so that they share the machine's noise. Figures are medians over the
-seeds. A gap is the accuracy minus that of a dense network, in points: a negative gap is worse.
+Fashion-MNIST, one to seven hidden layers, the same epochs for all. slide centres dense features
+itself, so PyTorch is run on raw and on centred features. It is also run with the batch and the type
+of products that are fastest on this processor, whatever the accuracy: the time to beat. Every run
+is a child process; within a seed the systems take turns, so that they share the machine's noise.
+Figures are medians over the seeds. A gap is the accuracy minus that of a dense network, in points:
+a negative gap is worse.
 """
 
 import sys
@@ -18,10 +20,11 @@ from common.table import print_verdicts, verdict
 
 WIDTH = 1000
 SHARE = 0.05
+FASTEST = {"batch_size": 1024, "dtype": "bfloat16"}  # of 64 to 4,096 and two types, AMD and Intel
 # The bars of the medians.
-MAX_GAP = 1.0  # points of accuracy
-MAX_COMPUTE = {1: 0.07, 3: 0.05}  # share of the dense multiply-adds, by depth
-MAX_TIME = 1 / 5  # of a dense peer's seconds per epoch, at depth 3
+MAX_GAP = {1: 0.5, 3: 0.5, 5: 1.0, 7: 1.0}  # points of accuracy, by depth
+MAX_COMPUTE = {1: 0.05, 3: 0.05}  # share of the dense multiply-adds, by depth
+MAX_TIME = 1 / 6  # of a dense peer's seconds per epoch, at depth 3
 
 
 def systems(depth):
@@ -37,6 +40,12 @@ def systems(depth):
         "pytorch": System("PyTorch, dense", "torch", {**hidden, **adam}, peer=True),
         "centred": System(
             "PyTorch, centred X", "torch", {**hidden, **adam, "center": True}, peer=True
+        ),
+        "fastest": System(
+            "PyTorch, fastest",
+            "torch",
+            {**hidden, **adam, **FASTEST, "center": True},
+            peer=True,
         ),
         "sklearn": System("scikit-learn, dense", "sklearn", {**hidden, **adam, "solver": "adam"}),
     }
@@ -70,7 +79,7 @@ def main():
 def parse_arguments():
     parser = fashion.parser(__doc__, "headline.json")
     parser.add_argument("--systems", nargs="+", choices=systems(1), default=list(systems(1)))
-    parser.add_argument("--depths", nargs="+", type=positive, default=[1, 3])
+    parser.add_argument("--depths", nargs="+", type=positive, default=[1, 3, 5, 7])
     parser.add_argument("--peers-python", help="python of an environment with torch")
     return parser.parse_args()
 
@@ -78,11 +87,11 @@ def parse_arguments():
 def compare(rows):
     """Compare every row with the dense ones: `gap_to_…` and `time_to_…`."""
     for row in rows.values():
-        for key in ("dense", "pytorch"):
+        for key in ("dense", "pytorch", "centred"):
             gap = difference(row, rows.get(key))
             if gap is not None:
                 row[f"gap_to_{key}"] = gap
-        for key in ("pytorch", "sklearn"):
+        for key in ("pytorch", "fastest", "sklearn"):
             if has(row) and has(rows.get(key)):
                 row[f"time_to_{key}"] = row["s_per_epoch"] / rows[key]["s_per_epoch"]
 
@@ -103,17 +112,17 @@ def verdicts(depths):
     """The verdicts on all bars, measured or not."""
     out = []
     for depth, rows in depths.items():
-        lsh = rows.get("lsh", {})
-        for key, name in (("dense", "ours dense"), ("pytorch", "PyTorch dense")):
-            bar = f"depth {depth}: accuracy within {MAX_GAP:.1f} point of {name}"
-            out.append(verdict(bar, lsh.get(f"gap_to_{key}"), -MAX_GAP, "+.2f", at_least=True))
+        lsh, most = rows.get("lsh", {}), MAX_GAP.get(int(depth), 1.0)
+        for key, name in (("dense", "ours dense"), ("centred", "PyTorch dense, centred X")):
+            bar = f"depth {depth}: accuracy within {most:.1f} point of {name}"
+            out.append(verdict(bar, lsh.get(f"gap_to_{key}"), -most, "+.2f", at_least=True))
         limit = MAX_COMPUTE.get(int(depth))
         if limit is not None:
             bar = f"depth {depth}: compute_fraction_ at most {limit:.2f}"
             out.append(verdict(bar, lsh.get("compute_fraction"), limit, ".4f"))
         if depth == "3":
-            for key, name in (("pytorch", "PyTorch"), ("sklearn", "scikit-learn")):
-                bar = f"depth {depth}: seconds an epoch at most {MAX_TIME:.2f} of {name}'s"
+            for key, name in (("fastest", "PyTorch's fastest"), ("sklearn", "scikit-learn's")):
+                bar = f"depth {depth}: seconds an epoch at most {MAX_TIME:.2f} of {name}"
                 out.append(verdict(bar, lsh.get(f"time_to_{key}"), MAX_TIME, ".3f"))
     return out
 
@@ -123,10 +132,11 @@ def verdicts(depths):
 COLUMNS = {
     "accuracy": ("accuracy", ".4f"),
     "gap_to_dense": ("gap dense", "+.2f"),
-    "gap_to_pytorch": ("gap torch", "+.2f"),
+    "gap_to_centred": ("gap torch", "+.2f"),
     "compute_fraction": ("compute", ".4f"),
     "s_per_epoch": ("s/epoch", ".2f"),
     "time_to_pytorch": ("/ torch", ".2f"),
+    "time_to_fastest": ("/ fastest", ".2f"),
     "time_to_sklearn": ("/ sklearn", ".2f"),
 }
 

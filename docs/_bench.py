@@ -24,6 +24,7 @@ SYSTEMS = {
     "softmax": 'slide, `loss="softmax"`',
     "pytorch": "PyTorch, dense",
     "centred": "PyTorch, dense, on centred pixels",
+    "fastest": "PyTorch, dense, fastest batch and type",
     "sklearn": "scikit-learn, dense",
     "torch": "PyTorch, dense",
     "torch-bf16": "PyTorch, dense, bf16",
@@ -38,6 +39,8 @@ SYSTEMS = {
 PROBLEMS = {
     "classes": "670,091 classes",
     "layers": "3 × 1,000 neurons, 5 %",
+    "layer": "1,000 neurons, 5 %",
+    "dense": "3 × 1,000 neurons, dense",
     "popular": "popular features",
 }
 OURS, PEERS = "#1f5fa8", "#c4572b"
@@ -150,10 +153,10 @@ def headline(result):
         ("predict_s", 2),
         ("peak_mb", 0),
     ]
-    titles = {"1": "One hidden layer of 1,000", "3": "Three hidden layers of 1,000"}
+    numbers = {"1": "One hidden layer", "3": "Three hidden layers", "5": "Five", "7": "Seven"}
     parts = []
     for depth, systems in result["depths"].items():
-        parts += [f"**{titles[depth]}**", system_table(systems, head, columns)]
+        parts += [f"**{numbers[depth]} of 1,000**", system_table(systems, head, columns)]
     return "\n\n".join(parts)
 
 
@@ -283,7 +286,12 @@ def threads(result):
         for n, row in runs.items()
     ]
     head = ["", "threads", "× one, passes", "× one, all of `fit`", "µs per sample", "accuracy"]
-    return table(head, rows)
+    parts = [table(head, rows)]
+    if "lines" in result:
+        counts = [[n, f"{row['raced']:,}", f"{row['owned']:,}"] for n, row in result["lines"].items()]
+        head = ["threads", "lines of several threads, if they raced", "with owners"]
+        parts += ["Three layers of 1,000 neurons, 5 % active, a step:", table(head, counts)]
+    return "\n\n".join(parts)
 
 
 def tables(result):

@@ -5,6 +5,7 @@ PyTorch's fastest on a CPU; what its first step would load is loaded before timi
 as `torch.nn.Linear` starts them (He, uniform).
 """
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
@@ -12,6 +13,8 @@ from common.child import params, run
 from torch import nn
 
 USED = ("hidden_layer_sizes", "learning_rate_init", "batch_size", "max_iter", "random_state")
+# The products of autocast are bfloat16, its weights and Adam's moments float32.
+DTYPES = {"float32": nullcontext, "bfloat16": lambda: torch.autocast("cpu", torch.bfloat16)}
 
 
 def train(X, y, threads):
@@ -26,13 +29,15 @@ def train(X, y, threads):
     rate, batch = settings["learning_rate_init"], settings["batch_size"]
     epochs = settings["max_iter"]
     adam = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    loss = nn.CrossEntropyLoss()
+    loss, products = nn.CrossEntropyLoss(), DTYPES[params().get("dtype", "float32")]
     for epoch in range(epochs):
         for step, rows in enumerate(torch.randperm(len(X)).split(batch)):
             progress = (epoch + step * batch / len(X)) / epochs
             adam.param_groups[0]["lr"] = rate * max(1 - progress, 0.01)
             adam.zero_grad()
-            loss(model(X[rows]), y[rows]).backward()
+            with products():
+                error = loss(model(X[rows]), y[rows])
+            error.backward()
             adam.step()
     if center is not None:
         model[0].bias.data -= model[0].weight.data @ center

@@ -44,7 +44,8 @@ cdef void group_by_feature(const InputView *x, int64_t first, int64_t n, Share s
     """Group the (sample, feature) pairs of n CSR rows, from position `first` on, by feature.
 
     Only pairs of features in the share are taken. Features ascend, and so do the samples of a
-    feature. The method is a stable radix sort with as few digits as n_features needs. Cost: O(pairs + 2^DIGIT) for each digit.
+    feature. The method is a stable radix sort with as few digits as n_features needs. Cost:
+    O(pairs + 2^DIGIT) for each digit.
     """
     cdef int64_t i, j, n_pairs = 0, n_digits = 1, bits = 1, size = 0, slot = -1
     cdef Vector row
@@ -197,8 +198,8 @@ cdef int64_t input_backward(LayerView *layer, const SolverView *solver, const In
     W_f <- step(sum over rows of x_f delta); b <- step(sum of delta)
 
     The first share has the biases. IN groups, the pairs of the share's features, for CSR X; dense
-    (n, n_features), the rows of the micro-batch, for dense X. Features that are zero in all rows are not updated. Scratch gradient
-    (ROW_BLOCK, n_kept).
+    (n, n_features), the rows of the micro-batch, for dense X. Features that are zero in all rows
+    are not updated. Scratch gradient (ROW_BLOCK, n_kept).
     """
     cdef int64_t h = layer.n_kept, d = x.n_features, step, f, block, i, cost = 0
     cdef int64_t low = share.i * d // share.n, high = (share.i + 1) * d // share.n

@@ -144,8 +144,9 @@ class SparseMLPClassifier(
         Seed of all random numbers. With one thread, the same seed gives the same bits on
         processors with the same instruction set, whatever the threads of BLAS.
     n_jobs : int or None, default=None
-        Threads; None is 1, -1 all processors. Several threads are not reproducible to the bit. If
-        OpenMP had several threads before a fork, the child process uses one thread and warns.
+        Threads; None is 1, -1 all processors. Any number gives the same bits if all output neurons
+        are computed, else several are not reproducible to the bit. If OpenMP had several threads
+        before a fork, the child process uses one thread and warns.
     weight_dtype : {"float32", "bfloat16"}, default="float32"
         Type of the stored weights and first moments. "bfloat16" halves their memory and is faster
         with very many classes. It rounds each update up or down at random, so that small updates

@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from slide import SparseMLPClassifier
+from slide.datasets import make_extreme_classification
 
 N_ROWS, N_FEATURES, N_CLASSES = 300, 60, 20
 # A name of what is trained -> parameters of the estimator.
@@ -76,4 +77,38 @@ def test_more_threads_than_shares_of_a_micro_batch(monkeypatch):
     data = make_data("dense", False)
     one, many = (trained(*data, n, monkeypatch, batch_size=8) for n in (1, 16))
     for a, b in zip(bits(one), bits(many), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_whole_of_fit_is_the_same(several, monkeypatch):
+    """Start, prototypes, machines, their weights and the calibration are no exception."""
+    X, y = make_extreme_classification(
+        1300, 400, 110, n_labels=2 if several else 1, n_siblings=3, random_state=0
+    )
+    models = [
+        trained(X, y, None, n, monkeypatch, hidden_layer_sizes=(64,), prototypes=True, max_iter=4)
+        for n in (1, 2, 5)
+    ]
+    assert models[0].hash_params_["all_neurons"]
+    assert models[0].prototype_weight_ > 0
+    for other in models[1:]:
+        for a, b in zip(bits(models[0]), bits(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert other.prototype_weight_ == models[0].prototype_weight_
+        np.testing.assert_array_equal(other.predict_proba(X[:9]), models[0].predict_proba(X[:9]))
+
+
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_batches_are_the_same(form, monkeypatch):
+    X, y, weight = make_data(form, False)
+    monkeypatch.setattr("slide._base.n_jobs.max_threads", lambda: 64)
+    models = []
+    for n_threads in (1, 4):
+        model = SparseMLPClassifier((48, 20), n_jobs=n_threads, random_state=0)
+        for first in range(0, N_ROWS, 100):
+            part = slice(first, first + 100)
+            model.partial_fit(X[part], y[part], np.arange(N_CLASSES), weight[part])
+        models.append(model)
+    for a, b in zip(*map(bits, models), strict=True):
         np.testing.assert_array_equal(a, b)

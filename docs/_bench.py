@@ -288,7 +288,9 @@ def threads(result):
     head = ["", "threads", "× one, passes", "× one, all of `fit`", "µs per sample", "accuracy"]
     parts = [table(head, rows)]
     if "lines" in result:
-        counts = [[n, f"{row['raced']:,}", f"{row['owned']:,}"] for n, row in result["lines"].items()]
+        counts = [
+            [n, f"{row['raced']:,}", f"{row['owned']:,}"] for n, row in result["lines"].items()
+        ]
         head = ["threads", "lines of several threads, if they raced", "with owners"]
         parts += ["Three layers of 1,000 neurons, 5 % active, a step:", table(head, counts)]
     return "\n\n".join(parts)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slide._base.arrays import Array, Floats
+from slide._base.n_jobs import in_threads
 from slide._engine import predict
 from slide._network.confidence import N_LIKELY, Confidence, fit_confidence, fit_log_odds
 from slide._network.losses import LOSSES
@@ -78,8 +79,20 @@ def _scores_for_all(
         if few:
             found[part] = scores
         else:
-            found[part], log_counts[part] = _some(scores, labels[part], columns)
+            found[part], log_counts[part] = _some_of_all(scores, labels[part], columns, n_threads)
     return found, log_counts, own
+
+
+def _some_of_all(
+    scores: Floats, labels: Array, columns: Array, n_threads: int
+) -> tuple[Floats, Floats]:
+    """`_some`, for parts of the rows in threads."""
+    parts = [part for part in np.array_split(np.arange(len(scores)), n_threads) if len(part)]
+    found = in_threads(
+        lambda part: _some(scores[part[0] : part[-1] + 1], labels[part], columns), parts, n_threads
+    )
+    some, log_counts = (np.vstack(each) for each in zip(*found, strict=True))
+    return some, log_counts
 
 
 def _some(scores: Floats, labels: Array, columns: Array) -> tuple[Floats, Floats]:

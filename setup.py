@@ -48,6 +48,7 @@ MODULES = {
     "_engine.dense": True,
     "_engine.bag": True,
     "_engine.blocks": False,
+    "_engine.pruning": False,
     "_engine.sparse": True,
     "_engine.model": False,
     "_engine.forward": False,

@@ -36,11 +36,12 @@ from slide._engine.blocks cimport keep_blocks
 from slide._engine.cost cimport dense_cost
 from slide._engine.dense cimport multiplies_halves, rows_backward
 from slide._engine.forward cimport HiddenScratch
-from slide._engine.hidden cimport activations_backward, add_queries, forward_hidden
+from slide._engine.hidden cimport activations_backward, add_queries, forward_hidden, prunes
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model, ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.output cimport output_step
+from slide._engine.pruning cimport prune_all, pruning
 from slide._engine.sparse cimport pairs_backward
 from slide._engine.team cimport train_together
 from slide._engine.workspace cimport (
@@ -114,6 +115,10 @@ cdef int64_t _backward_hidden(ModelView *model, const TrainView *train, const So
     for i in range(model.n_layers - 2, -1, -1):
         layer = &model.layers[i]
         activations_backward(model, train, ws, i, n)
+        if prunes(model, train, i):
+            prune_all(ws.delta[i], n * layer.n_active,
+                      pruning(ws.squares, n, train.prune, solver.seed, i))
+            cost += 2 * n * layer.n_active
         below = NULL
         if i > 0:
             below, ld_below = ws.delta[i - 1], hidden.ld[i - 1]
@@ -149,8 +154,8 @@ cdef class Trainer:
         Labels of every row, CSR.
     sample_weight : float32 (n,) or None
     settings : dict
-        micro_batch, all_neurons, tail_size, n_hard, n_hard_kept, dropout (a rate per hidden layer),
-        solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
+        micro_batch, all_neurons, prune, tail_size, n_hard, n_hard_kept, dropout (a rate per hidden
+        layer), solver, alpha, momentum, beta_1, beta_2, epsilon, seed.
     n_threads : int
     """
 

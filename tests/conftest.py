@@ -102,6 +102,7 @@ def base():
         "tail_size": 0,
         "n_hard": 0,
         "n_hard_kept": 0,
+        "prune": 0.0,
         "solver": "adam",
         "alpha": 0.0,
         "momentum": 0.8,

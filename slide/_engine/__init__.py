@@ -17,6 +17,7 @@ Map of the package::
     activations   activation functions and their derivatives
     active        the active output neurons of a micro-batch
     output        output layer in training: scores, loss, backward, update
+    pruning       small gradients of sparse layers, pruned at random
     losses        losses and their gradients
     optimizer     lazy solvers: Adam, SGD, Adagrad
     predict       exact prediction: hidden activations, scores, top k

@@ -3,7 +3,7 @@ import numpy as np
 
 from slide._base.scratch cimport scratch_array
 from slide._base.signals cimport end_watch, start_watch, Watch
-from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint32_t
+from slide._base.typedefs cimport float32_t, float64_t, int32_t, int64_t, uint32_t
 from slide._engine.dense cimport (
     allocate_halves,
     HalfScratch,
@@ -14,6 +14,24 @@ from slide._engine.dense cimport (
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport Model
 from slide._engine.optimizer cimport set_solver, SolverView
+from slide._engine.pruning cimport note_squares, prune_all, pruning
+
+
+def pruned_gradients(float32_t[:, ::1] delta, float factor, uint32_t seed, int64_t layer):
+    """Prune the gradients of a sparse layer: `slide._engine.pruning`.
+
+    Parameters
+    ----------
+    delta : float32 (n, n_active), INOUT
+    factor : float
+    seed, layer : int
+        They decide the random numbers.
+    """
+    cdef int64_t n = delta.shape[0], k = delta.shape[1]
+    cdef float64_t[:, ::1] squares = np.empty((n, 2))
+    if n * k > 0:
+        note_squares(&delta[0, 0], n, k, &squares[0, 0])
+        prune_all(&delta[0, 0], n * k, pruning(&squares[0, 0], n, factor, seed, layer))
 
 
 cdef class OutputRows:

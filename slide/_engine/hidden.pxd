@@ -3,6 +3,11 @@ from slide._engine.model cimport ModelView
 from slide._engine.sparse cimport Vectors
 from slide._engine.workspace cimport TrainView, Workspace
 
+cdef inline bint prunes(const ModelView *model, const TrainView *train, int64_t i) noexcept nogil:
+    # Whether the gradients of hidden layer i are pruned.
+    return train.prune > 0 and model.layers[i].n_active > 0
+
+
 cdef int64_t forward_hidden(ModelView *model, const TrainView *train, Workspace *ws, int64_t first,
                             int64_t n, uint64_t *rng) noexcept nogil
 

@@ -6,6 +6,7 @@ from slide._base.typedefs cimport blocks_of, float32_t, float64_t, int64_t, uint
 from slide._engine.activations cimport activate_backward, drop, scale
 from slide._engine.forward cimport forward_layer, HiddenScratch
 from slide._engine.model cimport ModelView
+from slide._engine.pruning cimport note_squares
 from slide._engine.sparse cimport vector_of, Vectors
 from slide._engine.workspace cimport TrainView, Workspace
 
@@ -48,9 +49,14 @@ cdef void drop_out(const TrainView *train, Workspace *ws, int64_t i, int64_t off
 
 cdef void activations_backward(const ModelView *model, const TrainView *train, Workspace *ws,
                                int64_t i, int64_t n) noexcept nogil:
-    """Turn ws.delta[i] of n rows into the gradient of the pre-activations of hidden layer i."""
+    """Turn ws.delta[i] of n rows into the gradient of the pre-activations of hidden layer i.
+
+    Where it will be pruned, OUT ws.squares (n, 2).
+    """
     activate_backward(model.activation, ws.hidden.a[i], ws.delta[i], train.keep[i],
                       ws.mask[i] if train.dropout[i] > 0 else NULL, n * ws.hidden.ld[i])
+    if prunes(model, train, i):
+        note_squares(ws.delta[i], n, ws.hidden.ld[i], ws.squares)
 
 
 cdef int64_t add_queries(const Vectors *x, int64_t n, float32_t *total,

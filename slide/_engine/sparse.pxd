@@ -2,6 +2,7 @@ from slide._base.rows cimport dense_vector, InputView, Vector
 from slide._base.typedefs cimport float32_t, int32_t, int64_t, uint8_t
 from slide._engine.layer cimport LayerView
 from slide._engine.optimizer cimport SolverView
+from slide._engine.pruning cimport Pruning
 
 # The inputs of a layer in one micro-batch. Where dense is not NULL, input i is row number rows[i]
 # of dense, or row i where rows is NULL; ld is the width of a row. Where dense is NULL, input i is
@@ -57,7 +58,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
                           int32_t *slot_of, Pairs *pairs) noexcept nogil
 
 cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
-                         int32_t low, int32_t high, const float32_t *delta, int32_t *found,
+                         int32_t low, int32_t high, float32_t *delta, Pruning by, int32_t *found,
                          Pairs *pairs) noexcept nogil
 
 cdef Pairs some_pairs(const Pairs *pairs, int64_t first, int64_t last) noexcept nogil

@@ -21,6 +21,7 @@ from slide._engine.optimizer cimport (
     update_row,
     update_some,
 )
+from slide._engine.pruning cimport pruned, Pruning
 from slide._simd.dispatch cimport chosen
 from slide._simd.weights cimport prefetch_row, row_of
 
@@ -110,14 +111,14 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
 
 
 cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
-                         int32_t low, int32_t high, const float32_t *delta, int32_t *found,
+                         int32_t low, int32_t high, float32_t *delta, Pruning by, int32_t *found,
                          Pairs *pairs) noexcept nogil:
     """Group the pairs of the neurons low..high by neuron: O(pairs of all neurons).
 
     The parameters are those of `group_by_neuron`; where ids is NULL, every sample has the first
-    `stride` neurons. Pairs whose delta is 0 are left out; delta is laid out like ids, or NULL.
-    Neurons ascend, and so do the samples of a neuron. A neuron may have no pairs. Scratch found
-    (2 * pairs,).
+    `stride` neurons. INOUT delta, laid out like ids, or NULL: the gradients of these neurons are
+    pruned, and pairs without one are left out. Neurons ascend, and so do the samples of a neuron. A
+    neuron may have no pairs. Scratch found (2 * pairs,).
     """
     cdef int64_t i, j, m = 0, first, last
     cdef int32_t slot, neuron, count, total = 0, n_rows = high - low
@@ -127,7 +128,11 @@ cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, in
         last = i * stride + (high if ids == NULL else sizes[i] if sizes != NULL else stride)
         for j in range(first, last):
             neuron = ids[j] if ids != NULL else <int32_t>(j - i * stride)
-            if low <= neuron < high and (delta == NULL or delta[j] != 0):
+            if low <= neuron < high:
+                if delta != NULL:
+                    delta[j] = pruned(delta[j], j, by)
+                    if delta[j] == 0:
+                        continue
                 pairs.starts[neuron - low] += 1
                 found[2 * m] = <int32_t>i
                 found[2 * m + 1] = <int32_t>j

@@ -53,11 +53,12 @@ from slide._engine.dense cimport (
     rows_to_inputs,
 )
 from slide._engine.forward cimport find_candidates, HiddenScratch, keep_best, n_tried
-from slide._engine.hidden cimport activations_backward, add_queries, drop_out
+from slide._engine.hidden cimport activations_backward, add_queries, drop_out, prunes
 from slide._engine.layer cimport LayerView
 from slide._engine.model cimport ModelView
 from slide._engine.optimizer cimport SolverView
 from slide._engine.output cimport add_losses, output_loss
+from slide._engine.pruning cimport pruning, Pruning
 from slide._engine.sparse cimport (
     group_in_range,
     Pairs,
@@ -187,6 +188,7 @@ cdef void _aim(Part *part) noexcept nogil:
         own.dense_rows = to.dense_rows + low * part.train.x.n_features
     ws.z = part.joint.z + low * model.layers[last].n_out
     ws.losses = part.joint.losses + low
+    ws.squares = part.joint.squares + 2 * low
 
 
 cdef inline int64_t _low(int64_t n_rows, int64_t share) noexcept nogil:
@@ -292,11 +294,11 @@ cdef int64_t _score(Part *part, int64_t i) noexcept nogil:
     if layer.n_active > 0:
         group_in_range(part.joint.hidden.tried[i], part.joint.hidden.sizes, part.n,
                        n_tried(model, i), <int32_t>low, <int32_t>high, NULL,
-                       ws.found, &ws.own)
+                       Pruning(0, 0), ws.found, &ws.own)
         return pairs_forward(layer, &x, &ws.own, &hidden.scratch, part.joint.hidden.z)
     if x.dense == NULL:
         group_in_range(NULL, NULL, part.n, n_rows, <int32_t>low, <int32_t>high, NULL,
-                       ws.found, &ws.own)
+                       Pruning(0, 0), ws.found, &ws.own)
         return pairs_forward(layer, &x, &ws.own, &hidden.scratch, out)
     ids = layer.kept if layer.kept != NULL else ws.numbers
     if i == last and multiplies_halves(layer):
@@ -359,9 +361,10 @@ cdef int64_t _backward(Part *part, const SolverView *solver, int64_t i) noexcept
     cdef int64_t last = model.n_layers - 1, n_rows, low, high, share, ld = 0, cost = 0, start
     cdef int64_t first_share = _first_share(part.thread)
     cdef int64_t last_share = _first_share(Share(part.thread.i + 1, part.thread.n))
-    cdef const float32_t *delta = part.joint.z if i == last else part.joint.delta[i]
+    cdef float32_t *delta = part.joint.z if i == last else part.joint.delta[i]
     cdef const int32_t *ids = layer.kept if layer.kept != NULL else ws.numbers
     cdef float32_t *sums = NULL
+    cdef Pruning by = Pruning(0, 0)
     cdef Pairs pairs
     cdef Vectors x
     if i == 0 and layer.n_active == 0:
@@ -372,10 +375,13 @@ cdef int64_t _backward(Part *part, const SolverView *solver, int64_t i) noexcept
         cost += add_queries(&x, part.n, ws.query_sums[i], ws.query_norms2 + i)
     n_rows = layer.n_out if layer.n_active > 0 else layer.n_kept
     start, high = _low(n_rows, first_share), _low(n_rows, last_share)
+    if i < last and prunes(model, part.train, i):
+        by = pruning(part.joint.squares, part.n, part.train.prune, solver.seed, i)
+        cost += 2 * (part.high - part.low) * layer.n_active
     if not _is_dense(model, i):
         group_in_range(part.joint.hidden.active[i] if layer.n_active > 0 else NULL, NULL, part.n,
                        layer.n_active if layer.n_active > 0 else n_rows, <int32_t>start,
-                       <int32_t>high, delta, ws.found, &ws.own)
+                       <int32_t>high, delta, by, ws.found, &ws.own)
     else:
         return rows_backward(layer, solver, ids + start, high - start, delta + start, n_rows,
                              x.dense, part.n, NULL, ws.gradient, hidden.unpacked,

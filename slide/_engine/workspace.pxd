@@ -18,6 +18,7 @@ cdef struct TrainView:
     const int32_t *y_indices
     const float32_t *sample_weight   # or NULL
     bint all_neurons           # all neurons of the output layer are active
+    float32_t prune            # factor of the gradients that sparse layers prune; 0: none
     int64_t tail_size
     int64_t n_hard             # hard neurons per sample found by retrieval (0: retrieval off)
     int64_t n_hard_kept        # hard neurons per sample found by mining beforehand (0: none)
@@ -54,6 +55,7 @@ cdef struct Workspace:
     float32_t **delta          # (n_hidden,) gradients of the layers' activations, like hidden.a
     float32_t *gradient        # (ROW_BLOCK, widest row)
     float32_t *z               # (micro_batch, max_active): pre-activations, then their gradient
+    float64_t *squares         # (micro_batch, 2) see `slide._engine.pruning.note_squares`
     float64_t *losses          # (micro_batch,) of the rows, times their weights
     Pairs own                  # of the neurons that the thread owns, where threads share a step
     int32_t *found             # (2 * pairs,) see `slide._engine.sparse.group_in_range`

@@ -39,6 +39,7 @@ cdef int set_train(TrainView *train, Model model, InputRows x, const int64_t[::1
     train.sample_weight = &sample_weight[0] if sample_weight is not None else NULL
     train.seed = settings["seed"]
     train.all_neurons = settings["all_neurons"]
+    train.prune = settings["prune"]
     train.tail_size = settings["tail_size"]
     train.n_hard = settings["n_hard"] if model.retrievals[model.view.n_layers - 1] else 0
     train.n_hard_kept = settings["n_hard_kept"]
@@ -119,6 +120,7 @@ cdef int _allocate(Workspace *ws, Model model, InputRows x, const TrainView *tra
     ws.delta = <float32_t **>scratch_array(n_hidden, np.uint64, keep)
     for i in range(n_hidden):
         ws.delta[i] = <float32_t *>scratch_array(n * ws.hidden.ld[i], floats, keep)
+    ws.squares = <float64_t *>scratch_array(2 * n, np.float64, keep)
     ws.losses = <float64_t *>scratch_array(n, np.float64, keep)
     ws.gradient = <float32_t *>scratch_array(ROW_BLOCK * widest_row, floats, keep)
     ws.query_sums = <float32_t **>scratch_array(n_hidden + 1, np.uint64, keep)

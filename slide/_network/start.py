@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Rows that input statistics of sparse layers come from; also the most rows forwarded at a time.
 _ROWS_AT_ONCE = 4096
+_ROWS_OF_DIRECTIONS = 2048
 
 
 def start_network(
@@ -117,7 +118,8 @@ def make_retrieval(network: Network, i: int, sample: Matrix) -> Retrieval:
     assert chosen is not None
     if chosen.n_directions and chosen.transform:
         mean, length = network.input_stats[i]
-        rows = (sample.toarray() if issparse(sample) else sample) - mean
+        some = sample[:_ROWS_OF_DIRECTIONS]
+        rows = (some.toarray() if issparse(some) else some) - mean
         rows /= np.float32(length)
         n = min(chosen.n_directions, *rows.shape)
         directions = main_directions(rows, n, network.seed)

@@ -40,6 +40,10 @@ def rules_of(settings: type) -> dict[str, Rule]:
     }
 
 
+# Factor of the pruning of sparse layers' gradients (`slide._engine.pruning`); .5 to 2 are as good.
+_PRUNE = 1.0
+
+
 @dataclass(frozen=True)
 class RetrievalSettings:
     """How the neurons of one layer are found."""
@@ -114,6 +118,7 @@ class Settings:
         names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
         return {
             "micro_batch": self.batch_size,
+            "prune": _PRUNE,
             "dropout": [layer.dropout for layer in self.layers[:-1]],
             **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
         }

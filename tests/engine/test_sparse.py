@@ -201,6 +201,14 @@ def test_the_twins_gradients_are_its_losses_differences(network, activation, los
 @each_network
 @each_input
 @each_output
+def test_pruned_gradients(base, network, sparse_x, output):
+    settings = {**base, **OUTPUTS[output], "activation": "tanh", "loss": "sigmoid", "prune": 1.0}
+    check_against_twin(network, sparse_x, settings)
+
+
+@each_network
+@each_input
+@each_output
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adagrad"])
 @pytest.mark.parametrize("alpha", [0.0, 0.03])
 def test_solvers(base, network, sparse_x, output, solver, alpha):

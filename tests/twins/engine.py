@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from twins.hashing import retrieve
-from twins.random import SplitMix64, seed_stream
+from twins.random import MASK, SplitMix64, mix64, seed_stream
 from twins.simd import dots, float64, momentum, sigmoid
 
 
@@ -160,15 +160,41 @@ class Gradients(NamedTuple):
     db: np.ndarray  # by its biases (n_out,)
 
 
+def pruned(delta, mask, factor, seed, layer):
+    """Gradients of a sparse layer after pruning: small ones are raised to `least`, or 0.
+
+    mask : not 0 where a neuron is active. Active neurons are numbered from one row to the next.
+    """
+    squares, out = delta[delta != 0] ** 2, delta.copy()
+    least = np.float32(factor * np.sqrt(squares.mean())) if len(squares) else 0
+    for place, at in enumerate(zip(*np.nonzero(mask), strict=True)):
+        size = abs(delta[at])
+        if 0 < size < least:
+            stream = seed_stream(seed, layer) + (place + 1) * 0x9E3779B97F4A7C15
+            chance = (mix64(stream & MASK) >> 40) / 2**24
+            out[at] = np.sign(delta[at]) * least if chance * least < size else 0
+    return out
+
+
 def loss_and_gradients(
-    layers, x, labels, weight, activation, loss, output, n_exact, active=None, dropout=None
+    layers,
+    x,
+    labels,
+    weight,
+    activation,
+    loss,
+    output,
+    n_exact,
+    active=None,
+    dropout=None,
+    prune=None,
 ):
     """Sum of weight * loss over the samples, and for every layer the `Gradients` of the mean loss.
 
     output : ids of the output neurons that take part. The first n_exact stand for themselves; the
     others together stand for all other neurons of the layer, so each one's logit gets the log of
     how many neurons it stands for.
-    active, dropout : as in `forward`.
+    active, dropout : as in `forward`; prune : factor and seed of `pruned`, for sparse layers.
     """
     n, top = len(x), layers[-1]
     activations, masks = forward(layers, x, activation, active, dropout)
@@ -192,6 +218,8 @@ def loss_and_gradients(
             mask = masks[i - 1]
             y = np.divide(inputs[i], mask, out=np.zeros_like(mask), where=mask > 0)
             delta = delta @ layers[i].coefs.T * activation_slope(activation, y) * mask
+            if prune is not None and layers[i - 1].n_active:
+                delta = pruned(delta, mask, *prune, i - 1)
     return total, gradients[::-1]
 
 
@@ -345,9 +373,11 @@ def train_micro_batch(
             for vector, row in zip(h, labels, strict=True):
                 hard.append(hardest(top, vector, row, settings, random))
         output, n_exact = choose_active(labels, hard, settings["tail_size"], n_classes, random)
+    prune = (settings["prune"], random.next64() & 0xFFFFFFFF) if settings["prune"] else None
     total, gradients = loss_and_gradients(
-        layers, x, labels, weight, activation, settings["loss"], output, n_exact, active, dropout
-    )
+        layers, x, labels, weight, activation, settings["loss"], output, n_exact, active, dropout,
+        prune,
+    )  # fmt: skip
     solver, sparse_input = Solver(settings, learning_rate, n), sparse_x
     for i, (layer, parts) in enumerate(zip(layers, gradients, strict=True)):
         if layer.by_feature:

@@ -385,7 +385,7 @@ def test_what_auto_became_can_be_read(classifier, planted, network):
         hidden_layer_sizes=(5000,), active_fraction=(0.01, 1.0), retrieval="estimate", max_iter=1
     )
     chosen = wide.fit(X[:50, :20].toarray() + 1, y[:50]).hash_params_
-    assert chosen["n_directions"] == [1, None] and chosen["n_rounds"] == [3, None]
+    assert chosen["n_directions"] == [12, None] and chosen["n_rounds"] == [3, None]
     assert chosen["n_coarse"] == [500, None]
     chosen = sparse_layers.set_params(retrieval="none").fit(*planted).hash_params_
     assert chosen["hash_family"] == chosen["n_tables"] == [None, None, None]

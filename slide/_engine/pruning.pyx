@@ -3,9 +3,9 @@
 A gradient d of a pre-activation that is smaller than some c becomes c or -c with probability
 |d| / c, else 0. So its mean stays d, and the update is right on average. c is a factor times the
 root mean square of the layer's gradients in the micro-batch that are not zero: with a factor of 1,
-three quarters of them become zero. Without pruning the accuracy is the same (Fashion-MNIST, 5
-epochs, 5 % of 1,000 neurons active, median of three: .880, pruned .881; three such layers .891,
-pruned .890).
+three quarters of them become zero. In one layer a factor of .7 costs no accuracy (Fashion-MNIST, 5
+epochs, 5 % of 1,000 neurons active, median of three: .880, pruned .882). In three layers factors of
+.3 and .6 cost less than the noise (.890, pruned .889), a factor of 1 costs .2 of a point.
 
 Source: Ye et al., ECCV 2020, Accelerating CNN training by pruning activation gradients.
 """

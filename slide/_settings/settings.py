@@ -5,6 +5,7 @@ The annotation of a field holds the Rule that a value from a file must obey.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 
@@ -40,8 +41,8 @@ def rules_of(settings: type) -> dict[str, Rule]:
     }
 
 
-# Factor of the pruning of sparse layers' gradients (`slide._engine.pruning`); .5 to 2 are as good.
-_PRUNE = 1.0
+# Factor of the pruning of gradients in a single sparse layer (`slide._engine.pruning`).
+_PRUNE = 0.75
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Settings:
         names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
         return {
             "micro_batch": self.batch_size,
-            "prune": _PRUNE,
+            # The noise of the layers adds up.
+            "prune": _PRUNE / math.sqrt(len(self.layers) - 1),
             "dropout": [layer.dropout for layer in self.layers[:-1]],
             **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
         }

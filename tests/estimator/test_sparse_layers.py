@@ -323,7 +323,7 @@ def directed():
     """A model whose first layer estimates exactly along two directions; rows far from its mean."""
     x, y = make_data(n_features=64, density=1.0)
     model = estimator((300,), 0.1, retrieval="estimate", prototypes=False).fit(x, y)
-    assert model._fitted.network.layers[0].retrieval.directions.vectors.shape == (3, 64)
+    assert model._fitted.network.layers[0].retrieval.directions.vectors.shape == (2, 64)
     return model, x
 
 

@@ -43,6 +43,7 @@ def rules_of(settings: type) -> dict[str, Rule]:
 
 # Factor of the pruning of gradients in a single sparse layer (`slide._engine.pruning`).
 _PRUNE = 0.75
+_FEW_ACTIVE = 32  # of fewer gradients of a sample, pruning saves little, and each one matters
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,16 @@ class Settings:
         names = ("all_neurons", "tail_size", "n_hard", "n_hard_kept", "solver", "alpha", "momentum")
         return {
             "micro_batch": self.batch_size,
-            # The noise of the layers adds up.
-            "prune": _PRUNE / math.sqrt(len(self.layers) - 1),
+            "prune": self._prune(),
             "dropout": [layer.dropout for layer in self.layers[:-1]],
             **{name: getattr(self, name) for name in (*names, "beta_1", "beta_2", "epsilon")},
         }
+
+    def _prune(self) -> float:
+        """The factor of the pruning in every sparse layer. The noise of the layers adds up."""
+        if any(0 < layer.n_active < _FEW_ACTIVE for layer in self.layers[:-1]):
+            return 0.0
+        return _PRUNE / math.sqrt(len(self.layers) - 1)
 
     def describe(self) -> dict[str, Any]:
         """`hash_params_`: the choices made, None for those that were not needed."""

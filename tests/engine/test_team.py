@@ -15,19 +15,19 @@ NETWORKS = {
     "blocks left out": {"hidden_layer_sizes": (256, 160), "dropout": 0.5},
     "bfloat16": {"hidden_layer_sizes": (48, 33), "weight_dtype": "bfloat16"},
     "bfloat16, blocks": {"hidden_layer_sizes": (256,), "dropout": 0.5, "weight_dtype": "bfloat16"},
-    "sparse layers": {"hidden_layer_sizes": (300, 200), "active_fraction": (0.1, 0.1, 1.0)},
+    "sparse layers": {"hidden_layer_sizes": (400, 330), "active_fraction": (0.1, 0.1, 1.0)},
     "sparse layers, random": {
-        "hidden_layer_sizes": (300, 200), "active_fraction": (0.1, 0.1, 1.0), "retrieval": "none",
+        "hidden_layer_sizes": (400, 330), "active_fraction": (0.1, 0.1, 1.0), "retrieval": "none",
     },
     "sparse layers, tables": {
-        "hidden_layer_sizes": (300, 200), "active_fraction": (0.1, 0.1, 1.0), "retrieval": "rerank",
+        "hidden_layer_sizes": (400, 330), "active_fraction": (0.1, 0.1, 1.0), "retrieval": "rerank",
     },
     "sparse and dense layers": {
         "hidden_layer_sizes": (300, 30, 200), "active_fraction": (0.1, 1.0, 0.1, 1.0),
         "dropout": 0.2,
     },
     "sparse, bfloat16": {
-        "hidden_layer_sizes": (40, 300), "active_fraction": (1.0, 0.1, 1.0),
+        "hidden_layer_sizes": (40, 400), "active_fraction": (1.0, 0.1, 1.0),
         "weight_dtype": "bfloat16",
     },
     "momentum": {"hidden_layer_sizes": (48,), "solver": "sgd", "alpha": 1e-3},

@@ -1,8 +1,8 @@
 """Cache lines that more than one thread writes in a step, counted from active sets.
 
 The count needs no machine with many cores. A step is one micro-batch a thread, or one micro-batch
-that all threads share. Weights and first moments are counted; what stands beside them in a row
-(second moment, bias) adds at most two lines a row.
+that all threads share. Weights and first moments are counted. The second moment and the bias of a
+row would add at most two lines.
 """
 
 import numpy as np

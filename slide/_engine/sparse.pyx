@@ -69,6 +69,26 @@ cdef void point_at_input(Vectors *vectors, const InputView *x, int64_t first,
 
 # ----------------------------------------------------------------- pairs --
 
+cdef void _counts_to_starts(Pairs *pairs, int32_t n_rows) noexcept nogil:
+    """Turn the numbers of pairs of n_rows neurons into the first pair of each; sets the sizes."""
+    cdef int32_t slot, count, total = 0
+    for slot in range(n_rows):
+        count = pairs.starts[slot]
+        pairs.starts[slot] = total
+        total += count
+    pairs.starts[n_rows] = total
+    pairs.n_neurons = n_rows
+    pairs.n_pairs = total
+
+
+cdef void _ends_to_starts(Pairs *pairs, int32_t n_rows) noexcept nogil:
+    """Turn the ends of the pairs of n_rows neurons, which writing them left, into their starts."""
+    cdef int32_t slot
+    for slot in range(n_rows, 0, -1):
+        pairs.starts[slot] = pairs.starts[slot - 1]
+    pairs.starts[0] = 0
+
+
 cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
                           int32_t *slot_of, Pairs *pairs) noexcept nogil:
     """Group the (sample, neuron) pairs of n samples by neuron: a counting sort, O(pairs).
@@ -78,7 +98,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
     slot_of needs no clearing (Briggs & Torczon's sparse set).
     """
     cdef int64_t i, j, size
-    cdef int32_t n_rows = 0, neuron, slot, count, total = 0
+    cdef int32_t n_rows = 0, neuron, slot
     for i in range(n):
         size = sizes[i] if sizes != NULL else stride
         for j in range(i * stride, i * stride + size):
@@ -91,11 +111,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
                 pairs.starts[slot] = 0
                 n_rows += 1
             pairs.starts[slot] += 1
-    for slot in range(n_rows):
-        count = pairs.starts[slot]
-        pairs.starts[slot] = total
-        total += count
-    pairs.starts[n_rows] = total
+    _counts_to_starts(pairs, n_rows)
     for i in range(n):
         size = sizes[i] if sizes != NULL else stride
         for j in range(i * stride, i * stride + size):
@@ -103,11 +119,7 @@ cdef void group_by_neuron(const int32_t *ids, const int32_t *sizes, int64_t n, i
             pairs.samples[pairs.starts[slot]] = <int32_t>i
             pairs.places[pairs.starts[slot]] = <int32_t>j
             pairs.starts[slot] += 1
-    for slot in range(n_rows, 0, -1):
-        pairs.starts[slot] = pairs.starts[slot - 1]
-    pairs.starts[0] = 0
-    pairs.n_neurons = n_rows
-    pairs.n_pairs = total
+    _ends_to_starts(pairs, n_rows)
 
 
 cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, int64_t stride,
@@ -121,7 +133,7 @@ cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, in
     neuron may have no pairs. Scratch found (2 * pairs,).
     """
     cdef int64_t i, j, m = 0, first, last
-    cdef int32_t slot, neuron, count, total = 0, n_rows = high - low
+    cdef int32_t slot, neuron, n_rows = high - low
     memset(pairs.starts, 0, (n_rows + 1) * sizeof(int32_t))
     for i in range(n):
         first = i * stride + (low if ids == NULL else 0)
@@ -139,21 +151,14 @@ cdef void group_in_range(const int32_t *ids, const int32_t *sizes, int64_t n, in
                 m += 1
     for slot in range(n_rows):
         pairs.neurons[slot] = low + slot
-        count = pairs.starts[slot]
-        pairs.starts[slot] = total
-        total += count
-    pairs.starts[n_rows] = total
+    _counts_to_starts(pairs, n_rows)
     for i in range(m):
         j = found[2 * i + 1]
         slot = (ids[j] if ids != NULL else <int32_t>(j - found[2 * i] * stride)) - low
         pairs.samples[pairs.starts[slot]] = found[2 * i]
         pairs.places[pairs.starts[slot]] = <int32_t>j
         pairs.starts[slot] += 1
-    for slot in range(n_rows, 0, -1):
-        pairs.starts[slot] = pairs.starts[slot - 1]
-    pairs.starts[0] = 0
-    pairs.n_neurons = n_rows
-    pairs.n_pairs = total
+    _ends_to_starts(pairs, n_rows)
 
 
 cdef Pairs some_pairs(const Pairs *pairs, int64_t first, int64_t last) noexcept nogil:

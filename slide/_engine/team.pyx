@@ -378,14 +378,13 @@ cdef int64_t _backward(Part *part, const SolverView *solver, int64_t i) noexcept
     if i < last and prunes(model, part.train, i):
         by = pruning(part.joint.squares, part.n, part.train.prune, solver.seed, i)
         cost += 2 * (part.high - part.low) * layer.n_active
-    if not _is_dense(model, i):
-        group_in_range(part.joint.hidden.active[i] if layer.n_active > 0 else NULL, NULL, part.n,
-                       layer.n_active if layer.n_active > 0 else n_rows, <int32_t>start,
-                       <int32_t>high, delta, by, ws.found, &ws.own)
-    else:
+    if _is_dense(model, i):
         return rows_backward(layer, solver, ids + start, high - start, delta + start, n_rows,
                              x.dense, part.n, NULL, ws.gradient, hidden.unpacked,
                              &ws.halves if multiplies_halves(layer) else NULL)
+    group_in_range(part.joint.hidden.active[i] if layer.n_active > 0 else NULL, NULL, part.n,
+                   layer.n_active if layer.n_active > 0 else n_rows, <int32_t>start,
+                   <int32_t>high, delta, by, ws.found, &ws.own)
     for share in range(first_share, last_share):
         low, high = _low(n_rows, share), _low(n_rows, share + 1)
         if i > 0:
